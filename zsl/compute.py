@@ -1,0 +1,77 @@
+"""Where and how exactly to compute: device, processes, precision, threads.  It never changes what is computed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import torch
+import yaml
+from accelerate import Accelerator, InitProcessGroupKwargs
+
+Precision = Literal["auto", "no", "bf16", "fp16"]
+CONFIG_FILE = Path("accelerate_config.yaml")
+
+log = logging.getLogger(__name__)
+
+
+def make_accelerator(precision: Precision = "auto") -> Accelerator:
+    """An Accelerator with the precision of, in this order: the flag, the launcher, `accelerate_config.yaml`.
+
+    The launcher counts only where it says bf16 or fp16: plain `accelerate launch` exports "no" for everyone.  A
+    precision that was not asked for by flag and that this hardware only emulates falls back to "no", with a note.
+
+    Raises:
+        ValueError: fp16 was asked for on a CPU, where its matrix products take minutes.
+        RuntimeError: the launcher was asked for several processes and started them as strangers to each other.
+    """
+    chosen = precision if precision != "auto" else _configured_precision()
+    use_cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    if precision == "fp16" and use_cpu:
+        raise ValueError("--precision fp16 needs a GPU; on a CPU there are bf16 and no")
+    if precision == "auto" and not _is_native(chosen, use_cpu):
+        log.warning("this hardware has no native %s; computing in fp32", chosen)
+        chosen = "no"
+    # Ranks that share out shards may finish hours apart; none of them is lost before a day has passed.
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=1))
+    accelerator = Accelerator(mixed_precision=chosen, cpu=use_cpu, kwargs_handlers=[patience])
+    _check_processes(accelerator)
+    if accelerator.device.type == "cpu":
+        # accelerate launch sets OMP_NUM_THREADS=1; the cores of a machine are shared by its local processes.
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local))
+    return accelerator
+
+
+def _configured_precision() -> str:
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched in ("bf16", "fp16"):
+        return launched
+    if CONFIG_FILE.is_file():
+        return str((yaml.safe_load(CONFIG_FILE.read_text()) or {}).get("mixed_precision", "no"))
+    return "no"
+
+
+def _is_native(precision: str, use_cpu: bool) -> bool:
+    if precision == "no":
+        return True
+    if not use_cpu:
+        return precision == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _check_processes(accelerator: Accelerator) -> None:
+    """The world that a launcher announced is the one that exists.
+
+    `accelerate launch --multi_gpu` without CUDA starts processes that each think that they are alone; each would then
+    do all of the work and overwrite the others' files.
+    """
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if asked != accelerator.num_processes:
+        raise RuntimeError(
+            f"the launcher announced {asked} processes, but each of them sees {accelerator.num_processes}; on CPU use "
+            f"ACCELERATE_USE_CPU=1 torchrun --nproc-per-node {asked} …"
+        )

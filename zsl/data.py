@@ -1,0 +1,78 @@
+"""Where things lie below `--data`: one function a question, so that no script spells a path."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from shards import ShardIndex, read_index, write_shards
+from zsl.benchmarks import Benchmark, read_benchmark
+from zsl.benchmarks.shapes import write_shapes
+from zsl.progress import progress_bar
+
+SHAPES = "shapes"
+
+
+def shards_folder(data: Path, benchmark: str) -> Path:
+    """`data/<benchmark>/shards`."""
+    return data / benchmark / "shards"
+
+
+def splits_folder(data: Path, benchmark: str) -> Path:
+    """`data/<benchmark>/splits`: a copy of the split files that the shards were made with."""
+    return data / benchmark / "splits"
+
+
+def features_folder(data: Path, benchmark: str, backbone: str) -> Path:
+    """`data/<benchmark>/features/<backbone.weights-tag>`."""
+    return data / benchmark / "features" / backbone
+
+
+def make_shards(
+    benchmark: str, data: Path, *, images: Path | None = None, splits: Path | None = None, allow_missing: bool = False
+) -> tuple[ShardIndex, Benchmark]:
+    """Shards of `benchmark` below `data`, from its raw folder and split files; `shapes` is drawn where absent.
+
+    Raises:
+        ValueError: `images` and `splits` were not both given for a benchmark that cannot be drawn.
+    """
+    if benchmark == SHAPES and images is None:
+        images = data / SHAPES / "raw"
+        if not images.is_dir():
+            write_shapes(images)
+        splits = images
+    if images is None or splits is None:
+        raise ValueError(f"--benchmark {benchmark} needs --images DIR (raw photos) and --splits DIR (att_splits.mat)")
+    raw = read_benchmark(benchmark, images, splits, allow_missing=allow_missing)
+    _copy_split_files(raw.split_folder, splits_folder(data, benchmark))
+    index = write_shards(
+        raw.instances,
+        raw.images,
+        shards_folder(data, benchmark),
+        benchmark=benchmark,
+        total=raw.split_file.count,
+        source={
+            "verdict": raw.verdict,
+            "split_hashes": list(raw.split_file.hashes),
+            "missing": raw.missing,
+            "classes_left": len(raw.splits.seen) + len(raw.splits.unseen),
+        },
+        progress=lambda groups: progress_bar(groups, what="shards", unit=" shards"),
+    )
+    return index, raw
+
+
+def _copy_split_files(source: Path, target: Path) -> None:
+    """Later stages read the splits from here, byte for byte as given, so that their hashes still tell what they are."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in [*source.glob("att_splits.mat"), *source.glob("*classes*.txt")]:
+        if path.resolve() != (target / path.name).resolve():
+            shutil.copyfile(path, target / path.name)
+
+
+def open_shards(benchmark: str, data: Path) -> ShardIndex:
+    """The index of the benchmark's shards; the shards of `shapes` are made where they are absent."""
+    folder = shards_folder(data, benchmark)
+    if benchmark == SHAPES and not (folder / "index.json").is_file():
+        make_shards(SHAPES, data)
+    return read_index(folder)

@@ -1,0 +1,167 @@
+"""The feature store, and the one place where features become a TrainSplit and a TestSplit.
+
+A table is a folder of `features.npy` [N, D] float32, `labels.npy` [N], `rows.npy` [N] (official rows, rising) and
+`manifest.json`; it is whole if and only if the manifest is there.  Stages are given a `TrainSplit`, which holds copies of
+the trainval rows and no way to any other row; only `zsl.evaluate` is given a `TestSplit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zsl.files import read_json
+from zsl.splits import Splits, rows_hash
+
+MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureTable:
+    """Features of a benchmark by official row, memory-mapped."""
+
+    features: np.ndarray  # [N, D] float32
+    labels: np.ndarray  # [N] int64, class ids
+    rows: np.ndarray  # [N] int64, official rows, rising
+    manifest: dict[str, Any]
+
+    def at(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Copies of the features [n, D] and labels [n] at official `rows` [n].
+
+        Raises:
+            ValueError: the table has no such row.
+        """
+        position = np.searchsorted(self.rows, rows)
+        known = position < len(self.rows)
+        known[known] = self.rows[position[known]] == rows[known]
+        if not known.all():
+            raise ValueError(
+                f"the feature table has no row {rows[~known][0]} ({int((~known).sum())} rows of the split are absent); "
+                "was it extracted from other shards?"
+            )
+        return torch.from_numpy(self.features[position]), torch.from_numpy(self.labels[position])
+
+
+def read_features(folder: Path) -> FeatureTable:
+    """Open the table in `folder`.
+
+    Raises:
+        FileNotFoundError: there is none, or it was not finished.
+        ValueError: its files do not fit each other, or it is of another format.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST_FILE).is_file():
+        raise FileNotFoundError(f"no whole feature table in {folder} (no {MANIFEST_FILE}); scripts/extract.py makes it")
+    manifest = read_json(folder / MANIFEST_FILE)
+    if manifest.get("format") != FORMAT:
+        raise ValueError(f"{folder} has format {manifest.get('format')!r}, this version reads {FORMAT}; extract anew")
+    features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+    labels = np.load(folder / "labels.npy", allow_pickle=False)
+    rows = np.load(folder / "rows.npy", allow_pickle=False)
+    if not len(features) == len(labels) == len(rows) == manifest["count"]:
+        raise ValueError(
+            f"{folder}: {len(features)} features, {len(labels)} labels, {len(rows)} rows, manifest {manifest['count']}; "
+            "delete the folder and extract anew"
+        )
+    return FeatureTable(features=features, labels=labels, rows=rows, manifest=manifest)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureScaler:
+    """Min-max scaling of each feature dimension to [0, 1] on the rows it was fitted on; others may leave [0, 1]."""
+
+    low: Tensor  # [D]
+    span: Tensor  # [D], 1 where a dimension is constant
+
+    @classmethod
+    def fit(cls, features: Tensor) -> Self:
+        """From features [N, D] of trainval rows."""
+        low, high = features.amin(0), features.amax(0)
+        return cls(low, torch.where(high > low, high - low, 1.0))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Scaled features [..., D]."""
+        return (features - self.low) / self.span
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainSplit:
+    """All that training may see: trainval features, every class's attributes, and which classes are which."""
+
+    features: Tensor  # [N, D] scaled
+    labels: Tensor  # [N] class ids, all in `seen`
+    attributes: Tensor  # [C, A]
+    seen: Tensor  # [S] class ids
+    unseen: Tensor  # [U]
+    scaler: FeatureScaler
+    class_names: tuple[str, ...]
+    rows_hash: str  # of the official rows behind `features`
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are; stages make their networks there."""
+        return self.features.device
+
+    @property
+    def seen_labels(self) -> Tensor:
+        """`labels` as positions in `seen` [N]."""
+        return torch.searchsorted(self.seen, self.labels)
+
+    def to(self, device: torch.device) -> Self:
+        """The same split on `device`."""
+        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        scaler = FeatureScaler(self.scaler.low.to(device), self.scaler.span.to(device))
+        return replace(self, scaler=scaler, **moved)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFeatures:
+    """Features and class ids of one test part."""
+
+    features: Tensor  # [N, D] scaled as the train rows were
+    labels: Tensor  # [N]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestSplit:
+    """What only `evaluate` may see."""
+
+    __test__ = False  # a name that starts with Test is not a test case to pytest
+    seen: LabelledFeatures  # test_seen rows
+    unseen: LabelledFeatures  # test_unseen rows
+
+
+def split_features(table: FeatureTable, splits: Splits) -> tuple[TrainSplit, TestSplit]:
+    """Deal the rows of `table` out; the scaler is fitted on the trainval rows only.
+
+    Raises:
+        ValueError: the table lacks a row of the splits, or its labels contradict them.
+    """
+    features, labels = table.at(splits.trainval_loc)
+    scaler = FeatureScaler.fit(features)
+    train = TrainSplit(
+        features=scaler(features),
+        labels=labels,
+        attributes=torch.from_numpy(splits.attributes.copy()),
+        seen=torch.from_numpy(splits.seen.copy()),
+        unseen=torch.from_numpy(splits.unseen.copy()),
+        scaler=scaler,
+        class_names=splits.class_names,
+        rows_hash=rows_hash(splits.trainval_loc),
+    )
+    parts = {}
+    for part, loc, classes in (
+        ("seen", splits.test_seen_loc, splits.seen),
+        ("unseen", splits.test_unseen_loc, splits.unseen),
+    ):
+        features, labels = table.at(loc)
+        if not np.isin(labels.numpy(), classes).all():
+            raise ValueError(f"test_{part} rows of the feature table have labels that are not {part} classes")
+        parts[part] = LabelledFeatures(scaler(features), labels)
+    return train, TestSplit(**parts)

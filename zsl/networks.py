@@ -1,0 +1,112 @@
+"""The networks of DCR-GAN: small multi-layer perceptrons, each with the paper's symbol."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+
+class MetricNet(nn.Module):
+    """M: a visual feature beside its class's attributes to a class representation (eq. 2)."""
+
+    def __init__(self, feature_dim: int, attribute_dim: int, representation_dim: int) -> None:
+        super().__init__()
+        joint = feature_dim + attribute_dim
+        self.layers = nn.Sequential(
+            nn.Linear(joint, 2 * joint), nn.LeakyReLU(0.01), nn.Linear(2 * joint, representation_dim)
+        )
+
+    def forward(self, features: Tensor, attributes: Tensor) -> Tensor:
+        """[B, D], [B, A] to [B, R]."""
+        return self.layers(torch.cat([features, attributes], dim=1))
+
+
+class SRN(nn.Module):
+    """R: the Semantic Rectifying Network, attributes to class representations (eq. 4); linear output as in the paper."""
+
+    def __init__(self, attribute_dim: int, representation_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(attribute_dim, 2 * attribute_dim),
+            nn.LeakyReLU(0.01),
+            nn.Linear(2 * attribute_dim, representation_dim),
+        )
+
+    def forward(self, attributes: Tensor) -> Tensor:
+        """[C, A] to [C, R]."""
+        return self.layers(attributes)
+
+
+class Regressor(nn.Module):
+    """F1 and F2: visual features back to attributes or class representations (eq. 7, 8); linear output."""
+
+    def __init__(self, feature_dim: int, hidden_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(feature_dim, hidden_dim), nn.LeakyReLU(0.2), nn.Linear(hidden_dim, out_dim)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, D] to [B, A] or [B, R]."""
+        return self.layers(features)
+
+
+class Generator(nn.Module):
+    """G: condition and noise to a visual feature; features are scaled to [0, 1], so the output is a ReLU's."""
+
+    def __init__(self, condition_dim: int, noise_dim: int, hidden_dim: int, feature_dim: int) -> None:
+        super().__init__()
+        self.noise_dim = noise_dim
+        self.layers = nn.Sequential(
+            nn.Linear(condition_dim + noise_dim, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, feature_dim),
+            nn.ReLU(),
+        )
+        self.apply(_small_normal)
+
+    def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
+        """[B, A + R], [B, Z] to [B, D]."""
+        return self.layers(torch.cat([condition, noise], dim=1))
+
+
+class Critic(nn.Module):
+    """D: the Wasserstein score of a feature under its condition (eq. 6).
+
+    One hidden layer with a piecewise-linear activation, split into its two halves so that the slope with respect to the
+    features can be written down (`losses.critic_loss`) instead of differentiated twice.
+    """
+
+    negative_slope = 0.2
+
+    def __init__(self, feature_dim: int, condition_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.hidden = nn.Linear(feature_dim + condition_dim, hidden_dim)
+        self.out = nn.Linear(hidden_dim, 1)
+        self.apply(_small_normal)
+
+    def preactivation(self, features: Tensor, condition: Tensor) -> Tensor:
+        """[B, D], [B, A + R] to [B, hidden]; affine in both."""
+        return self.hidden(torch.cat([features, condition], dim=1))
+
+    def score(self, preactivation: Tensor) -> Tensor:
+        """[B, hidden] to [B]."""
+        return self.out(leaky_relu(preactivation, self.negative_slope)).squeeze(1)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """[B, D], [B, A + R] to [B]."""
+        return self.score(self.preactivation(features, condition))
+
+    def slope(self, preactivation: Tensor) -> Tensor:
+        """Gradient [B, D] of the score with respect to the features, where the hidden layer sees `preactivation`."""
+        steps = torch.where(preactivation > 0, 1.0, self.negative_slope)
+        return (steps * self.out.weight) @ self.hidden.weight[:, : self.feature_dim]
+
+
+def _small_normal(module: nn.Module) -> None:
+    """Weights N(0, 0.02), biases 0, as the WGANs of this field start."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,64 @@
+"""The stages of the method: functions from a TrainSplit and a config to a trained module.
+
+`stage` gives each one its own random state and refuses anything but a TrainSplit as its data.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from zsl.determinism import seeded
+from zsl.features import TrainSplit
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def stage(
+    function: Callable[Concatenate[TrainSplit, Params], Result],
+) -> Callable[..., Result]:
+    """Run `function(train, …)` under a random state that depends on the run's `seed` and the stage's name only.
+
+    The decorated function takes `seed` as one more keyword.  A stage's result is thus the same whether the stages before
+    it ran now or came from a checkpoint.
+
+    Raises:
+        TypeError: the data is not a TrainSplit, for example a TestSplit.
+    """
+
+    @functools.wraps(function)
+    def run(train: TrainSplit, *args: Any, seed: int, **kwargs: Any) -> Result:
+        if type(train) is not TrainSplit:
+            raise TypeError(f"{function.__name__} takes a TrainSplit; a {type(train).__name__} holds rows it may not see")
+        with seeded(seed, function.__name__, train.device):
+            return function(train, *args, **kwargs)
+
+    return run
+
+
+def penalised_adam(module: nn.Module, weight_decay: float, *, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    """Adam on the loss plus `weight_decay` * ‖θ‖² over the weights, biases left out (eq. 3, 4).
+
+    The penalty's gradient, 2 * weight_decay * θ, is what torch adds for its own `weight_decay` twice as large; so no
+    step spends time on a sum over millions of squares.
+    """
+    weights = [p for p in module.parameters() if p.dim() > 1]
+    biases = [p for p in module.parameters() if p.dim() <= 1]
+    groups = [{"params": weights, "weight_decay": 2 * weight_decay}, {"params": biases}]
+    return torch.optim.Adam(groups, lr=lr, betas=betas, fused=True)
+
+
+def check_finite(terms: dict[str, Tensor], where: str) -> None:
+    """Stop where a term is not finite, with its name.
+
+    Raises:
+        FloatingPointError: names the stage, the step and the term.
+    """
+    for name, value in terms.items():
+        if not bool(torch.isfinite(value)):
+            raise FloatingPointError(f"{where}: the term {name!r} is {value.item()}; a smaller learning rate may help")

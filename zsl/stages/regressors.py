@@ -1,0 +1,60 @@
+"""F1 and F2: regressors from visual features back to attributes and class representations (eq. 7, 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zsl.features import TrainSplit
+from zsl.networks import Regressor
+from zsl.stages import check_finite, stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressorConfig:
+    """F1 and F2: trained in the GAN's loop on generated features (the paper), or before it on real ones.
+
+    `pretrain_epochs` = 0 and `frozen` = False is the paper; the reference code has 50 and 100 epochs, then frozen.
+    """
+
+    hidden_dim: int = 2048
+    pretrain_epochs: int = 0
+    frozen: bool = False
+    batch_size: int = 64
+    lr: float = 1e-4
+
+
+class Regressors(nn.Module):
+    """F1 (to attributes) and F2 (to class representations)."""
+
+    def __init__(self, feature_dim: int, hidden_dim: int, attribute_dim: int, representation_dim: int) -> None:
+        super().__init__()
+        self.attributes = Regressor(feature_dim, hidden_dim, attribute_dim)
+        self.representations = Regressor(feature_dim, hidden_dim, representation_dim)
+
+
+@stage
+def train_regressors(train: TrainSplit, representations: Tensor, config: RegressorConfig) -> Regressors:
+    """Make F1 and F2 and, if the config says so, pre-train them on trainval features with the squared error.
+
+    representations: R(a) of all classes [C, R]; only the seen classes' are used.
+    """
+    regressors = Regressors(
+        train.features.shape[1], config.hidden_dim, train.attributes.shape[1], representations.shape[1]
+    ).to(train.device)
+    optimizer = torch.optim.Adam(regressors.parameters(), lr=config.lr, fused=True)
+    for step in range(config.pretrain_epochs * (len(train.features) // config.batch_size)):
+        batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
+        features, labels = train.features[batch], train.labels[batch]
+        terms = {
+            "attributes": (regressors.attributes(features) - train.attributes[labels]).square().mean(),
+            "representations": (regressors.representations(features) - representations[labels]).square().mean(),
+        }
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+        if step % 500 == 0:
+            check_finite(terms, f"regressors, step {step}")
+    return regressors
