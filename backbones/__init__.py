@@ -1,7 +1,7 @@
 """Frozen image encoders: a study name, timm's model with its own transform, decoding and preprocessing."""
 
 from backbones.backbone import Backbone, load_backbone
-from backbones.presets import PRESETS, Preset, find_preset
 from backbones.preprocess import Transform, decode_image
+from backbones.presets import PRESETS, Preset, find_preset
 
 __all__ = ["PRESETS", "Backbone", "Preset", "Transform", "decode_image", "find_preset", "load_backbone"]

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from backbones.preprocess import Transform
@@ -21,7 +23,7 @@ class Backbone:
     """An encoder in eval mode and all that a manifest has to say about it."""
 
     name: str  # architecture.weights_tag
-    encoder: nn.Module
+    encoder: Any  # a timm model without classifier
     transform: Transform
     pretraining: str
     weights_sha256: str  # of all parameters and buffers, so that it does not depend on the file they came in
@@ -29,7 +31,7 @@ class Backbone:
     @property
     def dim(self) -> int:
         """Size D of a feature."""
-        return int(getattr(self.encoder, "head_hidden_size", None) or self.encoder.num_features)
+        return self.encoder.head_hidden_size
 
     def encode(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] on the encoder's device to features [B, D]; run it in inference mode."""
@@ -46,7 +48,7 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
     preset = find_preset(name)
     file = Path(weights) if weights is not None else preset.weights_file() if preset.weights_file else None
     if file is None:
-        model = _from_hub(preset)
+        model: Any = _from_hub(preset)
     else:
         model = timm.create_model(preset.timm_name, pretrained=False)
         _load_weights(model, file, preset.rename_keys)
@@ -66,7 +68,7 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
 
 
 def _from_hub(preset: Preset) -> nn.Module:
-    full_name = f"{preset.timm_name}.{preset.weights_tag}"
+    full_name = preset.full_name
     try:
         return timm.create_model(full_name, pretrained=True)
     except Exception as error:  # the hub's client raises many types; none of them tells a user what to do
@@ -83,8 +85,10 @@ def _from_hub(preset: Preset) -> nn.Module:
 def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict] | None) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
-    # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code.
-    state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    if path.suffix == ".safetensors":
+        state: Any = load_file(path)
+    else:  # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
+        state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}; a state dict (name -> tensor) is needed")
     state = state.get("state_dict", state)
@@ -101,7 +105,7 @@ def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict]
 
 
 def _transform(model: nn.Module) -> Transform:
-    config = timm.data.resolve_model_data_config(model)
+    config = resolve_model_data_config(model)
     _, height, width = config["input_size"]
     return Transform(
         size=(height, width), mean=config["mean"], std=config["std"], interpolation=config["interpolation"]

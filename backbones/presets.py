@@ -23,6 +23,11 @@ class Preset:
     weights_file: Callable[[], Path] | None = None
     rename_keys: Callable[..., dict] | None = None
 
+    @property
+    def full_name(self) -> str:
+        """`architecture.weights_tag`."""
+        return f"{self.timm_name}.{self.weights_tag}"
+
 
 PRESETS: dict[str, Preset] = {
     "resnet101": Preset(timm_name="resnet101", weights_tag="tv_in1k", pretraining="ImageNet-1k"),

@@ -56,7 +56,9 @@ def read_index(folder: Path) -> ShardIndex:
         raise FileNotFoundError(f"no {INDEX_FILE} in {folder}; scripts/make_shards.py writes shards and index")
     content = json.loads(path.read_text())
     if content.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; make the shards anew")
+        raise ValueError(
+            f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; make the shards anew"
+        )
     shards = tuple(Shard(**shard) for shard in content.pop("shards"))
     return ShardIndex(shards=shards, **content)
 

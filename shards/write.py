@@ -18,15 +18,29 @@ class Instance(Protocol):
     """What is written: a row of a benchmark."""
 
     @property
-    def row(self) -> int: ...
+    def row(self) -> int:
+        """0-based official row."""
+        ...
+
     @property
-    def label(self) -> int: ...
+    def label(self) -> int:
+        """Class id in [0, C)."""
+        ...
+
     @property
-    def class_name(self) -> str: ...
+    def class_name(self) -> str:
+        """The class in words."""
+        ...
+
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """Path below the folder of raw photos."""
+        ...
+
     @property
-    def box(self) -> tuple[int, int, int, int] | None: ...
+    def box(self) -> tuple[int, int, int, int] | None:
+        """The part of the photo that counts; None: all of it."""
+        ...
 
 
 def write_shards(

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import tyro
 
@@ -16,16 +17,29 @@ from zsl.data import SHAPES
 Args = TypeVar("Args")
 
 
-def run_script(main: Callable[[Args], None], args: type[Args]) -> None:
+@dataclass(frozen=True)
+class _Which:
+    benchmark: str = SHAPES
+
+
+def run_script(
+    main: Callable[[Args], None],
+    args: Callable[..., Args],
+    *,
+    defaults: Callable[[str], dict[str, Any]] = lambda benchmark: {},
+) -> None:
     """Parse the command line into `args` and run `main`; a user's mistake ends with its message and exit code 1.
 
-    `ZSL_TRACEBACK=1` shows where it came from.
+    `defaults` gives values that depend on the benchmark named on the command line, such as a whole recipe, each part of
+    which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("timm").setLevel(logging.WARNING)
-    parsed = tyro.cli(args, description=sys.modules["__main__"].__doc__)
+    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+    which, _ = tyro.cli(_Which, args=words, return_unknown_args=True)
     try:
-        main(parsed)
+        default = args(**defaults(which.benchmark))
+        main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
             raise

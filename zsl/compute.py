@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 def make_accelerator(precision: Precision = "auto") -> Accelerator:
     """An Accelerator with the precision of, in this order: the flag, the launcher, `accelerate_config.yaml`.
 
+    The yaml is that of the working directory, else that of the repository.
+
     The launcher counts only where it says bf16 or fp16: plain `accelerate launch` exports "no" for everyone.  A
     precision that was not asked for by flag and that this hardware only emulates falls back to "no", with a note.
 
@@ -50,8 +52,9 @@ def _configured_precision() -> str:
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched in ("bf16", "fp16"):
         return launched
-    if CONFIG_FILE.is_file():
-        return str((yaml.safe_load(CONFIG_FILE.read_text()) or {}).get("mixed_precision", "no"))
+    for path in (CONFIG_FILE, Path(__file__).parents[1] / CONFIG_FILE):
+        if path.is_file():
+            return str((yaml.safe_load(path.read_text()) or {}).get("mixed_precision", "no"))
     return "no"
 
 

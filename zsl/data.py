@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+from backbones import find_preset
 from shards import ShardIndex, read_index, write_shards
 from zsl.benchmarks import Benchmark, read_benchmark
 from zsl.benchmarks.shapes import write_shapes
+from zsl.features import FeatureTable
 from zsl.progress import progress_bar
+from zsl.splits import PARTS, Splits, make_splits, read_split_file
 
 SHAPES = "shapes"
 
@@ -60,6 +64,61 @@ def make_shards(
         progress=lambda groups: progress_bar(groups, what="shards", unit=" shards"),
     )
     return index, raw
+
+
+def find_features(data: Path, benchmark: str, backbone: str) -> Path:
+    """The folder of `backbone`'s feature table: preset, timm model, or full name with weights tag.
+
+    Raises:
+        FileNotFoundError: it is not there; the message names the tables that are.
+    """
+    tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob("*/manifest.json"))
+    for table in tables:
+        if table.name == backbone:
+            return table
+    preset = find_preset(backbone)
+    folder = features_folder(data, benchmark, preset.full_name)
+    if folder not in tables:
+        raise FileNotFoundError(
+            f"no features of {preset.full_name} for {benchmark} in {folder.parent}; there are "
+            f"{', '.join(table.name for table in tables) or 'none'}.  Make them with "
+            f"accelerate launch scripts/extract.py --benchmark {benchmark} --backbone {backbone}"
+        )
+    return folder
+
+
+def load_splits(benchmark: str, data: Path, table: FeatureTable, folder: Path | None = None) -> Splits:
+    """The splits that belong to `table`, from `folder` or from the copy that `make_shards` left.
+
+    Raises:
+        ValueError: the table is of another benchmark, or was made with other splits.
+    """
+    if table.manifest["benchmark"] != benchmark:
+        raise ValueError(f"the features are of {table.manifest['benchmark']}, asked for is --benchmark {benchmark}")
+    split_file = read_split_file(folder or splits_folder(data, benchmark))
+    made_with = table.manifest["source"]["split_hashes"]
+    if made_with != list(split_file.hashes):
+        raise ValueError(
+            f"the features were made with splits {'/'.join(made_with)}, these are {'/'.join(split_file.hashes)}; "
+            "make shards and features anew, or give the right --splits"
+        )
+    return make_splits(split_file, table.rows, table.labels)
+
+
+def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
+    """What a result says about the data behind it; the first two keys are part of the contract of `results.json`."""
+    manifest = table.manifest
+    return {
+        "benchmark": manifest["benchmark"],
+        "backbone": manifest["backbone"],
+        "pretraining": manifest["pretraining"],
+        "data": manifest["source"]["verdict"],
+        "missing_photos": manifest["source"]["missing"],
+        "splits": splits.verdict,
+        "rows": {part: len(getattr(splits, part)) for part in PARTS},
+        "classes": {"seen": len(splits.seen), "unseen": len(splits.unseen)},
+        "features": {key: manifest[key] for key in ("shards_sha256", "weights_sha256", "precision", "dim", "count")},
+    }
 
 
 def _copy_split_files(source: Path, target: Path) -> None:

@@ -1,9 +1,9 @@
 """Shards to a feature table, every image exactly once, for any number of processes and after any kill.
 
-A shard is the unit of work: whole shards go to ranks, and a finished shard is one part file that appears by renaming.  A
-restart skips the parts that are whole and fit; the merge proves that each row occurs once before the table appears.
-Nothing but the model's arithmetic is Accelerate's: `accelerator.prepare` on an already divided stream of samples loses or
-repeats some of them.
+A shard is the unit of work: whole shards go to ranks, and a finished shard is one part file that appears by renaming.
+A restart skips the parts that are whole and fit; the merge proves that each row occurs once before the table appears.
+Nothing but the model's arithmetic is Accelerate's: `accelerator.prepare` on an already divided stream of samples loses
+or repeats some of them.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ def extract_features(
 ) -> dict[str, Any]:
     """Make the feature table `out` from the shards of `index` in the folder `shards`; returns its manifest.
 
-    Every process of `accelerator` calls this; all return when the table is whole.  A table that is there already and was
-    made from the same input is left as it is.
+    Every process of `accelerator` calls this; all return when the table is whole.  A table that is there already and
+    was made from the same input is left as it is.
 
     Raises:
-        ValueError: `out` holds a table made from other input, or a sample cannot be read (shard, row and file are named).
+        ValueError: `out` holds a table made from other input, or a sample cannot be read (its shard, row and file are
+            named).
     """
     origin = _origin(backbone, index, accelerator.mixed_precision)
     if (out / MANIFEST_FILE).is_file():
@@ -71,8 +72,8 @@ def extract_features(
     seconds = time.perf_counter() - started
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        speed = {"images_per_second": round(images / seconds, 1), "processes": accelerator.num_processes} if images else {}
-        _merge(parts, index, backbone.dim, out, origin | speed)
+        speed = {"images_per_second": round(images / seconds, 1)} if images else {}
+        _merge(parts, index, backbone.dim, out, origin | speed | {"processes": accelerator.num_processes})
     accelerator.wait_for_everyone()
     return read_json(out / MANIFEST_FILE)
 
@@ -192,13 +193,17 @@ def _merge(parts: dict[Shard, Path], index: ShardIndex, dim: int, out: Path, man
     """Put the parts together by row, prove that each row is there once, and let the table appear, manifest last."""
     absent = [shard.file for shard, path in parts.items() if not path.is_file()]
     if absent:
-        raise ValueError(f"{len(absent)} shards have no part yet, the first is {absent[0]}; start the same command again")
+        raise ValueError(
+            f"{len(absent)} shards have no part yet, the first is {absent[0]}; start the same command again"
+        )
     rows = np.concatenate([load_file(path)["rows"] for path in parts.values()])
     labels = np.concatenate([load_file(path)["labels"] for path in parts.values()])
     values, counts = np.unique(rows, return_counts=True)
     if len(rows) != index.count or (counts > 1).any():
         repeated = values[counts > 1][:3].tolist()
-        raise ValueError(f"{len(values)} of {index.count} rows were extracted, repeated are {repeated}; shards are damaged")
+        raise ValueError(
+            f"{len(values)} of {index.count} rows were extracted, repeated are {repeated}; shards are damaged"
+        )
     order = np.argsort(rows)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))

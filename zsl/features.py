@@ -1,8 +1,8 @@
 """The feature store, and the one place where features become a TrainSplit and a TestSplit.
 
 A table is a folder of `features.npy` [N, D] float32, `labels.npy` [N], `rows.npy` [N] (official rows, rising) and
-`manifest.json`; it is whole if and only if the manifest is there.  Stages are given a `TrainSplit`, which holds copies of
-the trainval rows and no way to any other row; only `zsl.evaluate` is given a `TestSplit`.
+`manifest.json`; it is whole if and only if the manifest is there.  Stages are given a `TrainSplit`, which holds copies
+of the trainval rows and no way to any other row; only `zsl.evaluate` is given a `TestSplit`.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def read_features(folder: Path) -> FeatureTable:
     rows = np.load(folder / "rows.npy", allow_pickle=False)
     if not len(features) == len(labels) == len(rows) == manifest["count"]:
         raise ValueError(
-            f"{folder}: {len(features)} features, {len(labels)} labels, {len(rows)} rows, manifest {manifest['count']}; "
-            "delete the folder and extract anew"
+            f"{folder}: {len(features)} features, {len(labels)} labels and {len(rows)} rows, the manifest says "
+            f"{manifest['count']}; delete the folder and extract anew"
         )
     return FeatureTable(features=features, labels=labels, rows=rows, manifest=manifest)
 
@@ -115,7 +115,9 @@ class TrainSplit:
 
     def to(self, device: torch.device) -> Self:
         """The same split on `device`."""
-        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        moved: dict[str, Any] = {
+            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
         scaler = FeatureScaler(self.scaler.low.to(device), self.scaler.span.to(device))
         return replace(self, scaler=scaler, **moved)
 
@@ -127,6 +129,10 @@ class LabelledFeatures:
     features: Tensor  # [N, D] scaled as the train rows were
     labels: Tensor  # [N]
 
+    def to(self, device: torch.device) -> Self:
+        """The same features on `device`."""
+        return type(self)(self.features.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TestSplit:
@@ -135,6 +141,10 @@ class TestSplit:
     __test__ = False  # a name that starts with Test is not a test case to pytest
     seen: LabelledFeatures  # test_seen rows
     unseen: LabelledFeatures  # test_unseen rows
+
+    def to(self, device: torch.device) -> Self:
+        """The same split on `device`."""
+        return replace(self, seen=self.seen.to(device), unseen=self.unseen.to(device))
 
 
 def split_features(table: FeatureTable, splits: Splits) -> tuple[TrainSplit, TestSplit]:

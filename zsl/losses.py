@@ -73,7 +73,7 @@ def critic_loss(critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, m
 
 
 def reconstruction_loss(reconstructed: Tensor, target: Tensor) -> Tensor:
-    """L1 distance of F1(x) to a, or of F2(x) to R(a), per dimension, mean over the batch (eq. 7, 8); both [B, A] or [B, R].
+    """L1 distance of F1(x) to a [B, A], or of F2(x) to R(a) [B, R], mean over batch and dimensions (eq. 7, 8).
 
     The paper's norm is a sum over dimensions; the mean makes λ1 and λ2 mean the same for 312 attributes and 20
     representations.

@@ -23,7 +23,7 @@ class MetricNet(nn.Module):
 
 
 class SRN(nn.Module):
-    """R: the Semantic Rectifying Network, attributes to class representations (eq. 4); linear output as in the paper."""
+    """R: the Semantic Rectifying Network, attributes to class representations (eq. 4); linear output (the paper)."""
 
     def __init__(self, attribute_dim: int, representation_dim: int) -> None:
         super().__init__()

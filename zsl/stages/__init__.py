@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,8 +16,14 @@ from torch import Tensor, nn
 from zsl.determinism import seeded
 from zsl.features import TrainSplit
 
+Log = Callable[[str, int, dict[str, float]], None]  # stage, step, loss terms
+
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
+
+
+def silent(stage: str, step: int, terms: dict[str, float]) -> None:
+    """A Log that drops everything."""
 
 
 def stage(
@@ -24,8 +31,8 @@ def stage(
 ) -> Callable[..., Result]:
     """Run `function(train, …)` under a random state that depends on the run's `seed` and the stage's name only.
 
-    The decorated function takes `seed` as one more keyword.  A stage's result is thus the same whether the stages before
-    it ran now or came from a checkpoint.
+    The decorated function takes `seed` as one more keyword.  A stage's result is thus the same whether the stages
+    before it ran now or came from a checkpoint.
 
     Raises:
         TypeError: the data is not a TrainSplit, for example a TestSplit.
@@ -34,14 +41,18 @@ def stage(
     @functools.wraps(function)
     def run(train: TrainSplit, *args: Any, seed: int, **kwargs: Any) -> Result:
         if type(train) is not TrainSplit:
-            raise TypeError(f"{function.__name__} takes a TrainSplit; a {type(train).__name__} holds rows it may not see")
+            raise TypeError(
+                f"{function.__name__} takes a TrainSplit; a {type(train).__name__} holds rows it may not see"
+            )
         with seeded(seed, function.__name__, train.device):
             return function(train, *args, **kwargs)
 
     return run
 
 
-def penalised_adam(module: nn.Module, weight_decay: float, *, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
+def penalised_adam(
+    module: nn.Module, weight_decay: float, *, lr: float, betas: tuple[float, float]
+) -> torch.optim.Adam:
     """Adam on the loss plus `weight_decay` * ‖θ‖² over the weights, biases left out (eq. 3, 4).
 
     The penalty's gradient, 2 * weight_decay * θ, is what torch adds for its own `weight_decay` twice as large; so no
@@ -49,16 +60,20 @@ def penalised_adam(module: nn.Module, weight_decay: float, *, lr: float, betas: 
     """
     weights = [p for p in module.parameters() if p.dim() > 1]
     biases = [p for p in module.parameters() if p.dim() <= 1]
-    groups = [{"params": weights, "weight_decay": 2 * weight_decay}, {"params": biases}]
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": 2 * weight_decay}, {"params": biases}]
     return torch.optim.Adam(groups, lr=lr, betas=betas, fused=True)
 
 
-def check_finite(terms: dict[str, Tensor], where: str) -> None:
-    """Stop where a term is not finite, with its name.
+def watch(log: Log, name: str, step: int, terms: dict[str, Tensor]) -> None:
+    """Log the loss terms of one step, and stop where one is not finite.
+
+    Reading a value waits for the device, so stages call this every so many steps.
 
     Raises:
         FloatingPointError: names the stage, the step and the term.
     """
-    for name, value in terms.items():
-        if not bool(torch.isfinite(value)):
-            raise FloatingPointError(f"{where}: the term {name!r} is {value.item()}; a smaller learning rate may help")
+    values = {term: value.item() for term, value in terms.items()}
+    for term, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} stage, step {step}: {term!r} is {value}; try a smaller learning rate")
+    log(name, step, values)

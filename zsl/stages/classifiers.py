@@ -9,23 +9,30 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from zsl.features import TrainSplit
-from zsl.stages import stage
+from zsl.networks import Generator
+from zsl.stages import Log, silent, stage, watch
+from zsl.stages.gan import synthesize
 from zsl.stages.regressors import Regressors
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """Softmax heads; their inputs are standardised, so that one learning rate fits all three spaces."""
+    """Softmax heads on standardised inputs, so that one learning rate fits all three spaces."""
 
+    images_per_unseen_class: int = 400  # synthetic features
+    weight_ss: float = 1.0  # ω1
+    weight_srs: float = 0.5  # ω2
     epochs: int = 25
     batch_size: int = 256
-    lr: float = 1e-3
+    lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
 
 
 class SoftmaxHead(nn.Module):
     """Linear softmax classifier over standardised inputs; column k stands for the k-th class of its set."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, inputs: Tensor, class_count: int) -> None:
         super().__init__()
@@ -38,13 +45,81 @@ class SoftmaxHead(nn.Module):
         return self.linear((inputs - self.mean) / self.std).log_softmax(dim=1)
 
 
-def fit_head(inputs: Tensor, targets: Tensor, class_count: int, config: ClassifierConfig) -> SoftmaxHead:
+class Ensemble(nn.Module):
+    """f = f_VS + ω1 f_SS + ω2 f_SRS over one set of classes (eq. 10); each f is a head's log-probabilities."""
+
+    def __init__(self, visual: SoftmaxHead, semantic: SoftmaxHead, representation: SoftmaxHead) -> None:
+        super().__init__()
+        self.visual, self.semantic, self.representation = visual, semantic, representation
+
+    def forward(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> Tensor:
+        """Features [B, D] to fused scores [B, classes]."""
+        return (
+            self.visual(features)
+            + config.weight_ss * self.semantic(regressors.attributes(features))
+            + config.weight_srs * self.representation(regressors.representations(features))
+        )
+
+
+class DCRGAN(nn.Module):
+    """The trained model: it scores features, for ZSL over the unseen classes, for GZSL over seen and unseen ones."""
+
+    zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
+    gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
+
+    def __init__(
+        self, regressors: Regressors, zsl: Ensemble, gzsl: Ensemble, train: TrainSplit, config: ClassifierConfig
+    ) -> None:
+        super().__init__()
+        self.regressors, self.zsl, self.gzsl, self.config = regressors, zsl, gzsl, config
+        self.register_buffer("zsl_classes", train.unseen)
+        self.register_buffer("gzsl_classes", torch.cat([train.seen, train.unseen]))
+
+    def zsl_scores(self, features: Tensor) -> Tensor:
+        """[N, D] to [N, U]."""
+        return self.zsl(features, self.regressors, self.config)
+
+    def gzsl_scores(self, features: Tensor) -> Tensor:
+        """[N, D] to [N, S + U]."""
+        return self.gzsl(features, self.regressors, self.config)
+
+
+@stage
+def train_classifiers(
+    train: TrainSplit,
+    generator: Generator,
+    condition: Tensor,
+    regressors: Regressors,
+    config: ClassifierConfig,
+    *,
+    log: Log = silent,
+) -> DCRGAN:
+    """Train the heads on real seen and synthetic unseen features, and for ZSL on the synthetic ones alone.
+
+    condition: what the generator takes for each class [C, A + R].  This is where unseen attributes first play a part.
+    """
+    synthetic, which = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
+    seen_count, unseen_count = len(train.seen), len(train.unseen)
+    features = torch.cat([train.features, synthetic])
+    targets = torch.cat([train.seen_labels, which + seen_count])
+    spaces = (nn.Identity(), regressors.attributes, regressors.representations)
+    with torch.no_grad():
+        of_synthetic, of_all = [space(synthetic) for space in spaces], [space(features) for space in spaces]
+    zsl = Ensemble(*(_fit_head(inputs, which, unseen_count, config, log) for inputs in of_synthetic))
+    gzsl = Ensemble(*(_fit_head(inputs, targets, seen_count + unseen_count, config, log) for inputs in of_all))
+    return DCRGAN(regressors, zsl, gzsl, train, config).eval().requires_grad_(False)
+
+
+def _fit_head(inputs: Tensor, targets: Tensor, class_count: int, config: ClassifierConfig, log: Log) -> SoftmaxHead:
     """Train a head on inputs [N, dim] and local class indices targets [N]."""
     head = SoftmaxHead(inputs, class_count).to(inputs.device)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
-    for _ in range(config.epochs):
+    optimizer = torch.optim.Adam(head.linear.parameters(), lr=config.lr, betas=config.betas, fused=True)
+    standardised = (inputs - head.mean) / head.std
+    for epoch in range(config.epochs):
         for batch in torch.randperm(len(inputs), device=inputs.device).split(config.batch_size):
+            loss = cross_entropy(head.linear(standardised[batch]), targets[batch])
             optimizer.zero_grad()
-            cross_entropy(head.linear((inputs[batch] - head.mean) / head.std), targets[batch]).backward()
+            loss.backward()
             optimizer.step()
+        watch(log, "classifiers", epoch, {"cross entropy": loss})
     return head.eval()

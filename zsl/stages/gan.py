@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from zsl.features import TrainSplit
 from zsl.losses import critic_loss, reconstruction_loss
 from zsl.networks import Critic, Generator
 from zsl.progress import progress_bar
-from zsl.stages import check_finite, stage
+from zsl.stages import Log, silent, stage, watch
 from zsl.stages.regressors import Regressors
 
 
@@ -32,17 +33,21 @@ class GANConfig:
 
 
 @stage
-def train_gan(train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, *, frozen: bool) -> Generator:
-    """Train G against D under the objective of eq. 9; F1 and F2 learn along unless `frozen`.
+def train_gan(
+    train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, *, log: Log = silent
+) -> tuple[Generator, Regressors]:
+    """Train G against D under the objective of eq. 9; F1 and F2 learn along on generated features unless frozen.
 
-    representations: R(a) of all classes [C, R].  Every batch is of seen classes.
+    representations: R(a) of all classes [C, R].  Every batch is of seen classes, so unseen attributes play no part.
+    Returns G and the regressors as they are at the end.
     """
+    regressors = copy.deepcopy(regressors)
     condition_of = torch.cat([train.attributes, representations], dim=1)  # [C, A + R]
     condition_dim, noise_dim, feature_dim = condition_of.shape[1], train.attributes.shape[1], train.features.shape[1]
     generator = Generator(condition_dim, noise_dim, config.hidden_dim, feature_dim).to(train.device)
     critic = Critic(feature_dim, condition_dim, config.hidden_dim).to(train.device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=config.lr_critic, betas=config.betas, fused=True)
-    learners = [*generator.parameters(), *([] if frozen else regressors.parameters())]
+    learners = [*generator.parameters(), *(p for p in regressors.parameters() if p.requires_grad)]
     generator_optimizer = torch.optim.Adam(learners, lr=config.lr_generator, betas=config.betas, fused=True)
 
     def draw() -> tuple[Tensor, Tensor, Tensor]:
@@ -74,14 +79,14 @@ def train_gan(train: TrainSplit, representations: Tensor, regressors: Regressors
         sum(terms.values()).backward()
         generator_optimizer.step()
         critic.requires_grad_(True)
-        if step % 50 == 0:
-            check_finite(terms | {"critic loss": loss}, f"GAN stage, step {step}")
-    return generator.eval()
+        if step % 20 == 0:
+            watch(log, "DCR-GAN", step, terms | {"critic loss": loss})
+    return generator.eval(), regressors.eval().requires_grad_(False)
 
 
 @torch.no_grad()
 def synthesize(generator: Generator, condition: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
-    """`per_class` features of each row of condition [U, A + R]: features [U * per_class, D], their rows [U * per_class]."""
+    """Features [U * per_class, D], `per_class` of each row of condition [U, A + R], and their rows [U * per_class]."""
     which = torch.arange(len(condition), device=condition.device).repeat_interleave(per_class)
     noise = torch.randn(len(which), generator.noise_dim, device=condition.device)
     return generator(condition[which], noise), which

@@ -1,4 +1,4 @@
-"""Stage 1: the metric network, trained with the multi-modal triplet loss (eq. 2, 3), and the class prototypes it gives."""
+"""Stage 1: the metric network, trained with the multi-modal triplet loss (eq. 2, 3), and its class prototypes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zsl.features import TrainSplit
 from zsl.losses import class_means, triplet_loss
 from zsl.networks import MetricNet
 from zsl.progress import progress_bar
-from zsl.stages import check_finite, penalised_adam, stage
+from zsl.stages import Log, penalised_adam, silent, stage, watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class MetricConfig:
 
 
 @stage
-def train_metric(train: TrainSplit, config: MetricConfig) -> MetricNet:
+def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) -> MetricNet:
     """Train M on batches of trainval features [B, D] beside their class's attributes [B, A]."""
     metric = MetricNet(train.features.shape[1], train.attributes.shape[1], config.representation_dim).to(train.device)
     optimizer = penalised_adam(metric, config.weight_decay, lr=config.lr, betas=config.betas)
@@ -40,7 +40,7 @@ def train_metric(train: TrainSplit, config: MetricConfig) -> MetricNet:
         loss.backward()
         optimizer.step()
         if step % 100 == 0:
-            check_finite({"triplet": loss}, f"metric stage, step {step}")
+            watch(log, "metric", step, {"triplet": loss})
     return metric.eval()
 
 
@@ -50,9 +50,7 @@ def class_prototypes(metric: MetricNet, train: TrainSplit, *, batch_size: int = 
     embeddings = torch.cat(
         [
             metric(features, train.attributes[labels])
-            for features, labels in zip(
-                train.features.split(batch_size), train.labels.split(batch_size), strict=True
-            )
+            for features, labels in zip(train.features.split(batch_size), train.labels.split(batch_size), strict=True)
         ]
     )
     return class_means(embeddings, train.seen_labels, len(train.seen))

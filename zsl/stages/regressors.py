@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zsl.features import TrainSplit
 from zsl.networks import Regressor
-from zsl.stages import check_finite, stage
+from zsl.stages import Log, silent, stage, watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,13 @@ class Regressors(nn.Module):
 
 
 @stage
-def train_regressors(train: TrainSplit, representations: Tensor, config: RegressorConfig) -> Regressors:
+def train_regressors(
+    train: TrainSplit, representations: Tensor, config: RegressorConfig, *, log: Log = silent
+) -> Regressors:
     """Make F1 and F2 and, if the config says so, pre-train them on trainval features with the squared error.
 
-    representations: R(a) of all classes [C, R]; only the seen classes' are used.
+    representations: R(a) of all classes [C, R]; only the seen classes' are used.  Frozen regressors come back without
+    gradients.
     """
     regressors = Regressors(
         train.features.shape[1], config.hidden_dim, train.attributes.shape[1], representations.shape[1]
@@ -55,6 +58,6 @@ def train_regressors(train: TrainSplit, representations: Tensor, config: Regress
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
-        if step % 500 == 0:
-            check_finite(terms, f"regressors, step {step}")
-    return regressors
+        if step % 100 == 0:
+            watch(log, "regressors", step, terms)
+    return regressors.requires_grad_(not config.frozen)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from zsl.features import TrainSplit
 from zsl.losses import representation_loss
 from zsl.networks import SRN
 from zsl.progress import progress_bar
-from zsl.stages import check_finite, penalised_adam, stage
+from zsl.stages import Log, penalised_adam, silent, stage, watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,7 @@ class SRNConfig:
 
 
 @stage
-def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig) -> SRN:
+def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: Log = silent) -> SRN:
     """Regress the seen classes' prototypes [S, R] from their attributes [S, A]; unseen attributes play no part."""
     srn = SRN(train.attributes.shape[1], prototypes.shape[1]).to(train.device)
     optimizer = penalised_adam(srn, config.weight_decay, lr=config.lr, betas=config.betas)
@@ -36,5 +35,5 @@ def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig) -> SRN:
         loss.backward()
         optimizer.step()
         if step % 500 == 0:
-            check_finite({"representation": loss}, f"SRN stage, step {step}")
+            watch(log, "SRN", step, {"representation": loss})
     return srn.eval()

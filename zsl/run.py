@@ -1,0 +1,136 @@
+"""A run folder: config, log, one model and score file a seed, results; a restart does only what is missing."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import nn
+
+from zsl.evaluate import Scores, ZeroShotModel, evaluate
+from zsl.features import TestSplit, TrainSplit
+from zsl.files import atomic_path, read_json, write_json
+from zsl.stages import Log
+
+CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
+SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic")
+
+Train = Callable[[TrainSplit, int, Log], ZeroShotModel]
+
+
+def run_seeds(
+    train_method: Train,
+    train: TrainSplit,
+    test: TestSplit,
+    seeds: Sequence[int],
+    folder: Path,
+    facts: dict[str, Any],
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """Train and score every seed in `folder`, each once, and return what `results.json` holds.
+
+    Seeds are dealt to the processes of `accelerator`.  `facts` (config, data, protocol) describe the run; a folder in
+    which another run was begun is refused.  Each model is tested once, after its training.
+
+    Raises:
+        ValueError: `folder` belongs to a run of other facts, or a seed is given twice.
+    """
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"--seeds {' '.join(map(str, seeds))}: a seed that occurs twice is not a new sample")
+    with accelerator.main_process_first():
+        _claim(folder, facts)
+    train = train.to(accelerator.device)
+    for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
+        if not _scores_file(folder, seed).is_file():
+            model = train_method(train, seed, _log_to(folder / f"seed-{seed}" / LOG_FILE))
+            if isinstance(model, nn.Module):
+                _save_model(model, folder / f"seed-{seed}" / "model.safetensors")
+            write_json(_scores_file(folder, seed), asdict(evaluate(model, test.to(accelerator.device))))
+    accelerator.wait_for_everyone()
+    results = summarise({seed: Scores(**read_json(_scores_file(folder, seed))) for seed in seeds}, facts)
+    if accelerator.is_main_process:
+        _join_logs(folder, seeds)
+        write_json(folder / RESULTS_FILE, results)
+    accelerator.wait_for_everyone()
+    return results
+
+
+def summarise(scores: dict[int, Scores], facts: dict[str, Any]) -> dict[str, Any]:
+    """The content of `results.json`: facts, scores by seed, mean and sample standard deviation (0 for one seed)."""
+    per_seed = [{"seed": seed} | asdict(score) for seed, score in scores.items()]
+    columns = {key: [entry[key] for entry in per_seed] for key in SCORES}
+    return facts | {
+        "seeds": per_seed,
+        "mean": {key: statistics.fmean(values) for key, values in columns.items()},
+        "std": {key: statistics.stdev(values) if len(values) > 1 else 0.0 for key, values in columns.items()},
+    }
+
+
+def score_table(results: dict[str, Any]) -> str:
+    """Per cent, one line a seed and the mean ± sd."""
+    lines = [f"{'seed':>12}  {'T1':>12}  {'U':>12}  {'S':>12}  {'H':>12}"]
+    for entry in results["seeds"]:
+        lines.append(f"{entry['seed']:>12}  " + "  ".join(f"{100 * entry[key]:>12.1f}" for key in SCORES))
+    spread = [f"{100 * results['mean'][key]:.1f} ± {100 * results['std'][key]:.1f}" for key in SCORES]
+    return "\n".join([*lines, f"{'mean ± sd':>12}  " + "  ".join(f"{cell:>12}" for cell in spread)])
+
+
+def _claim(folder: Path, facts: dict[str, Any]) -> None:
+    """Write `config.json`, or check that the folder's is the same."""
+    given = json.loads(json.dumps(facts))
+    if not (folder / CONFIG_FILE).is_file():
+        write_json(folder / CONFIG_FILE, given)
+        return
+    there = read_json(folder / CONFIG_FILE)
+    different = [key for key in sorted(set(given) | set(there)) if given.get(key) != there.get(key)]
+    if different:
+        key = different[0]
+        raise ValueError(
+            f"{folder} holds a run with other {', '.join(different)} "
+            f"({_difference(there.get(key), given.get(key), key)}); give this run another --name, or delete that folder"
+        )
+
+
+def _difference(there: Any, given: Any, path: str) -> str:
+    """The first leaf at which two JSON values differ, in words."""
+    if isinstance(there, dict) and isinstance(given, dict):
+        for key in [*there, *given]:
+            if there.get(key) != given.get(key):
+                return _difference(there.get(key), given.get(key), f"{path}.{key}")
+    return f"{path}: {there!r} there, {given!r} now"
+
+
+def _scores_file(folder: Path, seed: int) -> Path:
+    return folder / f"seed-{seed}" / "scores.json"
+
+
+def _log_to(path: Path) -> Log:
+    """A Log that appends JSON lines to `path`, which starts empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+
+    def log(stage: str, step: int, terms: dict[str, float]) -> None:
+        with path.open("a") as stream:
+            stream.write(json.dumps({"stage": stage, "step": step} | terms) + "\n")
+
+    return log
+
+
+def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
+    """All seeds' logs in one `metrics.jsonl`, each line with its seed."""
+    with atomic_path(folder / LOG_FILE) as temporary, temporary.open("w") as stream:
+        for seed in seeds:
+            for line in (folder / f"seed-{seed}" / LOG_FILE).read_text().splitlines():
+                stream.write(json.dumps({"seed": seed} | json.loads(line)) + "\n")
+
+
+def _save_model(model: nn.Module, path: Path) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
