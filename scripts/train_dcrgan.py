@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from zsl.cli import default_backbone, run_script
 from zsl.compute import make_accelerator
@@ -33,6 +34,8 @@ class Args:
     """Feature table, instead of the backbone's below --data."""
     splits: Path | None = None
     """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
+    fold: Literal[1, 2, 3] | None = None
+    """Train and score on this validation fold, in which no test row occurs: to choose a recipe."""
     seeds: tuple[int, ...] = (0, 1, 2)
     name: str | None = None
     """Name of the run; default: the benchmark's."""
@@ -47,9 +50,9 @@ def main(args: Args) -> None:
     table = read_features(
         args.features or find_features(args.data, args.benchmark, args.backbone or default_backbone(args.benchmark))
     )
-    splits = load_splits(args.benchmark, args.data, table, args.splits)
+    splits = load_splits(args.benchmark, args.data, table, args.splits, fold=args.fold)
     train, test = split_features(table, splits)
-    folder = args.runs / (args.name or args.benchmark)
+    folder = args.runs / (args.name or args.benchmark + (f"-fold{args.fold}" if args.fold else ""))
     facts = describe_data(table, splits) | {
         "method": "dcrgan",
         "protocol": "honest: a fixed recipe, nothing chosen on a test row",
@@ -61,7 +64,9 @@ def main(args: Args) -> None:
         train, test, args.seeds, folder, facts, accelerator,
     )  # fmt: skip
     if accelerator.is_main_process:
-        print(f"{splits.verdict}; {splits.describe()}\n{score_table(results)}\n{folder / RESULTS_FILE}")
+        print(
+            f"{facts['data']}\n{splits.verdict}: {splits.describe()}\n{score_table(results)}\n{folder / RESULTS_FILE}"
+        )
     accelerator.end_training()
 
 

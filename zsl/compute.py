@@ -28,7 +28,7 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
     Raises:
         ValueError: fp16 was asked for on a CPU, where its matrix products take minutes.
-        RuntimeError: the launcher was asked for several processes and started them as strangers to each other.
+        ValueError: the launcher was asked for several processes and started them as strangers to each other.
     """
     chosen = precision if precision != "auto" else _configured_precision()
     use_cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
@@ -74,7 +74,7 @@ def _check_processes(accelerator: Accelerator) -> None:
     """
     asked = int(os.environ.get("WORLD_SIZE", "1"))
     if asked != accelerator.num_processes:
-        raise RuntimeError(
+        raise ValueError(
             f"the launcher announced {asked} processes, but each of them sees {accelerator.num_processes}; on CPU use "
             f"ACCELERATE_USE_CPU=1 torchrun --nproc-per-node {asked} …"
         )

@@ -12,7 +12,7 @@ from zsl.benchmarks import Benchmark, read_benchmark
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable
 from zsl.progress import progress_bar
-from zsl.splits import PARTS, Splits, make_splits, read_split_file
+from zsl.splits import PARTS, Splits, make_splits, read_split_file, validation_fold
 
 SHAPES = "shapes"
 
@@ -87,22 +87,28 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
     return folder
 
 
-def load_splits(benchmark: str, data: Path, table: FeatureTable, folder: Path | None = None) -> Splits:
+def load_splits(
+    benchmark: str, data: Path, table: FeatureTable, folder: Path | None = None, *, fold: int | None = None
+) -> Splits:
     """The splits that belong to `table`, from `folder` or from the copy that `make_shards` left.
+
+    With `fold`, those of that validation fold, in which no test row occurs.
 
     Raises:
         ValueError: the table is of another benchmark, or was made with other splits.
     """
     if table.manifest["benchmark"] != benchmark:
         raise ValueError(f"the features are of {table.manifest['benchmark']}, asked for is --benchmark {benchmark}")
-    split_file = read_split_file(folder or splits_folder(data, benchmark))
+    folder = folder or splits_folder(data, benchmark)
+    split_file = read_split_file(folder)
     made_with = table.manifest["source"]["split_hashes"]
     if made_with != list(split_file.hashes):
         raise ValueError(
             f"the features were made with splits {'/'.join(made_with)}, these are {'/'.join(split_file.hashes)}; "
             "make shards and features anew, or give the right --splits"
         )
-    return make_splits(split_file, table.rows, table.labels)
+    splits = make_splits(split_file, table.rows, table.labels)
+    return splits if fold is None else validation_fold(splits, folder, fold, table.rows, table.labels)
 
 
 def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:

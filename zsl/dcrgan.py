@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from zsl.features import TrainSplit
+from zsl.features import TrainSplit, centre_attributes
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig, train_classifiers
 from zsl.stages.gan import GANConfig, train_gan
-from zsl.stages.metric import MetricConfig, class_prototypes, train_metric
+from zsl.stages.metric import MetricConfig, class_prototypes, rescale, train_metric
 from zsl.stages.regressors import RegressorConfig, train_regressors
 from zsl.stages.srn import SRNConfig, train_srn
 
@@ -22,6 +22,8 @@ from zsl.stages.srn import SRNConfig, train_srn
 class DCRGANConfig:
     """All that is chosen about the method; `zsl.recipes` has one for each benchmark."""
 
+    attribute_norm: float | None = 1.0  # centred attributes of this mean norm; None: the split file's own
+    prototype_std: float | None = 0.1  # scale of the class prototypes; None: as the metric network gives them
     metric: MetricConfig = field(default_factory=MetricConfig)
     srn: SRNConfig = field(default_factory=SRNConfig)
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
@@ -31,8 +33,13 @@ class DCRGANConfig:
 
 def train_dcrgan(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> DCRGAN:
     """Train the whole method on one split; equal seed and split give equal models."""
+    if config.attribute_norm is not None:
+        train = centre_attributes(train, config.attribute_norm)
     metric = train_metric(train, config.metric, seed=seed, log=log)
-    srn = train_srn(train, class_prototypes(metric, train), config.srn, seed=seed, log=log)
+    prototypes = class_prototypes(metric, train)
+    if config.prototype_std is not None:
+        prototypes = rescale(prototypes, config.prototype_std)
+    srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
     representations = srn(train.attributes).detach()  # R(a) of all classes [C, R]
     regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
     generator, regressors = train_gan(train, representations, regressors, config.gan, seed=seed, log=log)

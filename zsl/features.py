@@ -122,6 +122,16 @@ class TrainSplit:
         return replace(self, scaler=scaler, **moved)
 
 
+def centre_attributes(train: TrainSplit, norm: float) -> TrainSplit:
+    """The same split with attributes minus the seen classes' mean, scaled so that theirs have the mean norm `norm`.
+
+    Fitted on the seen classes alone.  All classes of a benchmark share most of their attributes (every bird has a
+    beak), so that official attribute vectors differ little beside their common part.
+    """
+    centred = train.attributes - train.attributes[train.seen].mean(0)
+    return replace(train, attributes=centred * (norm / centred[train.seen].norm(dim=1).mean()))
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledFeatures:
     """Features and class ids of one test part."""

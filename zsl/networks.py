@@ -23,7 +23,10 @@ class MetricNet(nn.Module):
 
 
 class SRN(nn.Module):
-    """R: the Semantic Rectifying Network, attributes to class representations (eq. 4); linear output (the paper)."""
+    """R: the Semantic Rectifying Network, attributes to class representations (eq. 4).
+
+    The output is linear, as in the paper; the reference code ends in a sigmoid, which needs prototypes in [0, 1].
+    """
 
     def __init__(self, attribute_dim: int, representation_dim: int) -> None:
         super().__init__()

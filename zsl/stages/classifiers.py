@@ -17,14 +17,16 @@ from zsl.stages.regressors import Regressors
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """Softmax heads on standardised inputs, so that one learning rate fits all three spaces."""
+    """Softmax heads on standardised inputs; a space of fewer dimensions takes larger steps."""
 
-    images_per_unseen_class: int = 400  # synthetic features
+    images_per_unseen_class: int = 800  # synthetic features
     weight_ss: float = 1.0  # ω1
-    weight_srs: float = 0.5  # ω2
+    weight_srs: float = 0.2  # ω2
     epochs: int = 25
     batch_size: int = 256
-    lr: float = 1e-4
+    lr_vs: float = 1e-4
+    lr_ss: float = 3e-4
+    lr_srs: float = 1e-2
     betas: tuple[float, float] = (0.5, 0.999)
 
 
@@ -34,15 +36,25 @@ class SoftmaxHead(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, inputs: Tensor, class_count: int) -> None:
+    def __init__(self, real: Tensor, class_count: int) -> None:
+        """`real` [N, dim]: real seen inputs, the yardstick for standardising.
+
+        Synthetic ones will not do: a dimension that the generator's ReLU leaves at 0 has no spread, and real inputs
+        divided by it would drown all others.
+        """
         super().__init__()
-        self.register_buffer("mean", inputs.mean(0))
-        self.register_buffer("std", inputs.std(0).clamp(min=1e-6))
-        self.linear = nn.Linear(inputs.shape[1], class_count)
+        std = real.std(0)
+        self.register_buffer("mean", real.mean(0))
+        self.register_buffer("std", torch.where(std > 0, std, 1.0))
+        self.linear = nn.Linear(real.shape[1], class_count)
+
+    def standardise(self, inputs: Tensor) -> Tensor:
+        """[B, dim] in units of the real inputs' spread."""
+        return (inputs - self.mean) / self.std
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, dim] to log-probabilities [B, classes]."""
-        return self.linear((inputs - self.mean) / self.std).log_softmax(dim=1)
+        return self.linear(self.standardise(inputs)).log_softmax(dim=1)
 
 
 class Ensemble(nn.Module):
@@ -100,21 +112,29 @@ def train_classifiers(
     """
     synthetic, which = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
     seen_count, unseen_count = len(train.seen), len(train.unseen)
-    features = torch.cat([train.features, synthetic])
     targets = torch.cat([train.seen_labels, which + seen_count])
-    spaces = (nn.Identity(), regressors.attributes, regressors.representations)
-    with torch.no_grad():
-        of_synthetic, of_all = [space(synthetic) for space in spaces], [space(features) for space in spaces]
-    zsl = Ensemble(*(_fit_head(inputs, which, unseen_count, config, log) for inputs in of_synthetic))
-    gzsl = Ensemble(*(_fit_head(inputs, targets, seen_count + unseen_count, config, log) for inputs in of_all))
-    return DCRGAN(regressors, zsl, gzsl, train, config).eval().requires_grad_(False)
+    zsl, gzsl = [], []
+    for space, lr in (
+        (nn.Identity(), config.lr_vs),
+        (regressors.attributes, config.lr_ss),
+        (regressors.representations, config.lr_srs),
+    ):
+        with torch.no_grad():
+            real, fake = space(train.features), space(synthetic)
+        zsl.append(_fit_head(SoftmaxHead(real, unseen_count), fake, which, lr, config, log))
+        gzsl.append(
+            _fit_head(SoftmaxHead(real, seen_count + unseen_count), torch.cat([real, fake]), targets, lr, config, log)
+        )
+    return DCRGAN(regressors, Ensemble(*zsl), Ensemble(*gzsl), train, config).eval().requires_grad_(False)
 
 
-def _fit_head(inputs: Tensor, targets: Tensor, class_count: int, config: ClassifierConfig, log: Log) -> SoftmaxHead:
+def _fit_head(
+    head: SoftmaxHead, inputs: Tensor, targets: Tensor, lr: float, config: ClassifierConfig, log: Log
+) -> SoftmaxHead:
     """Train a head on inputs [N, dim] and local class indices targets [N]."""
-    head = SoftmaxHead(inputs, class_count).to(inputs.device)
-    optimizer = torch.optim.Adam(head.linear.parameters(), lr=config.lr, betas=config.betas, fused=True)
-    standardised = (inputs - head.mean) / head.std
+    head = head.to(inputs.device)
+    optimizer = torch.optim.Adam(head.linear.parameters(), lr=lr, betas=config.betas, fused=True)
+    standardised = head.standardise(inputs)
     for epoch in range(config.epochs):
         for batch in torch.randperm(len(inputs), device=inputs.device).split(config.batch_size):
             loss = cross_entropy(head.linear(standardised[batch]), targets[batch])

@@ -20,15 +20,15 @@ from zsl.stages.regressors import Regressors
 class GANConfig:
     """The conditional WGAN-GP; one step is `critic_steps` updates of the critic and one of the generator."""
 
-    hidden_dim: int = 4096
-    steps: int = 1000
+    hidden_dim: int = 1024
+    steps: int = 450
     batch_size: int = 64
     critic_steps: int = 5
     penalty_weight: float = 10.0  # λ
     cycle_attributes: float = 1.0  # λ1
     cycle_representations: float = 1.0  # λ2
-    lr_critic: float = 1e-4
-    lr_generator: float = 1e-4
+    lr_critic: float = 5e-4
+    lr_generator: float = 5e-4
     betas: tuple[float, float] = (0.5, 0.999)
 
 

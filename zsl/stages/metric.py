@@ -21,7 +21,7 @@ class MetricConfig:
     representation_dim: int = 20  # R
     margin: float = 1.0
     weight_decay: float = 5e-5  # factor of ‖θ_M‖² in eq. 3
-    steps: int = 2000
+    steps: int = 400
     batch_size: int = 64
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
@@ -54,3 +54,12 @@ def class_prototypes(metric: MetricNet, train: TrainSplit, *, batch_size: int = 
         ]
     )
     return class_means(embeddings, train.seen_labels, len(train.seen))
+
+
+def rescale(prototypes: Tensor, std: float) -> Tensor:
+    """Prototypes [S, R] shifted and scaled as a whole, to mean 0 and standard deviation `std`.
+
+    Ratios of distances stay.  The triplet loss leaves the scale open: as they come, prototypes are some 20 times as
+    long as the attributes beside them in the generator's input, which then hardly listens to the attributes.
+    """
+    return (prototypes - prototypes.mean()) * (std / prototypes.std())

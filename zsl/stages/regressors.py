@@ -19,7 +19,7 @@ class RegressorConfig:
     `pretrain_epochs` = 0 and `frozen` = False is the paper; the reference code has 50 and 100 epochs, then frozen.
     """
 
-    hidden_dim: int = 2048
+    hidden_dim: int = 512
     pretrain_epochs: int = 0
     frozen: bool = False
     batch_size: int = 64

@@ -18,8 +18,8 @@ class SRNConfig:
     """SRN; every step sees all seen classes."""
 
     weight_decay: float = 5e-6  # factor of ‖θ_R‖² in eq. 4
-    steps: int = 5000
-    lr: float = 1e-4
+    steps: int = 3000
+    lr: float = 3e-4
     betas: tuple[float, float] = (0.5, 0.9)
 
 

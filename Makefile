@@ -1,0 +1,35 @@
+# make quickstart   environment, then the whole pipeline on the embedded benchmark
+# make test         environment, then the tests
+# make quality      ruff and mypy;  make style mends what ruff can mend
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: quickstart test quality style environment clean
+
+quickstart: environment
+	$(BIN)/accelerate launch --config_file accelerate_config.yaml scripts/extract.py
+	$(BIN)/accelerate launch --config_file accelerate_config.yaml scripts/train_dcrgan.py --name quickstart
+
+test: environment
+	$(BIN)/python -m pytest -q
+
+quality: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+style: environment
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+environment: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,offline]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) data/shapes runs/quickstart

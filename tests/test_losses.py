@@ -1,0 +1,125 @@
+"""Losses against closed forms, plain loops and other libraries."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.reducers import AvgNonZeroReducer
+from torch import Tensor
+
+from zsl.losses import (
+    class_means,
+    critic_loss,
+    gradient_penalty,
+    pairwise_distance,
+    reconstruction_loss,
+    representation_loss,
+    triplet_loss,
+)
+from zsl.networks import Critic
+
+
+def random_batch(rows: int = 14, dim: int = 5) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(3)
+    return torch.randn(rows, dim, dtype=torch.float64), torch.randint(0, 4, (rows,))
+
+
+@pytest.mark.parametrize("margin", [0.2, 1.0, 5.0])
+def test_triplet_loss_is_the_mean_over_violating_triplets_of_a_plain_loop(margin: float) -> None:
+    x, labels = random_batch()
+    violations = []
+    for a in range(len(x)):
+        for p in range(len(x)):
+            for n in range(len(x)):
+                if a != p and labels[a] == labels[p] and labels[a] != labels[n]:
+                    violations.append(max(0.0, margin + (x[a] - x[p]).norm().item() - (x[a] - x[n]).norm().item()))
+    positive = [v for v in violations if v > 0]
+    assert 0 < len(positive) < len(violations) or margin == 5.0
+    assert triplet_loss(x, labels, margin).item() == pytest.approx(sum(positive) / len(positive))
+
+
+def test_triplet_loss_and_its_gradient_equal_pytorch_metric_learning() -> None:
+    x, labels = random_batch(rows=24)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    from pytorch_metric_learning.distances import LpDistance
+
+    oracle = TripletMarginLoss(
+        margin=1.0,
+        distance=LpDistance(normalize_embeddings=False),
+        reducer=AvgNonZeroReducer(),
+        triplets_per_anchor="all",
+    )
+    ours_loss, their_loss = triplet_loss(ours, labels, 1.0), oracle(theirs, labels)
+    ours_loss.backward()
+    their_loss.backward()
+    assert ours_loss.item() == pytest.approx(their_loss.item(), rel=1e-6)
+    assert ours.grad is not None
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-8)
+
+
+def test_triplet_loss_of_well_separated_classes_is_zero_with_zero_gradient() -> None:
+    x = torch.tensor([[0.0], [0.1], [9.0], [9.1]], requires_grad=True)
+    loss = triplet_loss(x, torch.tensor([0, 0, 1, 1]), 1.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert x.grad is not None
+    assert x.grad.abs().sum() == 0
+
+
+def test_coinciding_points_have_a_finite_gradient() -> None:
+    x = torch.zeros(3, 2, requires_grad=True)
+    pairwise_distance(x).sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+def test_pairwise_distance_equals_cdist() -> None:
+    x, _ = random_batch()
+    torch.testing.assert_close(pairwise_distance(x), torch.cdist(x, x), rtol=1e-9, atol=1e-7)
+
+
+def test_class_means_equal_a_loop() -> None:
+    x, labels = random_batch(rows=40)
+    means = class_means(x, labels, 4)
+    for label in range(4):
+        torch.testing.assert_close(means[label], x[labels == label].mean(0))
+
+
+def test_representation_loss_is_a_squared_distance_averaged_over_classes() -> None:
+    loss = representation_loss(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.zeros(2, 2))
+    assert loss.item() == pytest.approx(25 / 2)
+
+
+def test_reconstruction_loss_is_the_mean_absolute_difference() -> None:
+    assert reconstruction_loss(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, 2.0]])).item() == pytest.approx(2.5)
+
+
+def test_gradient_penalty_of_a_linear_critic() -> None:
+    weight = torch.tensor([3.0, 4.0])  # its slope is 5 everywhere
+    penalty = gradient_penalty(lambda x, _: x @ weight, torch.randn(7, 2), torch.zeros(7, 1))
+    assert penalty.item() == pytest.approx((5 - 1) ** 2)
+
+
+def test_critic_loss_in_closed_form_equals_double_backward_in_value_and_gradient() -> None:
+    torch.manual_seed(0)
+    critic = Critic(feature_dim=6, condition_dim=3, hidden_dim=17).double()
+    with torch.no_grad():
+        for parameter in critic.parameters():  # far from the small start, so that every term counts
+            parameter.normal_()
+    real, fake = torch.rand(9, 6, dtype=torch.float64), torch.rand(9, 6, dtype=torch.float64)
+    condition, mix = torch.randn(9, 3, dtype=torch.float64), torch.rand(9, 1, dtype=torch.float64)
+
+    plain = critic(fake, condition).mean() - critic(real, condition).mean()
+    plain = plain + 10 * gradient_penalty(critic, mix * real + (1 - mix) * fake, condition)
+    plain_gradients = torch.autograd.grad(plain, list(critic.parameters()), allow_unused=True)
+    closed = critic_loss(critic, real, fake, condition, mix, weight=10)
+    closed_gradients = torch.autograd.grad(closed, list(critic.parameters()), allow_unused=True)
+
+    assert closed.item() == pytest.approx(plain.item())
+    for ours, theirs in zip(closed_gradients, plain_gradients, strict=True):
+        if theirs is None:  # the score's own bias falls out of a difference of means
+            assert ours is None or ours.abs().max() < 1e-12
+        else:
+            assert ours is not None
+            torch.testing.assert_close(ours, theirs)
