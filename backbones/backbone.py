@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
@@ -85,13 +87,18 @@ def _from_hub(preset: Preset) -> nn.Module:
 def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict] | None) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
-    if path.suffix == ".safetensors":
-        state: Any = load_file(path)
-    else:  # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:  # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as weights; needed is a .safetensors file, or a .pth that holds tensors alone"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}; a state dict (name -> tensor) is needed")
-    state = state.get("state_dict", state)
     if rename_keys is not None and not set(state) & set(model.state_dict()):
         state = rename_keys(state, model)
     try:

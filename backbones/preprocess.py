@@ -41,11 +41,13 @@ class Transform:
 def decode_image(data: bytes, box: Box | None = None) -> Tensor:
     """A photo as uint8 [3, h, w] in RGB, turned upright as its EXIF says; `box` [x0, y0, x1, y1] crops it.
 
-    Baseline RGB and grey JPEGs go through torchvision; all else that Pillow knows (PNG, CMYK, …) goes through Pillow.
+    JPEGs go through torchvision; all else that Pillow knows (PNG, …) goes through Pillow.
 
     Raises:
         ValueError: not an image, or cut short.
     """
+    if not data:
+        raise ValueError("0 bytes are not a whole image: the file is empty")
     try:
         image = decode_jpeg(
             torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB, apply_exif_orientation=True

@@ -59,17 +59,33 @@ def find_preset(name: str) -> Preset:
             f"no backbone {name!r}; there are {', '.join(sorted(PRESETS))} and timm's models"
             + (f" such as {', '.join(near)}" if near else "")
         )
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if tag else timm.get_pretrained_cfg(architecture)
-    tag = tag or (config.tag if config and config.tag else "default")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ValueError(f"no weights {tag!r} for {architecture}; there are {', '.join(tags) or 'none'}")
+    default = timm.get_pretrained_cfg(architecture)
+    tag = tag or (default.tag if default and default.tag else "default")
     return Preset(timm_name=architecture, weights_tag=tag, pretraining=_pretraining(tag))
 
 
 def _pretraining(tag: str) -> str:
     """What a timm weights tag says about its training data; tags end in e.g. `in1k` or `in22k_ft_in1k`."""
-    for mark, data in (
+    for mark, data in (  # first the large collections: most such weights were tuned on ImageNet-1k last
         ("laion", "LAION"),
         ("lvd", "LVD"),
         ("openai", "CLIP data (400 M pairs, not public)"),
+        ("webli", "WebLI"),
+        ("datacomp", "DataComp"),
+        ("dfn", "DFN"),
+        ("metaclip", "MetaCLIP data"),
+        ("clip", "image-text pairs (CLIP)"),
+        ("ig1b", "Instagram-1B"),
+        ("swag", "Instagram-3.6B"),
+        ("seer", "Instagram-1B"),
+        ("yfcc", "YFCC-100M"),
+        ("jft", "JFT-300M"),
+        ("ssld", "ImageNet-22k and more (SSLD)"),
+        ("m38m", "a mixture of 38 M images"),
+        ("m30m", "a mixture of 30 M images"),
         ("in22k", "ImageNet-22k"),
         ("in21k", "ImageNet-21k"),
         ("in12k", "ImageNet-12k"),

@@ -9,8 +9,8 @@ Shards are `shard-%06d.tar`; `index.json` beside them says what they were made f
 name, number of samples, first and last row, and sha256.  Equal input gives equal bytes.
 """
 
-from shards.index import Shard, ShardIndex, read_index
+from shards.index import Shard, ShardIndex, check_shard, read_index
 from shards.read import Sample, read_shard
 from shards.write import write_shards
 
-__all__ = ["Sample", "Shard", "ShardIndex", "read_index", "read_shard", "write_shards"]
+__all__ = ["Sample", "Shard", "ShardIndex", "check_shard", "read_index", "read_shard", "write_shards"]

@@ -63,6 +63,21 @@ def read_index(folder: Path) -> ShardIndex:
     return ShardIndex(shards=shards, **content)
 
 
+def check_shard(folder: Path, shard: Shard) -> Path:
+    """The path of `shard` in `folder`, after its bytes were found to be those of the index.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is another or a damaged file; a tar that is cut between two samples reads like a shorter one.
+    """
+    path = Path(folder) / shard.file
+    if not path.is_file():
+        raise FileNotFoundError(f"no {shard.file} in {folder}, which {INDEX_FILE} lists; make the shards anew")
+    if file_sha256(path) != shard.sha256:
+        raise ValueError(f"{path} is not the file that {INDEX_FILE} describes (sha256 differs); make the shards anew")
+    return path
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hex."""
     with path.open("rb") as stream:

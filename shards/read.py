@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +26,19 @@ def read_shard(path: Path) -> Iterator[Sample]:
     """Samples of one tar file in stored order.
 
     The shard is opened by us and handed to WebDataset's tar iterators as a stream, so no text of a shard list is ever
-    run as a command, and errors of the tar are raised, where WebDataset's usual handlers would drop samples.
+    run as a command, and errors of the tar are raised, where WebDataset's usual handlers would drop samples.  A tar
+    that is cut between two samples cannot be told from a shorter one here: `check_shard` can.
 
     Raises:
-        ValueError: a sample lacks a member, or its row and its key disagree.
-        tarfile.ReadError: the tar is damaged.
+        ValueError: the tar is damaged, a sample lacks a member, or its row and its key disagree.
     """
     with Path(path).open("rb") as stream:
         source = [{"url": str(path), "stream": stream}]
-        for sample in wds.tariterators.group_by_keys(wds.tariterators.tar_file_expander(source)):
-            yield _sample(sample, path)
+        try:
+            for sample in wds.tariterators.group_by_keys(wds.tariterators.tar_file_expander(source)):
+                yield _sample(sample, path)
+        except tarfile.ReadError as error:
+            raise ValueError(f"{path} is damaged: {error.args[0]}; make the shards anew") from error
 
 
 def _sample(members: dict, path: Path) -> Sample:

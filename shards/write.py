@@ -76,7 +76,7 @@ def write_shards(
 
 def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Shard:
     rows = []
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(".tmp")  # left behind by a kill, written over by the next start
     # WebDataset stamps the clock unless told otherwise; owner and time are fixed so that equal input gives equal bytes.
     with temporary.open("wb") as stream, wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar:
         for instance in instances:

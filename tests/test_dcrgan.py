@@ -103,7 +103,7 @@ def test_a_train_split_holds_no_test_row_in_any_of_its_tensors() -> None:
     assert len(train.features) == len(splits.trainval_loc)
     for value in everything_reachable(train):
         if isinstance(value, Tensor):
-            memory = torch.frombuffer(bytearray(bytes(value.untyped_storage())), dtype=value.dtype)  # type: ignore[call-overload]
+            memory = torch.frombuffer(bytearray(bytes(value.untyped_storage())), dtype=value.dtype)
             assert memory.double().abs().max() < 12345.0 or memory.dtype == torch.int64
             if memory.dtype == torch.int64:
                 assert not np.isin(memory.numpy(), splits.unseen).all() or len(memory) == len(splits.unseen)
@@ -211,9 +211,11 @@ def test_frozen_regressors_are_not_trained_in_the_loop() -> None:
     train, _ = toy_splits()
     config = dataclasses.replace(TINY, regressors=RegressorConfig(hidden_dim=16, pretrain_epochs=2, frozen=True))
     pretrained: dict[str, Tensor] = {}
-    centred = centre_attributes(train, 3.0)
+    assert config.attribute_norm is not None
+    assert config.prototype_std is not None
+    centred = centre_attributes(train, config.attribute_norm)
     metric = train_metric(centred, config.metric, seed=0)
-    srn = train_srn(centred, rescale(class_prototypes(metric, centred), 0.1), config.srn, seed=0)
+    srn = train_srn(centred, rescale(class_prototypes(metric, centred), config.prototype_std), config.srn, seed=0)
     pretrained = state(train_regressors(centred, srn(centred.attributes).detach(), config.regressors, seed=0))
     assert_same_state(pretrained, state(train_dcrgan(train, config, seed=0).regressors))
 

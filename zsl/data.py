@@ -8,7 +8,7 @@ from typing import Any
 
 from backbones import find_preset
 from shards import ShardIndex, read_index, write_shards
-from zsl.benchmarks import Benchmark, read_benchmark
+from zsl.benchmarks import Benchmark, find_reader, read_benchmark
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable
 from zsl.progress import progress_bar
@@ -45,6 +45,7 @@ def make_shards(
         if not images.is_dir():
             write_shapes(images)
         splits = images
+    find_reader(benchmark)
     if images is None or splits is None:
         raise ValueError(f"--benchmark {benchmark} needs --images DIR (raw photos) and --splits DIR (att_splits.mat)")
     raw = read_benchmark(benchmark, images, splits, allow_missing=allow_missing)

@@ -31,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from backbones import Backbone, Transform, decode_image
-from shards import Sample, Shard, ShardIndex, read_shard
+from shards import Sample, Shard, ShardIndex, check_shard, read_shard
 from zsl.features import FORMAT, MANIFEST_FILE
 from zsl.files import atomic_path, read_json, write_json
 from zsl.progress import progress_bar
@@ -48,8 +48,8 @@ def extract_features(
     was made from the same input is left as it is.
 
     Raises:
-        ValueError: `out` holds a table made from other input, or a sample cannot be read (its shard, row and file are
-            named).
+        ValueError: `out` holds a table made from other input, a shard is not the index's, or a sample cannot be read
+            (its shard, row and file are named).
     """
     origin = _origin(backbone, index, accelerator.mixed_precision)
     if (out / MANIFEST_FILE).is_file():
@@ -68,7 +68,8 @@ def extract_features(
         show=accelerator.is_main_process,
     ) as bar:
         for shard in todo:
-            _write_part(parts[shard], *_encode_shard(backbone, shards / shard.file, accelerator, batch_size, bar))
+            path = check_shard(shards, shard)
+            _write_part(parts[shard], *_encode_shard(backbone, path, accelerator, batch_size, bar))
     seconds = time.perf_counter() - started
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -167,7 +168,8 @@ def _decode_ahead(
             raise ValueError(f"row {sample.row} ({sample.file}) in {path} cannot be decoded: {error}") from error
 
     waiting: deque[tuple[Sample, Future[Tensor]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    # One core a decoding thread: torch would otherwise give each of them a pool of its own, all on the same cores.
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for sample in samples:
             waiting.append((sample, pool.submit(decode, sample)))
             if len(waiting) > ahead:

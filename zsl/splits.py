@@ -127,6 +127,9 @@ def read_split_file(folder: Path) -> SplitFile:
 def _check_parts(parts: dict[str, np.ndarray], path: Path) -> None:
     """Rows are 1-based in the file, no row is in two parts or twice in one, and none of 1..N is left out."""
     rows = np.concatenate(list(parts.values()))
+    empty = [part for part, loc in parts.items() if len(loc) == 0]
+    if empty:
+        raise ValueError(f"{path}: {', '.join(empty)} is empty")
     if rows.min() < 0:
         raise ValueError(f"{path} holds row {rows.min() + 1}; official rows are 1-based")
     for first, second in ((PARTS[0], PARTS[1]), (PARTS[0], PARTS[2]), (PARTS[1], PARTS[2])):

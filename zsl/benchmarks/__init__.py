@@ -49,6 +49,17 @@ class Benchmark:
         )
 
 
+def find_reader(name: str) -> Reader:
+    """The reader of benchmark `name`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in READERS:
+        raise ValueError(f"no benchmark {name!r}; there are {', '.join(sorted(READERS))}")
+    return READERS[name]
+
+
 def read_benchmark(name: str, images: Path, split_folder: Path, *, allow_missing: bool = False) -> Benchmark:
     """Read a benchmark from `images` (its raw folder) and `split_folder` (with `att_splits.mat`).
 
@@ -58,10 +69,9 @@ def read_benchmark(name: str, images: Path, split_folder: Path, *, allow_missing
         FileNotFoundError: photos are missing and `allow_missing` is not set.
         ValueError: unknown benchmark, or the raw layout and the split file do not fit.
     """
-    if name not in READERS:
-        raise ValueError(f"no benchmark {name!r}; there are {', '.join(sorted(READERS))}")
+    reader = find_reader(name)
     split_file = read_split_file(split_folder)
-    instances = READERS[name](Path(images), split_file.class_names)
+    instances = reader(Path(images), split_file.class_names)
     if len(instances) != split_file.count:
         raise ValueError(
             f"{name} at {images} lists {len(instances):,} images, the split file in {split_folder} "

@@ -1,0 +1,73 @@
+"""Data that several test files share: the official files where they exist, a tiny drawn benchmark, its features."""
+
+import os
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+
+from backbones import Backbone, load_backbone
+from shards import read_index
+from zsl.benchmarks.shapes import ShapesConfig, write_shapes
+from zsl.compute import make_accelerator
+from zsl.data import features_folder, make_shards, shards_folder
+from zsl.extract import extract_features
+
+TINY_SHAPES = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=8, image_size=64)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The official split files and some CUB photos: $ZSL_SHARED_DATA, or ../shared/data beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ZSL_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"official files are not at {folder}; ZSL_SHARED_DATA=DIR says where they are")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def accelerator() -> Accelerator:
+    """One CPU process in fp32; Accelerate keeps one state a process, so all tests share this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "1")
+        made = make_accelerator("no")
+    torch.set_num_threads(1)  # a millisecond's work is not worth sharing out among cores that others use too
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `--data` folder with 72 drawn photos of 6 seen and 3 unseen classes, packed into one shard.  Do not write."""
+    data = tmp_path_factory.mktemp("data")
+    write_shapes(data / "shapes" / "raw", TINY_SHAPES)
+    make_shards("shapes", data)
+    return data
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of timm's `test_vit` (D = 64) in a safetensors file."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(timm.create_model("test_vit", pretrained=False).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_weights: Path) -> Backbone:
+    """An encoder of a millisecond an image."""
+    return load_backbone("test_vit", tiny_weights)
+
+
+@pytest.fixture(scope="session")
+def tiny_features(tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator) -> Path:
+    """The folder of the feature table of `tiny_shapes` and `tiny_backbone`.  Do not write."""
+    shards = shards_folder(tiny_shapes, "shapes")
+    out = features_folder(tiny_shapes, "shapes", tiny_backbone.name)
+    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, batch_size=16)
+    return out

@@ -1,0 +1,106 @@
+"""The commands as a user types them: what they leave, what they say, and how they refuse."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backbones import Backbone
+from shards import read_index, read_shard
+from zsl.benchmarks import read_benchmark
+from zsl.features import read_features
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+LAUNCHER = ("ACCELERATE_", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_", "ZSL_")
+
+
+def run(script: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in a plain shell: one CPU process, no launcher."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(LAUNCHER)}
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / script), *map(str, words)],
+        env=environment | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def assert_refused(process: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 1 and one line that holds `words`, without a traceback."""
+    assert process.returncode == 1, process.stderr
+    lines = process.stderr.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    assert "Traceback" not in process.stderr
+    for word in words:
+        assert word in lines[-1]
+
+
+@pytest.fixture(scope="module")
+def data(tiny_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `--data` folder in which the photos are drawn but not packed."""
+    folder = tmp_path_factory.mktemp("scripts")
+    shutil.copytree(tiny_shapes / "shapes" / "raw", folder / "shapes" / "raw")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(data: Path) -> subprocess.CompletedProcess[str]:
+    """make_shards.py has run on `data`."""
+    return run("make_shards.py", "--data", data)
+
+
+def test_make_shards_packs_every_photo_and_says_what_it_found(
+    packed: subprocess.CompletedProcess[str], data: Path
+) -> None:
+    assert packed.returncode == 0, packed.stderr
+    verdict, counts, summary = packed.stdout.splitlines()
+    assert verdict.startswith("unknown split, hash ")
+    assert verdict.endswith(", complete")
+    assert counts == "36 / 12 / 24 trainval / test_seen / test_unseen rows, 6 seen / 3 unseen classes"
+    assert summary.startswith(f"{data / 'shapes' / 'shards'}: 72 photos in 1 shard")
+    index = read_index(data / "shapes" / "shards")
+    photos = [sample.image for sample in read_shard(data / "shapes" / "shards" / index.shards[0].file)]
+    assert photos == [path.read_bytes() for path in sorted((data / "shapes" / "raw" / "images").glob("*/*.jpg"))]
+
+
+def test_extract_makes_a_table_that_another_process_makes_too(
+    packed: subprocess.CompletedProcess[str],
+    data: Path,
+    tiny_weights: Path,
+    tiny_backbone: Backbone,
+    tiny_features: Path,
+) -> None:
+    assert packed.returncode == 0, packed.stderr
+    words = ("--data", data, "--backbone", "test_vit", "--weights", tiny_weights, "--precision", "no")
+    process = run("extract.py", *words)
+    assert process.returncode == 0, process.stderr
+    out = data / "shapes" / "features" / tiny_backbone.name
+    assert process.stdout.startswith(f"{out}: 72 images x 64 from {tiny_backbone.name}, precision no, ")
+    table, expected = read_features(out), read_features(tiny_features)
+    np.testing.assert_array_equal(table.labels, expected.labels)
+    np.testing.assert_allclose(table.features, expected.features, rtol=1e-3, atol=1e-3)
+    raw = read_benchmark("shapes", data / "shapes" / "raw", data / "shapes" / "raw")
+    assert table.labels.tolist() == [instance.label for instance in raw.instances]
+
+
+def test_make_shards_refuses_an_unknown_benchmark(data: Path, tmp_path: Path) -> None:
+    raw = data / "shapes" / "raw"
+    process = run("make_shards.py", "--benchmark", "bird", "--images", raw, "--splits", raw, "--data", tmp_path)
+    assert_refused(process, "no benchmark 'bird'", "there are cub, shapes")
+    assert not list(tmp_path.iterdir())
+
+
+def test_extract_refuses_to_start_without_shards(tmp_path: Path) -> None:
+    process = run("extract.py", "--benchmark", "cub", "--data", tmp_path, "--precision", "no")
+    assert_refused(process, f"no index.json in {tmp_path / 'cub' / 'shards'}", "scripts/make_shards.py")
+
+
+def test_extract_refuses_an_unknown_backbone(packed: subprocess.CompletedProcess[str], data: Path) -> None:
+    assert packed.returncode == 0, packed.stderr
+    process = run("extract.py", "--data", data, "--backbone", "resnet1o1", "--precision", "no")
+    assert_refused(process, "no backbone 'resnet1o1'; there are", "efficientnet_lite0", "resnet101")
