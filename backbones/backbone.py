@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, Preset, find_preset
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +74,7 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
 
 def _from_hub(preset: Preset) -> nn.Module:
     full_name = preset.full_name
+    log.warning("weights of %s: from the hub or its cache (without internet it takes a minute to say so)", full_name)
     try:
         return timm.create_model(full_name, pretrained=True)
     except Exception as error:  # the hub's client raises many types; none of them tells a user what to do

@@ -33,8 +33,9 @@ def run_script(
     `defaults` gives values that depend on the benchmark named on the command line, such as a whole recipe, each part of
     which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("timm").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     which, _ = tyro.cli(_Which, args=words, return_unknown_args=True)
     try:
