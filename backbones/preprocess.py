@@ -39,12 +39,13 @@ class Transform:
 
 
 def decode_image(data: bytes, box: Box | None = None) -> Tensor:
-    """A photo as uint8 [3, h, w] in RGB, turned upright as its EXIF says; `box` [x0, y0, x1, y1] crops it.
+    """A photo as uint8 [3, h, w] in RGB, turned upright as its EXIF says.
 
-    JPEGs go through torchvision; all else that Pillow knows (PNG, …) goes through Pillow.
+    `box` [x0, y0, x1, y1] in 0-based pixels crops it to columns x0..x1-1 and rows y0..y1-1.  JPEGs go through
+    torchvision; all else that Pillow knows (PNG, …) goes through Pillow.
 
     Raises:
-        ValueError: not an image, or cut short.
+        ValueError: not an image, or cut short, or the box is empty or reaches out of it.
     """
     if not data:
         raise ValueError("0 bytes are not a whole image: the file is empty")
@@ -57,6 +58,11 @@ def decode_image(data: bytes, box: Box | None = None) -> Tensor:
     if box is None:
         return image
     x0, y0, x1, y1 = box
+    height, width = image.shape[1:]
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ValueError(
+            f"box {[x0, y0, x1, y1]} (x0, y0, x1, y1) is not inside the image of {width} x {height} pixels"
+        )
     return image[:, y0:y1, x0:x1]
 
 

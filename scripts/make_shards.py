@@ -20,7 +20,7 @@ class Args:
     """Pack a benchmark's photos into shards."""
 
     benchmark: str = "shapes"
-    """`shapes` (drawn, no download) or `cub`."""
+    """`shapes` (drawn, no download), awa1, awa2, apy, cub, sun, or the path of a folder of your own."""
     images: Path | None = None
     """Raw folder of the benchmark, e.g. CUB_200_2011."""
     splits: Path | None = None

@@ -12,13 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from zsl.benchmarks import cub, folders
+from zsl.benchmarks import apy, awa, cub, folders, sun
 from zsl.benchmarks.instances import Instance
+from zsl.benchmarks.row_order import ORDER_FILES, first_three
 from zsl.splits import SplitFile, Splits, make_splits, read_split_file
 
-Reader = Callable[[Path, Sequence[str]], list[Instance]]
+# Raw folder, class names in the order of their ids, split folder (for the files that state the row order).
+Reader = Callable[[Path, Sequence[str], Path | None], list[Instance]]
 
-READERS: dict[str, Reader] = {"cub": cub.instances, "shapes": folders.instances}
+READERS: dict[str, Reader] = {
+    "cub": cub.instances,
+    "awa1": awa.instances,
+    "awa2": awa.instances,
+    "apy": apy.instances,
+    "sun": sun.instances,
+    "shapes": folders.instances,
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,11 +50,30 @@ class Benchmark:
     def verdict(self) -> str:
         """What this is, in words that go into every manifest and result."""
         if not self.missing:
-            return f"{self.splits.verdict}, complete"
+            return f"{self.splits.verdict}, complete{self._shared_photos_in_words()}"
         classes = len(self.splits.seen) + len(self.splits.unseen)
         return (
             f"{self.splits.verdict}, INCOMPLETE: {self.missing:,} of {self.split_file.count:,} photos missing, "
-            f"{classes} of {len(self.split_file.class_names)} classes left"
+            f"{classes} of {len(self.split_file.class_names)} classes left{self._shared_photos_in_words()}"
+        )
+
+    @property
+    def shared_photos(self) -> dict[str, int]:
+        """How far rows of several splits lie in one photo (`apy.shared_photos`); empty where rows are whole photos."""
+        boxed = any(instance.box is not None for instance in self.instances)
+        return apy.shared_photos(self.instances, self.splits) if boxed else {}
+
+    def _shared_photos_in_words(self) -> str:
+        counts = self.shared_photos
+        if not counts:
+            return ""
+        beside = " and ".join(
+            f"{counts[f'{part}_rows_beside_trainval']:,} of {counts[f'{part}_rows']:,} {part} rows"
+            for part in ("test_unseen", "test_seen")
+        )
+        return (
+            f"; rows are {len(self.instances):,} boxes in {counts['photos']:,} photos, {beside} lie in a photo that "
+            f"also holds a trainval row, {counts['photos_of_several_classes']:,} photos hold two or more classes"
         )
 
 
@@ -71,11 +99,14 @@ def read_benchmark(name: str, images: Path, split_folder: Path, *, allow_missing
     """
     reader = find_reader(name)
     split_file = read_split_file(split_folder)
-    instances = reader(Path(images), split_file.class_names)
+    instances = reader(Path(images), split_file.class_names, Path(split_folder))
     if len(instances) != split_file.count:
+        found = {instance.label for instance in instances}
+        empty = [class_name for label, class_name in enumerate(split_file.class_names) if label not in found]
         raise ValueError(
             f"{name} at {images} lists {len(instances):,} images, the split file in {split_folder} "
-            f"{split_file.count:,} rows"
+            f"{split_file.count:,} rows{f'; no image of {first_three(empty)}' if empty else ''}.  Where images are "
+            f"missing, {' or '.join(ORDER_FILES)} beside the split file must name them"
         )
     present = [instance for instance in instances if (Path(images) / instance.file).is_file()]
     if len(present) < len(instances) and not allow_missing:
