@@ -4,23 +4,23 @@
     accelerate launch scripts/train_dcrgan.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2
     accelerate launch scripts/train_dcrgan.py --config.gan.steps 500 --config.metric.representation-dim 30 --name r30
 
-Every choice of the benchmark's recipe can be changed by its `--config.…` flag.  A killed run goes on with the seeds
-that are not finished: start the same command again.
+Each choice of the recipe has its `--config.…` flag.  A killed run goes on with the seeds that are not finished.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from zsl.cli import default_backbone, run_script
 from zsl.compute import make_accelerator
-from zsl.data import describe_data, find_features, load_splits
-from zsl.dcrgan import DCRGANConfig, train_dcrgan
+from zsl.data import benchmark_name, describe_data, find_features, load_splits
+from zsl.dcrgan import DCRGANConfig, describe_method, train_dcrgan
 from zsl.features import read_features, split_features
 from zsl.recipes import find_recipe
 from zsl.run import RESULTS_FILE, run_seeds, score_table
+from zsl.splits import AttributeKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Args:
     """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
     fold: Literal[1, 2, 3] | None = None
     """Train and score on this validation fold, in which no test row occurs: to choose a recipe."""
+    attributes: AttributeKind = "att"
+    """`att` of the split file (official: each class L2-normalised), or its `original_att`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     name: str | None = None
     """Name of the run; default: the benchmark's."""
@@ -50,15 +52,10 @@ def main(args: Args) -> None:
     table = read_features(
         args.features or find_features(args.data, args.benchmark, args.backbone or default_backbone(args.benchmark))
     )
-    splits = load_splits(args.benchmark, args.data, table, args.splits, fold=args.fold)
+    splits = load_splits(args.benchmark, args.data, table, args.splits, fold=args.fold, attributes=args.attributes)
     train, test = split_features(table, splits)
-    folder = args.runs / (args.name or args.benchmark + (f"-fold{args.fold}" if args.fold else ""))
-    facts = describe_data(table, splits) | {
-        "method": "dcrgan",
-        "protocol": "honest: a fixed recipe, nothing chosen on a test row",
-        "inductive": True,
-        "config": asdict(args.config),
-    }
+    folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
+    facts = describe_data(table, splits) | describe_method(args.config)
     results = run_seeds(
         lambda train, seed, log: train_dcrgan(train, args.config, seed=seed, log=log),
         train, test, args.seeds, folder, facts, accelerator,

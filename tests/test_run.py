@@ -172,7 +172,7 @@ def test_a_validation_fold_reads_no_test_row(tiny_features: Path, tmp_path: Path
     ("flags", "message"),
     [
         (["--benchmark", "cub"], "the features are of shapes, asked for is --benchmark cub"),
-        (["--benchmark", "nope"], "no recipe for benchmark 'nope'; there are cub, shapes"),
+        (["--benchmark", "nope"], "the features are of shapes, asked for is --benchmark nope"),
         (["--features", "nowhere"], "no whole feature table in nowhere"),
     ],
 )

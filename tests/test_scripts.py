@@ -91,7 +91,7 @@ def test_extract_makes_a_table_that_another_process_makes_too(
 def test_make_shards_refuses_an_unknown_benchmark(data: Path, tmp_path: Path) -> None:
     raw = data / "shapes" / "raw"
     process = run("make_shards.py", "--benchmark", "bird", "--images", raw, "--splits", raw, "--data", tmp_path)
-    assert_refused(process, "no benchmark 'bird'", "there are cub, shapes")
+    assert_refused(process, "no benchmark 'bird'", "there are apy, awa1, awa2, cub, shapes, sun")
     assert not list(tmp_path.iterdir())
 
 

@@ -2,14 +2,38 @@
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from accelerate import Accelerator
 from scipy.io import loadmat, savemat
+from test_dcrgan import TINY
+from toy import toy_splits, toy_table
 
-from zsl.splits import PARTS, SplitFile, Splits, make_splits, read_class_list, read_split_file, validation_fold
+from zsl.benchmarks import shapes
+from zsl.dcrgan import train_dcrgan
+from zsl.evaluate import evaluate
+from zsl.features import LabelledFeatures, TestSplit, TrainSplit, split_features
+from zsl.run import run_seeds
+from zsl.splits import (
+    EMBEDDED_HASHES,
+    OFFICIAL_CLASS_HASHES,
+    PARTS,
+    SplitFile,
+    Splits,
+    check_class_lists,
+    check_vintage,
+    make_splits,
+    read_class_list,
+    read_split_file,
+    rows_hash,
+    validation_fold,
+)
+from zsl.stages import stage
 
 # Xian et al. 2019 and the public copies of the files: attributes, classes, rows of each part, seen and unseen classes,
 # name in the verdict, and first six hex digits of the md5 of each part's sorted 1-based int64 rows.
@@ -80,7 +104,92 @@ def test_the_leaky_vintage_differs_only_where_nothing_is_read(shared_data: Path,
     raw = loadmat(shared_data / "xlsa17_v1_leaky" / folder / "att_splits.mat")
     leaked = sum(len(np.intersect1d(raw[part], raw["test_seen_loc"])) for part in ("train_loc", "val_loc"))
     assert leaked == OFFICIAL[folder][2][1]  # its train and val hold all of test_seen
-    assert "official" in read_split_file(shared_data / "xlsa17_v1_leaky" / folder).verdict
+    leaky = read_split_file(shared_data / "xlsa17_v1_leaky" / folder, allow_leaky_vintage=True)
+    good = read_split_file(shared_data / "xlsa17" / folder)
+    assert leaky.verdict == good.verdict
+    np.testing.assert_array_equal(leaky.attributes, good.attributes)
+
+
+@pytest.mark.parametrize(
+    ("folder", "train", "val", "words"),
+    [
+        ("AWA1", 3_404, 1_554, "train_loc holds 3,404 test_seen rows; val_loc holds 1,554 test_seen rows"),
+        ("SUN", 2_320, 260, "train_loc holds 2,320 test_seen rows; val_loc holds 260 test_seen rows"),
+    ],
+)
+def test_the_leaky_vintage_is_refused_with_its_numbers(
+    shared_data: Path, folder: str, train: int, val: int, words: str
+) -> None:
+    leaky = shared_data / "xlsa17_v1_leaky" / folder
+    assert check_vintage(leaky) == {"train_loc": {"test_seen_loc": train}, "val_loc": {"test_seen_loc": val}}
+    with pytest.raises(ValueError, match=words) as refusal:
+        read_split_file(leaky)
+    for remedy in ("version 2.0", "allow_leaky_vintage=True"):
+        assert remedy in str(refusal.value)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_official_files_do_not_leak_and_their_class_lists_fit(shared_data: Path, folder: str) -> None:
+    assert check_vintage(shared_data / "xlsa17" / folder) == {}
+    splits, _ = official_splits(shared_data / "xlsa17" / folder)
+    lists = check_class_lists(splits, shared_data / "xlsa17" / folder)
+    assert lists[-8:] == ["trainvalclasses", "testclasses"] + [
+        f"{k}classes{i}" for i in "123" for k in ("train", "val")
+    ]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_official_class_order_is_known(shared_data: Path, folder: str) -> None:
+    names = "\n".join(read_split_file(shared_data / "xlsa17" / folder).class_names)
+    assert OFFICIAL_CLASS_HASHES[OFFICIAL[folder][-2]] == hashlib.md5(names.encode()).hexdigest()[:6]
+
+
+def test_an_official_split_with_two_classes_swapped_is_refused(shared_data: Path, tmp_path: Path) -> None:
+    raw = {k: v for k, v in loadmat(shared_data / "xlsa17" / "APY" / "att_splits.mat").items() if k[0] != "_"}
+    raw["allclasses_names"][[0, 1]] = raw["allclasses_names"][[1, 0]]
+    savemat(tmp_path / "att_splits.mat", raw)
+    with pytest.raises(ValueError, match="official Proposed Split of aPY, but the class list is not"):
+        read_split_file(tmp_path)
+
+
+def test_awa_strengths_without_a_value_are_filled_from_the_other_seen_classes(shared_data: Path) -> None:
+    folder = shared_data / "xlsa17" / "AWA2"
+    raw = loadmat(folder / "att_splits.mat")["original_att"].T
+    split_file = read_split_file(folder, attributes="original_att")
+    assert np.argwhere(np.isnan(split_file.attributes)).tolist() == np.argwhere(raw == -1).tolist() == [
+        [0, 0], [0, 1], [0, 2], [0, 3]  # antelope's black, white, blue, brown
+    ]  # fmt: skip
+    splits = make_splits(split_file, np.arange(split_file.count), official_labels(folder))
+    others = [class_id for class_id in splits.seen if class_id != 0]
+    np.testing.assert_allclose(splits.attributes[0, :4], raw[others][:, :4].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(splits.attributes[1:], raw[1:], rtol=1e-6)
+    assert splits.attribute_kind == "original_att"
+
+
+def test_normalised_strengths_are_the_official_att(shared_data: Path) -> None:
+    folder = shared_data / "xlsa17" / "APY"
+    labels = official_labels(folder)
+    raw = loadmat(folder / "att_splits.mat")
+    for normalise, expected in ((False, raw["original_att"].T), (True, raw["att"].T)):
+        split_file = read_split_file(folder, attributes="original_att", normalise=normalise)
+        splits = make_splits(split_file, np.arange(len(labels)), labels)
+        np.testing.assert_allclose(splits.attributes, expected, rtol=1e-5, atol=1e-7)
+    assert splits.attribute_kind == "original_att, L2-normalised"
+
+
+def test_the_embedded_split_is_known_by_the_hashes_of_its_design() -> None:
+    config = shapes.ShapesConfig()
+    design = shapes.make_design(config)
+    rows = shapes.split_rows(design, config)
+    assert tuple(rows_hash(rows[part] - 1) for part in PARTS) == EMBEDDED_HASHES["shapes"]
+    split_file = SplitFile(
+        class_names=tuple(design.names),
+        attributes=design.indicators.astype(np.float32),
+        trainval_loc=rows["trainval_loc"] - 1,
+        test_seen_loc=rows["test_seen_loc"] - 1,
+        test_unseen_loc=rows["test_unseen_loc"] - 1,
+    )
+    assert split_file.verdict == "embedded split of shapes"
 
 
 def test_a_row_that_changes_parts_is_not_official_any_more(shared_data: Path) -> None:
@@ -318,3 +427,140 @@ def test_a_fold_of_small_classes_leaves_each_of_them_something_to_learn_from(tmp
     made = validation_fold(splits, tmp_path, 2, np.arange(20), GOOD_LABELS, held_out=0.99)
     assert np.bincount(GOOD_LABELS[made.trainval_loc], minlength=4).tolist() == [1, 0, 1, 0]
     assert made.test_unseen_loc.tolist() == [5, 6, 7, 8]
+
+
+# --- who may read what -----------------------------------------------------------------------------------------------
+
+
+@stage
+def harmless(train: TrainSplit) -> int:
+    return len(train.features)
+
+
+def rows_of(split: TrainSplit) -> list[int]:
+    return split.rows.tolist()
+
+
+def test_a_split_carries_the_official_rows_behind_its_features() -> None:
+    table, splits = toy_table()
+    train, test = split_features(table, splits)
+    assert rows_of(train) == splits.trainval_loc.tolist()
+    assert train.rows_hash == rows_hash(splits.trainval_loc)
+    assert test.seen.rows is not None
+    assert test.seen.rows.tolist() == splits.test_seen_loc.tolist()
+    with pytest.raises(ValueError, match="239 features, 240 labels and 240 rows"):
+        dataclasses.replace(train, features=train.features[1:])
+
+
+def test_each_stage_notes_which_rows_it_was_given_also_through_copies() -> None:
+    train, _ = toy_splits()
+    moved = train.to(train.device)
+    some = dataclasses.replace(train, features=train.features[:9], labels=train.labels[:9], rows=train.rows[:9])
+    assert harmless(moved, seed=0) == 240
+    assert harmless(some, seed=0) == 9
+    assert [read.stage for read in train.reads] == ["harmless", "harmless"]
+    assert [read.facts for read in train.reads] == [
+        {"count": 240, "hash": train.rows_hash},
+        {"count": 9, "hash": rows_hash(train.rows[:9].numpy())},
+    ]
+
+
+def run_toy(folder: Path, accelerator: Accelerator, train: TrainSplit, test: TestSplit) -> dict[str, Any]:
+    return run_seeds(
+        lambda split, seed, log: train_dcrgan(split, TINY, seed=seed, log=log),
+        train, test, (0, 3), folder, {"benchmark": "toy"}, accelerator,
+    )  # fmt: skip
+
+
+def test_results_say_which_rows_each_stage_read_and_every_test_leaves_a_line(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
+    train, test = toy_splits()
+    results = run_toy(tmp_path, accelerator, train, test)
+    expected = {"count": 240, "hash": train.rows_hash}
+    stages = ("train_metric", "train_srn", "train_regressors", "train_gan", "train_classifiers")
+    assert results["rows_read"] == dict.fromkeys(stages, expected)
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (tmp_path / "test_access.jsonl").read_text().splitlines()]
+
+    assert [line["seed"] for line in lines()] == [0, 3]
+    run_toy(tmp_path, accelerator, train, test)  # all is done: nothing is opened
+    assert len(lines()) == 2
+    (tmp_path / "seed-3" / "scores.json").unlink()
+    assert run_toy(tmp_path, accelerator, train, test) == results
+    assert [line["seed"] for line in lines()] == [0, 3, 3]  # the second test of the same run shows
+    _, splits = toy_table()
+    for line in lines():
+        assert line["test_seen"] == {"count": 80, "hash": rows_hash(splits.test_seen_loc)}
+        assert line["test_unseen"] == {"count": 80, "hash": rows_hash(splits.test_unseen_loc)}
+        assert line["time"].endswith("+00:00")
+
+
+def test_a_model_that_was_trained_on_a_test_row_is_not_scored(tmp_path: Path, accelerator: Accelerator) -> None:
+    train, test = toy_splits()
+    assert test.unseen.rows is not None
+    rows = train.rows.clone()
+    rows[5] = int(test.unseen.rows[2])
+    with pytest.raises(ValueError, match=rf"train_metric was given 1 test rows, the first is {rows[5]}; not scored"):
+        run_toy(tmp_path, accelerator, dataclasses.replace(train, rows=rows), test)
+    assert not (tmp_path / "test_access.jsonl").exists()
+
+
+def test_the_evaluator_tells_before_it_scores() -> None:
+    class Broken:
+        zsl_classes = gzsl_classes = torch.tensor([0, 1])
+
+        def zsl_scores(self, features: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError
+
+        gzsl_scores = zsl_scores
+
+    part = LabelledFeatures(torch.zeros(2, 3), torch.tensor([0, 1]), np.array([4, 6]))
+    notes: list[dict[str, Any]] = []
+    with pytest.raises(RuntimeError):
+        evaluate(Broken(), TestSplit(seen=part, unseen=part), notes.append)
+    assert notes == [{part: {"count": 2, "hash": rows_hash(np.array([4, 6]))} for part in ("test_seen", "test_unseen")}]
+
+
+# --- class lists -----------------------------------------------------------------------------------------------------
+
+
+def write_lists(folder: Path, **lists: str) -> Path:
+    """The class lists of the small split file; a list is its names with spaces between."""
+    good = {"allclasses": "ant bee cat dog", "trainvalclasses": "ant bee cat", "testclasses": "dog"}
+    folds = {"trainclasses1": "ant bee", "valclasses1": "cat", "trainclasses2": "ant cat", "valclasses2": "bee"}
+    for title, names in (good | folds | lists).items():
+        (folder / f"{title}.txt").write_text("\n".join(names.split()) + "\n")
+    return folder
+
+
+def test_good_class_lists_are_listed(tmp_path: Path) -> None:
+    splits = make_splits(small_split_file(tmp_path), np.arange(20), GOOD_LABELS)
+    assert len(check_class_lists(splits, write_lists(tmp_path))) == 7
+    (tmp_path / "valclasses2.txt").unlink()  # none is needed for all that does not use it
+    assert len(check_class_lists(splits, tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        (
+            {"allclasses": "bee ant cat dog"},
+            r"allclasses\.txt has 4 classes in another order .* line 1 is 'bee'.*'ant'",
+        ),
+        ({"testclasses": "eel"}, r"testclasses\.txt names 'eel', which is not a class"),
+        ({"testclasses": "dog dog"}, r"testclasses\.txt names 'dog' more than once"),
+        ({"trainvalclasses": "ant bee"}, r"1 classes with trainval rows are not in trainvalclasses\.txt.* 'cat'"),
+        ({"testclasses": ""}, r"1 classes with test_unseen rows are not in testclasses\.txt.* 'dog'"),
+        ({"testclasses": "cat dog"}, r"both in trainvalclasses\.txt and in testclasses\.txt, the first is 'cat'"),
+        ({"trainclasses1": "ant bee cat"}, r"both in trainclasses1\.txt and in valclasses1\.txt, the first is 'cat'"),
+        ({"valclasses2": "bee dog"}, r"both in valclasses2\.txt and in testclasses\.txt, the first is 'dog'"),
+        ({"trainclasses2": "ant"}, r"trainclasses2\.txt and valclasses2\.txt together are not .* the first is 'cat'"),
+    ],
+)
+def test_class_lists_that_contradict_the_split_are_refused(tmp_path: Path, lists: dict[str, str], message: str) -> None:
+    splits = make_splits(small_split_file(tmp_path), np.arange(20), GOOD_LABELS)
+    with pytest.raises(ValueError, match=message):
+        check_class_lists(splits, write_lists(tmp_path, **lists))

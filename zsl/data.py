@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from backbones import find_preset
 from shards import ShardIndex, read_index, write_shards
-from zsl.benchmarks import Benchmark, find_reader, read_benchmark
+from zsl.benchmarks import READERS, Benchmark, find_reader, own, read_benchmark
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable
 from zsl.progress import progress_bar
-from zsl.splits import PARTS, Splits, make_splits, read_split_file, validation_fold
+from zsl.splits import (
+    PARTS,
+    AttributeKind,
+    Splits,
+    check_class_lists,
+    make_splits,
+    read_split_file,
+    validation_fold,
+)
 
 SHAPES = "shapes"
 
 
+def benchmark_name(benchmark: str) -> str:
+    """What `--benchmark` is called below `--data`: a known name as it is, a folder of one's own by its last part.
+
+    Raises:
+        ValueError: a folder of one's own has a known benchmark's name.
+    """
+    if benchmark in READERS or not own.is_own(benchmark):
+        return benchmark
+    name = own.folder_name(benchmark)
+    if name in READERS:
+        raise ValueError(f"the folder {benchmark} has the name of a known benchmark; rename it, {name} is another one")
+    return name
+
+
 def shards_folder(data: Path, benchmark: str) -> Path:
     """`data/<benchmark>/shards`."""
-    return data / benchmark / "shards"
+    return data / benchmark_name(benchmark) / "shards"
 
 
 def splits_folder(data: Path, benchmark: str) -> Path:
     """`data/<benchmark>/splits`: a copy of the split files that the shards were made with."""
-    return data / benchmark / "splits"
+    return data / benchmark_name(benchmark) / "splits"
 
 
 def features_folder(data: Path, benchmark: str, backbone: str) -> Path:
     """`data/<benchmark>/features/<backbone.weights-tag>`."""
-    return data / benchmark / "features" / backbone
+    return data / benchmark_name(benchmark) / "features" / backbone
 
 
 def make_shards(
@@ -37,9 +60,21 @@ def make_shards(
 ) -> tuple[ShardIndex, Benchmark]:
     """Shards of `benchmark` below `data`, from its raw folder and split files; `shapes` is drawn where absent.
 
+    A `benchmark` that is a path is a folder of one's own (`zsl.benchmarks.own`), which brings photos and splits.
+
     Raises:
-        ValueError: `images` and `splits` were not both given for a benchmark that cannot be drawn.
+        ValueError: `images` and `splits` were not both given for a benchmark that cannot be drawn, or were given for
+            one of one's own; or class lists and splits contradict each other.
     """
+    name = benchmark_name(benchmark)
+    if benchmark not in READERS and own.is_own(benchmark):
+        if images is not None or splits is not None:
+            raise ValueError(
+                f"--benchmark {benchmark} is a folder with photos and splits; leave --images and --splits out"
+            )
+        images, splits = Path(benchmark), splits_folder(data, benchmark)
+        own.prepare(images, splits)
+        benchmark = SHAPES  # the reader of photos in class folders
     if benchmark == SHAPES and images is None:
         images = data / SHAPES / "raw"
         if not images.is_dir():
@@ -49,19 +84,22 @@ def make_shards(
     if images is None or splits is None:
         raise ValueError(f"--benchmark {benchmark} needs --images DIR (raw photos) and --splits DIR (att_splits.mat)")
     raw = read_benchmark(benchmark, images, splits, allow_missing=allow_missing)
-    _copy_split_files(raw.split_folder, splits_folder(data, benchmark))
+    raw = replace(raw, name=name)
+    check_class_lists(raw.splits, raw.split_folder)
+    _copy_split_files(raw.split_folder, splits_folder(data, name))
     index = write_shards(
         raw.instances,
         raw.images,
-        shards_folder(data, benchmark),
-        benchmark=benchmark,
+        shards_folder(data, name),
+        benchmark=name,
         total=raw.split_file.count,
         source={
             "verdict": raw.verdict,
             "split_hashes": list(raw.split_file.hashes),
             "missing": raw.missing,
             "classes_left": len(raw.splits.seen) + len(raw.splits.unseen),
-        },
+        }
+        | ({"shared_photos": shared} if (shared := raw.shared_photos) else {}),
         progress=lambda groups: progress_bar(groups, what="shards", unit=" shards"),
     )
     return index, raw
@@ -89,19 +127,28 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
 
 
 def load_splits(
-    benchmark: str, data: Path, table: FeatureTable, folder: Path | None = None, *, fold: int | None = None
+    benchmark: str,
+    data: Path,
+    table: FeatureTable,
+    folder: Path | None = None,
+    *,
+    fold: int | None = None,
+    attributes: AttributeKind = "att",
+    normalise: bool = False,
 ) -> Splits:
     """The splits that belong to `table`, from `folder` or from the copy that `make_shards` left.
 
-    With `fold`, those of that validation fold, in which no test row occurs.
+    With `fold`, those of that validation fold, in which no test row occurs.  `attributes` and `normalise` say which
+    class attributes are wanted (`read_split_file`).
 
     Raises:
-        ValueError: the table is of another benchmark, or was made with other splits.
+        ValueError: the table is of another benchmark, or was made with other splits; or class lists and splits
+            contradict each other.
     """
-    if table.manifest["benchmark"] != benchmark:
+    if table.manifest["benchmark"] != benchmark_name(benchmark):
         raise ValueError(f"the features are of {table.manifest['benchmark']}, asked for is --benchmark {benchmark}")
     folder = folder or splits_folder(data, benchmark)
-    split_file = read_split_file(folder)
+    split_file = read_split_file(folder, attributes=attributes, normalise=normalise)
     made_with = table.manifest["source"]["split_hashes"]
     if made_with != list(split_file.hashes):
         raise ValueError(
@@ -109,6 +156,7 @@ def load_splits(
             "make shards and features anew, or give the right --splits"
         )
     splits = make_splits(split_file, table.rows, table.labels)
+    check_class_lists(splits, folder)
     return splits if fold is None else validation_fold(splits, folder, fold, table.rows, table.labels)
 
 
@@ -122,6 +170,7 @@ def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
         "data": manifest["source"]["verdict"],
         "missing_photos": manifest["source"]["missing"],
         "splits": splits.verdict,
+        "attributes": splits.attribute_kind,
         "rows": {part: len(getattr(splits, part)) for part in PARTS},
         "classes": {"seen": len(splits.seen), "unseen": len(splits.unseen)},
         "features": {key: manifest[key] for key in ("shards_sha256", "weights_sha256", "precision", "dim", "count")},

@@ -81,6 +81,7 @@ def extract_features(
 
 def _origin(backbone: Backbone, index: ShardIndex, precision: str) -> dict[str, Any]:
     """All that the numbers in a table depend on, and what a reader wants to know about it."""
+    crop = "the row's box" if "shared_photos" in index.source else "none, whole image"
     return {
         "format": FORMAT,
         "benchmark": index.benchmark,
@@ -89,7 +90,7 @@ def _origin(backbone: Backbone, index: ShardIndex, precision: str) -> dict[str, 
         "backbone": backbone.name,
         "pretraining": backbone.pretraining,
         "weights_sha256": backbone.weights_sha256,
-        "transform": asdict(backbone.transform) | {"crop": "none, whole image"},
+        "transform": asdict(backbone.transform) | {"crop": crop},
         "precision": precision,
         "versions": {
             "python": platform.python_version(),

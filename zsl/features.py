@@ -2,12 +2,13 @@
 
 A table is a folder of `features.npy` [N, D] float32, `labels.npy` [N], `rows.npy` [N] (official rows, rising) and
 `manifest.json`; it is whole if and only if the manifest is there.  Stages are given a `TrainSplit`, which holds copies
-of the trainval rows and no way to any other row; only `zsl.evaluate` is given a `TestSplit`.
+of the trainval rows and no way to any other row; only `zsl.evaluate` is given a `TestSplit`.  Both carry the official
+rows behind their features, so that a run can say what it read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,6 +91,19 @@ class FeatureScaler:
         return (features - self.low) / self.span
 
 
+@dataclass(frozen=True)
+class RowsRead:
+    """That a stage was given these rows."""
+
+    stage: str
+    rows: Tensor  # [n] official rows
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Number and hash of the rows; the hash of all trainval rows is the split file's."""
+        return {"count": len(self.rows), "hash": rows_hash(self.rows.cpu().numpy())}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainSplit:
     """All that training may see: trainval features, every class's attributes, and which classes are which."""
@@ -101,7 +115,20 @@ class TrainSplit:
     unseen: Tensor  # [U]
     scaler: FeatureScaler
     class_names: tuple[str, ...]
-    rows_hash: str  # of the official rows behind `features`
+    rows: Tensor  # [N] official rows behind `features`
+    reads: list[RowsRead] = field(default_factory=list)  # which stages were given this split; copies share the list
+
+    def __post_init__(self) -> None:
+        if not len(self.features) == len(self.labels) == len(self.rows):
+            raise ValueError(
+                f"{len(self.features)} features, {len(self.labels)} labels and {len(self.rows)} rows: a split of some "
+                "rows must have the features, labels and row numbers of the same ones"
+            )
+
+    @property
+    def rows_hash(self) -> str:
+        """Six hex digits, comparable with those of a split file."""
+        return rows_hash(self.rows.cpu().numpy())
 
     @property
     def device(self) -> torch.device:
@@ -138,10 +165,16 @@ class LabelledFeatures:
 
     features: Tensor  # [N, D] scaled as the train rows were
     labels: Tensor  # [N]
+    rows: np.ndarray | None = None  # [N] official rows, where they are known
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Number and hash of the rows."""
+        return {"count": len(self.features), "hash": None if self.rows is None else rows_hash(self.rows)}
 
     def to(self, device: torch.device) -> Self:
         """The same features on `device`."""
-        return type(self)(self.features.to(device), self.labels.to(device))
+        return replace(self, features=self.features.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,7 +206,7 @@ def split_features(table: FeatureTable, splits: Splits) -> tuple[TrainSplit, Tes
         unseen=torch.from_numpy(splits.unseen.copy()),
         scaler=scaler,
         class_names=splits.class_names,
-        rows_hash=rows_hash(splits.trainval_loc),
+        rows=torch.from_numpy(splits.trainval_loc.copy()),
     )
     parts = {}
     for part, loc, classes in (
@@ -183,5 +216,5 @@ def split_features(table: FeatureTable, splits: Splits) -> tuple[TrainSplit, Tes
         features, labels = table.at(loc)
         if not np.isin(labels.numpy(), classes).all():
             raise ValueError(f"test_{part} rows of the feature table have labels that are not {part} classes")
-        parts[part] = LabelledFeatures(scaler(features), labels)
+        parts[part] = LabelledFeatures(scaler(features), labels, loc)
     return train, TestSplit(**parts)

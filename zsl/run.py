@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
-from zsl.evaluate import Scores, ZeroShotModel, evaluate
-from zsl.features import TestSplit, TrainSplit
+from zsl.evaluate import Record, Scores, ZeroShotModel, evaluate
+from zsl.features import RowsRead, TestSplit, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
 from zsl.stages import Log
 
 CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
+READS_FILE, ACCESS_FILE = "rows_read.json", "test_access.jsonl"
 SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic")
 
 Train = Callable[[TrainSplit, int, Log], ZeroShotModel]
@@ -36,10 +40,12 @@ def run_seeds(
     """Train and score every seed in `folder`, each once, and return what `results.json` holds.
 
     Seeds are dealt to the processes of `accelerator`.  `facts` (config, data, protocol) describe the run; a folder in
-    which another run was begun is refused.  Each model is tested once, after its training.
+    which another run was begun is refused.  Each model is tested once, after its training;
+    `test_access.jsonl` has a line for each time that test rows were opened, and `rows_read` in the results says which
+    rows each stage was given.
 
     Raises:
-        ValueError: `folder` belongs to a run of other facts, or a seed is given twice.
+        ValueError: `folder` belongs to a run of other facts, a seed is given twice, or a stage was given a test row.
     """
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"--seeds {' '.join(map(str, seeds))}: a seed that occurs twice is not a new sample")
@@ -48,12 +54,17 @@ def run_seeds(
     train = train.to(accelerator.device)
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
         if not _scores_file(folder, seed).is_file():
-            model = train_method(train, seed, _log_to(folder / f"seed-{seed}" / LOG_FILE))
+            own = replace(train, reads=[])  # a list of this seed's alone
+            model = train_method(own, seed, _log_to(folder / f"seed-{seed}" / LOG_FILE))
+            _check_reads(own.reads, test)
+            write_json(folder / f"seed-{seed}" / READS_FILE, _union(own.reads))
             if isinstance(model, nn.Module):
                 _save_model(model, folder / f"seed-{seed}" / "model.safetensors")
-            write_json(_scores_file(folder, seed), asdict(evaluate(model, test.to(accelerator.device))))
+            scores = evaluate(model, test.to(accelerator.device), _record_to(folder / ACCESS_FILE, seed))
+            write_json(_scores_file(folder, seed), asdict(scores))
     accelerator.wait_for_everyone()
     results = summarise({seed: Scores(**read_json(_scores_file(folder, seed))) for seed in seeds}, facts)
+    results["rows_read"] = _rows_read(folder, seeds)
     if accelerator.is_main_process:
         _join_logs(folder, seeds)
         write_json(folder / RESULTS_FILE, results)
@@ -120,6 +131,44 @@ def _log_to(path: Path) -> Log:
             stream.write(json.dumps({"stage": stage, "step": step} | terms) + "\n")
 
     return log
+
+
+def _record_to(path: Path, seed: int) -> Record:
+    """A Record that appends a line with time and seed to `path`; lines of earlier tests stay."""
+
+    def record(note: dict[str, Any]) -> None:
+        with path.open("a") as stream:
+            stream.write(json.dumps({"time": datetime.now(UTC).isoformat(), "seed": seed} | note) + "\n")
+
+    return record
+
+
+def _check_reads(reads: Sequence[RowsRead], test: TestSplit) -> None:
+    """No stage was given a row that the run is tested on."""
+    tested = [part.rows for part in (test.seen, test.unseen) if part.rows is not None]
+    for read in reads:
+        common = np.intersect1d(read.rows.cpu().numpy(), np.concatenate([np.empty(0, np.int64), *tested]))
+        if len(common):
+            raise ValueError(f"{read.stage} was given {len(common)} test rows, the first is {common[0]}; not scored")
+
+
+def _union(reads: Sequence[RowsRead]) -> dict[str, dict[str, Any]]:
+    """{stage: {"count", "hash"}} of all rows that each stage was given, in one call or in several."""
+    rows: dict[str, Tensor] = {}
+    for read in reads:
+        rows[read.stage] = torch.cat([rows.get(read.stage, read.rows[:0]), read.rows]).unique()
+    return {stage: RowsRead(stage, union).facts for stage, union in rows.items()}
+
+
+def _rows_read(folder: Path, seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """What the first seed's stages read; a seed that read other rows has entries of its own."""
+    joined: dict[str, dict[str, Any]] = {}
+    for seed in seeds:
+        path = folder / f"seed-{seed}" / READS_FILE
+        for stage, facts in (read_json(path) if path.is_file() else {}).items():
+            if joined.setdefault(stage, facts) != facts:
+                joined[f"{stage} (seed {seed})"] = facts
+    return joined
 
 
 def _join_logs(folder: Path, seeds: Sequence[int]) -> None:

@@ -4,8 +4,9 @@ The Proposed Splits (Xian et al. 2019) number the images 1..N in the row order o
 0-based once, on reading, and are never renumbered after that: a benchmark with missing photos keeps its official row
 numbers and class ids and merely has fewer of them.
 
-The files' own `train_loc`/`val_loc` are not read: they are absent in CUB and SUN, and an older vintage that is still
-in circulation holds test_seen rows in them.  Validation classes come from the class lists (`validation_fold`).
+The files' own `train_loc`/`val_loc` are never used: they are absent in CUB and SUN, and an older vintage that is still
+in circulation holds test_seen rows in them; such a file is refused (`check_vintage`).  Validation classes come from the
+class lists (`validation_fold`, `check_class_lists`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from scipy.io import loadmat
@@ -22,6 +24,11 @@ from zsl.determinism import derive_seed
 
 SPLIT_FILE = "att_splits.mat"
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+UNSAFE_PARTS = ("train_loc", "val_loc")  # what an author may have trained on; nothing here does
+FOLDS = (1, 2, 3)
+MISSING_STRENGTH = -1  # AWA's `original_att` where people gave none: antelope's black, white, blue and brown
+
+AttributeKind = Literal["att", "original_att"]
 
 # First six hex digits of the md5 of each part as a sorted, 1-based int64 array, in the order of PARTS.  Every public
 # copy of the files (2019-2024) agrees on these.
@@ -32,6 +39,10 @@ OFFICIAL_HASHES = {
     "SUN": ("280e25", "421034", "5121fd"),
     "aPY": ("faa2d6", "126ab1", "fcefd0"),
 }
+# The same of `allclasses_names` in the file's order, joined by newlines: labels are positions in that list.
+OFFICIAL_CLASS_HASHES = {"AWA1": "11ac34", "AWA2": "11ac34", "CUB": "0186c4", "SUN": "95edd9", "aPY": "ac6f79"}
+# Benchmarks that this repository draws, at their default configuration.
+EMBEDDED_HASHES = {"shapes": ("4af555", "172700", "278c69")}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,10 +50,12 @@ class SplitFile:
     """What an `att_splits.mat` says, checked but not yet joined with the images' labels."""
 
     class_names: tuple[str, ...]  # C
-    attributes: np.ndarray  # [C, A] float32, the file's `att` transposed
+    attributes: np.ndarray  # [C, A] float32, the file's `att` transposed; NaN where `original_att` has none
     trainval_loc: np.ndarray  # [n] int64, 0-based rows, sorted
     test_seen_loc: np.ndarray
     test_unseen_loc: np.ndarray
+    attribute_kind: AttributeKind = "att"
+    normalise: bool = False  # divide each class's attributes by their L2 norm, once the gaps are filled
 
     @property
     def count(self) -> int:
@@ -57,9 +70,12 @@ class SplitFile:
 
     @property
     def verdict(self) -> str:
-        """`official Proposed Split of X`, or `unknown split` with its hash."""
-        known = [name for name, hashes in OFFICIAL_HASHES.items() if hashes == self.hashes]
-        return f"official Proposed Split of {known[0]}" if known else "unknown split, hash " + "/".join(self.hashes)
+        """`official Proposed Split of X`, `embedded split of X`, or `unknown split` with its hash."""
+        for words, known in (("official Proposed Split", OFFICIAL_HASHES), ("embedded split", EMBEDDED_HASHES)):
+            for name, hashes in known.items():
+                if hashes == self.hashes:
+                    return f"{words} of {name}"
+        return "unknown split, hash " + "/".join(self.hashes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +94,7 @@ class Splits:
     test_seen_loc: np.ndarray
     test_unseen_loc: np.ndarray
     verdict: str
+    attribute_kind: str = "att"  # in words: which of the file's attributes, and what was done to them
 
     def describe(self) -> str:
         """Counts in one line, for terminals and manifests."""
@@ -93,35 +110,144 @@ def rows_hash(rows: np.ndarray) -> str:
     return hashlib.md5(one_based.tobytes(), usedforsecurity=False).hexdigest()[:6]
 
 
-def read_split_file(folder: Path) -> SplitFile:
+def read_mat(path: Path) -> dict[str, Any]:
+    """The variables of a MATLAB 5 file.
+
+    Raises:
+        ValueError: it is a MATLAB 7.3 (HDF5) file, or broken; the message says what to do.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(520)
+    if b"\x89HDF\r\n\x1a\n" in head or head.startswith(b"MATLAB 7.3"):
+        raise ValueError(
+            f"{path} is a MATLAB 7.3 (HDF5) file; the official files are MATLAB 5: "
+            "load it in MATLAB and write it again with save(…, '-v7'), or get the original archive"
+        )
+    try:
+        return loadmat(path)
+    except Exception as error:  # SciPy raises a different type for each way in which a file can be broken
+        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); is the download complete?") from error
+
+
+def read_split_file(
+    folder: Path,
+    *,
+    attributes: AttributeKind = "att",
+    normalise: bool = False,
+    allow_leaky_vintage: bool = False,
+) -> SplitFile:
     """Read and check `folder/att_splits.mat`.
+
+    `attributes` are the file's `att` (each class's strengths divided by their L2 norm; the official default, left as it
+    is: in AWA that holds −1, "none given", too, divided like the rest) or its `original_att` (the strengths as people
+    gave them; AWA's −1 becomes NaN here and is filled by `make_splits`).  `normalise` divides by the L2 norm.  With
+    `allow_leaky_vintage` a file of the older vintage is read too: its leaking `train_loc`/`val_loc` are not used, and
+    its other parts are those of the newer one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no split file, its rows are not 1-based, overlap, or leave a row out.
+        ValueError: it is no split file, its rows are not 1-based, overlap, or leave a row out; a class name occurs
+            twice; or it is of the leaky vintage.
     """
     path = Path(folder) / SPLIT_FILE
     if not path.is_file():
         raise FileNotFoundError(
             f"no {SPLIT_FILE} in {folder}; it comes with the Proposed Splits archive (xlsa17/data/<benchmark>/)"
         )
-    try:
-        content = loadmat(path)
-    except Exception as error:  # SciPy raises a different type for each way in which a file can be broken
-        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); is the download complete?") from error
-    absent = [key for key in ("att", "allclasses_names", *PARTS) if key not in content]
+    content = read_mat(path)
+    absent = [key for key in (attributes, "allclasses_names", *PARTS) if key not in content]
     if absent:
         raise ValueError(f"{path} has no {', '.join(absent)}; it has {', '.join(k for k in content if k[0] != '_')}")
-    names = tuple(str(cell[0]) for cell in content["allclasses_names"].ravel())
-    attributes = np.ascontiguousarray(content["att"].T, dtype=np.float32)
-    if len(attributes) != len(names) or not np.isfinite(attributes).all():
+    names = _class_names(content, path)
+    strengths = np.ascontiguousarray(content[attributes].T, dtype=np.float32)
+    if len(strengths) != len(names) or not np.isfinite(strengths).all():
         raise ValueError(
-            f"{path}: att has {len(attributes)} classes for {len(names)} names, {int((~np.isfinite(attributes)).sum())}"
-            " of its values are not finite; it should be attributes x classes, without gaps"
+            f"{path}: {attributes} has {len(strengths)} classes for {len(names)} names, "
+            f"{int((~np.isfinite(strengths)).sum())} of its values are not finite; "
+            "it should be attributes x classes, without gaps"
         )
-    parts = {part: np.sort(content[part].ravel().astype(np.int64)) - 1 for part in PARTS}
+    parts = {part: _rows(content, part, path) for part in PARTS}
     _check_parts(parts, path)
-    return SplitFile(class_names=names, attributes=attributes, **parts)
+    if not allow_leaky_vintage:
+        _refuse_leaks(_leaks(content), path)
+    made = SplitFile(class_names=names, attributes=strengths, attribute_kind=attributes, normalise=normalise, **parts)
+    if attributes == "original_att" and made.verdict.endswith(("AWA1", "AWA2")):  # elsewhere -1 may be a strength
+        strengths[strengths == MISSING_STRENGTH] = np.nan
+    _check_class_order(made, path)
+    return made
+
+
+def check_vintage(folder: Path) -> dict[str, dict[str, int]]:
+    """How many test rows `train_loc` and `val_loc` of `folder/att_splits.mat` hold: {part: {test part: count}}.
+
+    Empty where there are none, so that all is well.  `read_split_file` refuses the others.
+    """
+    return _leaks(read_mat(Path(folder) / SPLIT_FILE))
+
+
+def _leaks(content: dict[str, Any]) -> dict[str, dict[str, int]]:
+    found = {
+        part: {
+            test: len(common)
+            for test in PARTS[1:]
+            if test in content and len(common := np.intersect1d(content[part], content[test]))
+        }
+        for part in UNSAFE_PARTS
+        if part in content
+    }
+    return {part: counts for part, counts in found.items() if counts}
+
+
+def _refuse_leaks(leaks: dict[str, dict[str, int]], path: Path) -> None:
+    if not leaks:
+        return
+    numbers = "; ".join(
+        f"{part} holds " + " and ".join(f"{count:,} {test.removesuffix('_loc')} rows" for test, count in tests.items())
+        for part, tests in leaks.items()
+    )
+    raise ValueError(
+        f"{path} is of the leaky vintage: {numbers}. Whoever chooses on them chooses on the test set. "
+        "Get version 2.0 of the Proposed Splits (xlsa17.zip); or read it with allow_leaky_vintage=True, "
+        f"which never uses {' and '.join(leaks)}"
+    )
+
+
+def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
+    """`allclasses_names`, each once."""
+    try:
+        names = tuple(str(cell[0]) for cell in content["allclasses_names"].ravel())
+    except IndexError as error:
+        raise ValueError(f"{path}: a name in allclasses_names is empty") from error
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{path}: {len(repeated)} class names occur twice in allclasses_names, the first is {repeated[0]!r}"
+        )
+    return names
+
+
+def _rows(content: dict[str, Any], part: str, path: Path) -> np.ndarray:
+    """The rows of one part, 0-based and sorted."""
+    values = content[part].ravel()
+    if not np.issubdtype(values.dtype, np.number) or not (values == np.floor(values)).all():
+        strange = [v for v in values.tolist() if not isinstance(v, int | float) or v != v // 1]
+        raise ValueError(f"{path}: {part} holds {strange[0]!r}, which is no row number")
+    return np.sort(values.astype(np.int64)) - 1
+
+
+def _check_class_order(split_file: SplitFile, path: Path) -> None:
+    """The classes of an official split are in the official order: labels are positions in this list."""
+    verdict, found = split_file.verdict, _text_hash("\n".join(split_file.class_names))
+    expected = OFFICIAL_CLASS_HASHES.get(verdict.removeprefix("official Proposed Split of "))
+    if expected is not None and found != expected:
+        raise ValueError(
+            f"{path}: the rows are those of the {verdict}, but the class list is not (hash {found}, official "
+            f"{expected}; it begins with {', '.join(map(repr, split_file.class_names[:3]))}); labels are positions in "
+            "that list, so an official order that was changed gives wrong labels"
+        )
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:6]
 
 
 def _check_parts(parts: dict[str, np.ndarray], path: Path) -> None:
@@ -152,11 +278,17 @@ def make_splits(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> 
     """Join split rows with the `labels` [N] of the `rows` [N] that are at hand; other rows leave every part.
 
     A class that has no image left leaves `seen` or `unseen`; a test_seen row whose class has no trainval row left goes
-    too, since nothing could learn it.
+    too, since nothing could learn it.  A missing attribute of a class is filled by its mean over the other seen ones.
 
     Raises:
-        ValueError: a row or label is out of range, a part is empty, or a test_unseen class has trainval rows.
+        ValueError: a row or label is out of range, a row is given twice, a part is empty, or a test_unseen class has
+            trainval rows.
     """
+    if len(rows) != len(labels):
+        raise ValueError(f"{len(rows)} rows for {len(labels)} labels")
+    values, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"row {values[counts > 1][0]} is given {counts.max()} times; every image has a row of its own")
     class_count = len(split_file.class_names)
     if len(rows) and (rows.min() < 0 or rows.max() >= split_file.count):
         raise ValueError(f"rows reach from {rows.min()} to {rows.max()}; the split file has 0..{split_file.count - 1}")
@@ -183,17 +315,111 @@ def make_splits(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> 
         raise ValueError(f"no image at hand belongs to {', '.join(empty)}; all three parts are needed")
     return Splits(
         class_names=split_file.class_names,
-        attributes=split_file.attributes,
+        attributes=_complete(split_file, seen),
         seen=seen,
         unseen=unseen,
         verdict=split_file.verdict,
+        attribute_kind=split_file.attribute_kind + (", L2-normalised" if split_file.normalise else ""),
         **present,
     )
 
 
+def _complete(split_file: SplitFile, seen: np.ndarray) -> np.ndarray:
+    """Attributes [C, A] without gaps, and normalised if that was asked for.
+
+    A gap becomes the mean of that attribute over the seen classes that have it: where nothing is known the class is
+    taken for an average one, so that centred attributes say nothing there; and of seen classes alone, so that no
+    training class's attributes depend on an unseen class.
+    """
+    attributes = split_file.attributes
+    gaps = np.isnan(attributes)
+    if gaps.any():
+        known = np.where(gaps[seen], 0, attributes[seen]).sum(axis=0, dtype=np.float64)
+        count = (~gaps[seen]).sum(axis=0)
+        if (count[gaps.any(axis=0)] == 0).any():
+            raise ValueError(
+                f"attribute {int(np.flatnonzero(gaps.any(axis=0) & (count == 0))[0])} of no seen class is known"
+            )
+        attributes = np.where(gaps, (known / np.maximum(count, 1)).astype(np.float32), attributes)
+    if not split_file.normalise:
+        return attributes
+    norms = np.linalg.norm(attributes, axis=1, keepdims=True)
+    if (norms == 0).any():
+        raise ValueError(f"class {split_file.class_names[int(np.argmin(norms))]!r} has no attribute but 0")
+    return attributes / norms
+
+
 def read_class_list(path: Path) -> tuple[str, ...]:
-    """Class names of one list file, one a line."""
-    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    """Class names of one list file, one a line.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it names a class twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no {path.name} in {path.parent}; the class lists come with the Proposed Splits archive"
+        )
+    names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{path} names {repeated!r} more than once")
+    return names
+
+
+def check_class_lists(splits: Splits, folder: Path) -> list[str]:
+    """Check the class lists of `folder` against the split and each other; returns the titles of those that are there.
+
+    Every seen class is in `trainvalclasses`, every unseen one in `testclasses`, these two share no class; a fold's
+    training and validation classes are disjoint and together the trainval classes, so none of them is a test class;
+    and `allclasses`, where it is there, has the order of the split file.  A list that is absent is not missed.
+
+    Raises:
+        ValueError: a list contradicts another one, or the split.
+    """
+    titles = ["allclasses", "trainvalclasses", "testclasses"]
+    titles += [f"{kind}classes{fold}" for fold in FOLDS for kind in ("train", "val")]
+    lists = {title: read_class_list(path) for title in titles if (path := Path(folder) / f"{title}.txt").is_file()}
+    for title, names in lists.items():
+        for name in names:
+            if name not in splits.class_names:
+                raise ValueError(f"{title}.txt names {name!r}, which is not a class of the split file")
+    if (order := lists.get("allclasses", splits.class_names)) != splits.class_names:
+        place = next(
+            (i for i, pair in enumerate(zip(order, splits.class_names, strict=False)) if pair[0] != pair[1]), -1
+        )
+        raise ValueError(
+            f"allclasses.txt has {len(order)} classes in another order than allclasses_names of the split file: "
+            f"line {place + 1} is {order[place]!r}, the file has {splits.class_names[place]!r}"
+        )
+    for title, ids, words in (
+        ("trainvalclasses", splits.seen, "trainval"),
+        ("testclasses", splits.unseen, "test_unseen"),
+    ):
+        absent = [splits.class_names[i] for i in ids if title in lists and splits.class_names[i] not in lists[title]]
+        if absent:
+            raise ValueError(
+                f"{len(absent)} classes with {words} rows are not in {title}.txt, the first is {absent[0]!r}: "
+                "labels, class lists and split file do not belong together"
+            )
+    trainval = lists.get("trainvalclasses")
+    pairs = [("trainvalclasses", "testclasses")]
+    pairs += [pair for fold in FOLDS for pair in ((f"trainclasses{fold}", f"valclasses{fold}"),)]
+    pairs += [(f"{kind}classes{fold}", "testclasses") for fold in FOLDS for kind in ("train", "val")]
+    for first, second in pairs:
+        common = [name for name in lists.get(first, ()) if name in lists.get(second, ())]
+        if common:
+            raise ValueError(
+                f"{len(common)} classes are both in {first}.txt and in {second}.txt, the first is {common[0]!r}"
+            )
+    for fold in FOLDS:
+        train, val = lists.get(f"trainclasses{fold}"), lists.get(f"valclasses{fold}")
+        if trainval and train and val and (apart := sorted(set(trainval) ^ {*train, *val})):
+            raise ValueError(
+                f"trainclasses{fold}.txt and valclasses{fold}.txt together are not trainvalclasses.txt; "
+                f"{len(apart)} classes are in only one of them, the first is {apart[0]!r}"
+            )
+    return list(lists)
 
 
 def validation_fold(

@@ -1,6 +1,7 @@
 """The stages of the method: functions from a TrainSplit and a config to a trained module.
 
-`stage` gives each one its own random state and refuses anything but a TrainSplit as its data.
+`stage` gives each one its own random state, refuses anything but a TrainSplit as its data, and notes in it which rows
+were read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zsl.determinism import seeded
-from zsl.features import TrainSplit
+from zsl.features import RowsRead, TrainSplit
 
 Log = Callable[[str, int, dict[str, float]], None]  # stage, step, loss terms
 
@@ -32,7 +33,7 @@ def stage(
     """Run `function(train, …)` under a random state that depends on the run's `seed` and the stage's name only.
 
     The decorated function takes `seed` as one more keyword.  A stage's result is thus the same whether the stages
-    before it ran now or came from a checkpoint.
+    before it ran now or came from a checkpoint.  That the stage was given these rows is noted in `train.reads`.
 
     Raises:
         TypeError: the data is not a TrainSplit, for example a TestSplit.
@@ -44,6 +45,7 @@ def stage(
             raise TypeError(
                 f"{function.__name__} takes a TrainSplit; a {type(train).__name__} holds rows it may not see"
             )
+        train.reads.append(RowsRead(function.__name__, train.rows))
         with seeded(seed, function.__name__, train.device):
             return function(train, *args, **kwargs)
 
