@@ -1,0 +1,53 @@
+"""Does anything of the test rows or of the unseen classes leak into training?  Exit code 1 if so.
+
+    python scripts/audit.py                              # `shapes`, all its feature tables
+    python scripts/audit.py --benchmark cub --backbone efficientnet_lite0 --run runs/cub
+
+Compares file names, bytes and looks of all photos across splits (400 photos a second and core), the hashes of splits,
+shards, features and run, the scaler's rows, and the unseen classes' names with what the backbone was trained on.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsl.audit import AUDIT_FILE, audit, table
+from zsl.cli import run_script
+from zsl.data import benchmark_name, find_features
+from zsl.files import read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Audit a benchmark's shards, splits and features, and a run if one is named."""
+
+    benchmark: str = "shapes"
+    backbone: str | None = None
+    """Whose features; default: the run's, else every table below --data."""
+    features: Path | None = None
+    """Feature table, instead of the backbone's below --data."""
+    splits: Path | None = None
+    """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
+    run: Path | None = None
+    """Run folder made from these features."""
+    data: Path = Path("data")
+    out: Path | None = None
+    """Where audit.json and the picture of near duplicates go; default: data/<benchmark>/audit."""
+
+
+def main(args: Args) -> None:
+    """Print the findings, the gravest first."""
+    backbone = args.backbone or (read_json(args.run / "config.json")["backbone"] if args.run else None)
+    found = args.features or (find_features(args.data, args.benchmark, backbone) if backbone else None)
+    out = args.out or args.data / benchmark_name(args.benchmark) / "audit"
+    findings = audit(
+        args.benchmark, args.data, out, tables=[found] if found else None, splits=args.splits, run=args.run
+    )
+    print(f"{table(findings)}\n{out / AUDIT_FILE}")
+    sys.exit(any(finding.severity == "fail" for finding in findings))
+
+
+if __name__ == "__main__":
+    run_script(main, Args)

@@ -1,0 +1,51 @@
+"""Before anything starts: what is missing, where, what the official archive calls it, and what to do.
+
+    python scripts/doctor.py
+    python scripts/doctor.py --benchmark cub --images CUB_200_2011 --splits xlsa17/data/CUB --backbone resnet101
+
+Exit code 0 if all that is needed is there.  Nothing is downloaded or written; seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+try:
+    from zsl.cli import default_backbone, run_script
+    from zsl.doctor import doctor, report
+except ModuleNotFoundError as error:
+    sys.exit(f"error: the package {error.name} is not installed: pip install -e .   (or: make environment)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Look for all that a benchmark needs."""
+
+    benchmark: str = "shapes"
+    images: Path | None = None
+    """Raw folder of the benchmark, as for make_shards."""
+    splits: Path | None = None
+    """Folder with att_splits.mat and the class lists, as for make_shards."""
+    backbone: str | None = None
+    """Preset or any timm model; default resnet101, for shapes the offline preset."""
+    weights: Path | None = None
+    """Weights file instead of the published weights."""
+    data: Path = Path("data")
+    allow_missing: bool = False
+    """Photos that are absent are noted, not missed."""
+
+
+def main(args: Args) -> None:
+    """Print what is there and what is not."""
+    items = doctor(
+        args.benchmark, args.data, images=args.images, splits=args.splits, weights=args.weights,
+        backbone=args.backbone or default_backbone(args.benchmark), allow_missing=args.allow_missing,
+    )  # fmt: skip
+    print(report(items))
+    sys.exit(any(item.state == "missing" for item in items))
+
+
+if __name__ == "__main__":
+    run_script(main, Args)

@@ -1,0 +1,144 @@
+"""Photos in shards to leaks between splits: the same file, the same bytes, the same JPEG by box."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from shards import Sample, ShardIndex, check_shard, read_shard
+from zsl.audit.findings import Finding, fail, ok, warn
+from zsl.progress import progress_bar
+from zsl.splits import PARTS, Splits
+
+THUMBNAIL = 16  # pixels a side
+DECODED = 64  # pixels a side at least; the perceptual hash itself looks at 32 x 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Photo:
+    """What is kept of a sample: a few hundred bytes."""
+
+    row: int
+    label: int
+    file: str
+    box: tuple[int, int, int, int] | None
+    sha256: str
+    bits: np.ndarray | None  # [64] bool perceptual hash; None: the photo cannot be decoded
+    thumbnail: np.ndarray | None  # [THUMBNAIL²] uint8
+
+
+def read_photos(folder: Path, index: ShardIndex) -> list[Photo]:
+    """Hash every sample of the shards in `folder`, about 400 a second and core.
+
+    Raises:
+        FileNotFoundError, ValueError: a shard is absent or is not the one that the index describes.
+    """
+    photos = []
+    with progress_bar(total=index.count, what="hash photos", unit=" photos") as bar:
+        for shard in index.shards:
+            for sample in read_shard(check_shard(folder, shard)):
+                photos.append(_photo(sample))
+                bar.update()
+    return photos
+
+
+def _photo(sample: Sample) -> Photo:
+    try:
+        grey: Image.Image | None = _small_grey(sample.image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to say: not a photo
+        grey = None
+    small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS) if grey else None
+    return Photo(
+        row=sample.row,
+        label=sample.label,
+        file=sample.file,
+        box=sample.box,
+        sha256=hashlib.sha256(sample.image).hexdigest(),
+        bits=imagehash.phash(grey).hash.ravel() if grey else None,
+        thumbnail=np.asarray(small).ravel() if small else None,
+    )
+
+
+def _small_grey(image: bytes) -> Image.Image:
+    """The photo in grey at reduced size: a JPEG is decoded at an eighth, which is most of the speed."""
+    opened = Image.open(io.BytesIO(image))
+    opened.draft("L", (DECODED, DECODED))
+    return opened.convert("L")
+
+
+def part_of_rows(splits: Splits) -> dict[int, str]:
+    """The part (`trainval`, `test_seen`, `test_unseen`) of each row."""
+    return {row: part.removesuffix("_loc") for part in PARTS for row in getattr(splits, part).tolist()}
+
+
+def check_rows(photos: Sequence[Photo]) -> list[Finding]:
+    """Each row is there once, and each photo can be decoded."""
+    rows = [photo.row for photo in photos]
+    if len(set(rows)) < len(rows):
+        return [fail("shards", f"{len(rows) - len(set(rows))} rows occur more than once in the shards")]
+    broken = [photo.file for photo in photos if photo.bits is None]
+    if broken:
+        return [fail("shards", f"{len(broken)} photos cannot be decoded, the first is {broken[0]}", files=broken[:20])]
+    return [ok("shards", f"{len(photos):,} photos, each row once, every shard has the index's sha256")]
+
+
+def check_same_photos(photos: Sequence[Photo], part: dict[int, str]) -> list[Finding]:
+    """No file name and no bytes occur in two splits; boxes of one JPEG in two splits are told with their numbers."""
+    by_file = _across(photos, part, lambda photo: (photo.file, photo.box))
+    by_bytes = _across(photos, part, lambda photo: (photo.sha256, photo.box))
+    findings = [
+        _same("same file", "file names", by_file, part),
+        _same("same bytes", "photos (sha256)", by_bytes, part),
+    ]
+    shared = [group for group in _across(photos, part, lambda photo: photo.sha256) if any(photo.box for photo in group)]
+    if shared:
+        findings.append(_shared_jpegs(shared, photos, part))
+    return findings
+
+
+def _across(photos: Sequence[Photo], part: dict[int, str], key: Callable[[Photo], Hashable]) -> list[list[Photo]]:
+    """Photos with an equal key, where they are in two or more parts."""
+    groups: dict[Hashable, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        if photo.row in part:
+            groups[key(photo)].append(photo)
+    return [group for group in groups.values() if len({part[photo.row] for photo in group}) > 1]
+
+
+def _same(check: str, what: str, groups: list[list[Photo]], part: dict[int, str]) -> Finding:
+    if not groups:
+        return ok(check, f"no {what} in two splits")
+    first = groups[0]
+    where = " and ".join(f"row {photo.row} ({part[photo.row]}, {photo.file})" for photo in first[:3])
+    return fail(
+        check,
+        f"{len(groups)} {what} in two splits, the first: {where}",
+        groups=[[[photo.row, part[photo.row], photo.file] for photo in group] for group in groups[:50]],
+    )
+
+
+def _shared_jpegs(shared: list[list[Photo]], photos: Sequence[Photo], part: dict[int, str]) -> Finding:
+    numbers = {}
+    for test in ("test_seen", "test_unseen"):
+        beside = [p for group in shared if any(part[q.row] == "trainval" for q in group) for p in group]
+        numbers[test] = (
+            sum(part[photo.row] == test for photo in beside),
+            sum(part.get(photo.row) == test for photo in photos),
+        )
+    told = ", ".join(f"{some:,} of {all_:,} {test} rows" for test, (some, all_) in numbers.items())
+    return warn(
+        "shared JPEGs",
+        f"rows are boxes, and {len(shared):,} of {len({photo.sha256 for photo in photos}):,} JPEGs have boxes in two "
+        f"or more splits: {told} lie in a JPEG that also holds a trainval row. The official splits are made so; crop "
+        "to the box, and say so beside results",
+        jpegs=len(shared),
+        **{test: list(pair) for test, pair in numbers.items()},
+    )

@@ -1,0 +1,156 @@
+"""Where splits, features, scaler and runs come from, checked against each other."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from shards import ShardIndex
+from zsl.audit.findings import Finding, fail, ok, warn
+from zsl.audit.photos import Photo
+from zsl.features import FeatureScaler, FeatureTable, split_features
+from zsl.files import read_json
+from zsl.splits import OFFICIAL_HASHES, PARTS, SplitFile, Splits
+
+FITTED_ON = "fitted on trainval rows only"
+
+
+def check_overlap(splits: Splits) -> Finding:
+    """No row is in two parts, and no class is both seen and unseen."""
+    both = np.intersect1d(splits.seen, splits.unseen)
+    if len(both):
+        return fail("row overlap", f"{len(both)} classes are seen and unseen", classes=both.tolist())
+    common = {}
+    for first, second in combinations(PARTS, 2):
+        rows = np.intersect1d(getattr(splits, first), getattr(splits, second))
+        if len(rows):
+            common[f"{first} and {second}"] = rows.tolist()
+    if common:
+        told = "; ".join(f"{len(rows)} rows in {where}, the first is {rows[0]}" for where, rows in common.items())
+        return fail("row overlap", told, rows={where: rows[:100] for where, rows in common.items()})
+    return ok("row overlap", f"none: {splits.describe()}")
+
+
+def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
+    """Which split this is; a file of the vintage that leaks test rows was refused on reading."""
+    official = [name for name, hashes in OFFICIAL_HASHES.items() if hashes == split_file.hashes]
+    if official and official[0].lower() != benchmark.lower():
+        found = fail("splits", f"this is the {split_file.verdict}, the benchmark is {benchmark}")
+    elif official:
+        found = ok("splits", split_file.verdict)
+    else:
+        found = warn("splits", f"{split_file.verdict}: comparable with results on the same hash only")
+    return [found, ok("vintage", "no test row in train_loc or val_loc of the split file")]
+
+
+def check_source(
+    source: dict[str, Any], split_file: SplitFile, what: str, *, tell_missing: bool = True
+) -> list[Finding]:
+    """Shards or features were made with these splits, and with all photos."""
+    made_with = list(source.get("split_hashes") or [])
+    if made_with != list(split_file.hashes):
+        return [fail(what, f"made with splits {'/'.join(made_with)}, these are {'/'.join(split_file.hashes)}")]
+    if tell_missing and source.get("missing"):
+        return [warn(what, f"{source.get('verdict', '')}: not comparable with results on the whole benchmark")]
+    return []
+
+
+def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, photos: list[Photo]) -> list[Finding]:
+    """The feature table has a manifest of its making, and is of the shards that are there, row for row."""
+    check, manifest = f"features {folder.name}", table.manifest
+    if manifest.get("imported"):
+        facts = manifest["imported"]
+        return [
+            warn(check, f"imported from {facts['file']} (sha256 {facts['sha256'][:12]}…): how they were made, and from "
+                 "which photos, cannot be checked"),
+            *_labels(table, photos, check),
+        ]  # fmt: skip
+    if index is None:
+        return [warn(check, "there are no shards to compare it with")]
+    if manifest.get("shards_sha256") != index.sha256:
+        return [
+            fail(
+                check,
+                f"made from other shards ({str(manifest.get('shards_sha256'))[:12]}…) than those that are there "
+                f"({index.sha256[:12]}…); extract anew",
+            )
+        ]
+    rows = np.array(sorted(photo.row for photo in photos))
+    if len(table.rows) != index.count or not np.array_equal(table.rows, rows):
+        return [fail(check, f"{len(table.rows):,} rows for {index.count:,} photos, or other rows than the shards have")]
+    findings = _labels(table, photos, check)
+    if not manifest.get("weights_sha256"):
+        findings.append(warn(check, "the manifest does not say which weights (no weights_sha256)"))
+    weights = str(manifest.get("weights_sha256"))[:12]
+    return findings or [
+        ok(check, f"{len(table.rows):,} rows of these shards, weights {weights}…, precision {manifest['precision']}")
+    ]
+
+
+def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Finding]:
+    label = {photo.row: photo.label for photo in photos}
+    wrong = [r for r, y in zip(table.rows.tolist(), table.labels.tolist(), strict=True) if label.get(r, y) != y]
+    return [fail(check, f"{len(wrong)} labels differ from the shards', the first at row {wrong[0]}")] if wrong else []
+
+
+def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
+    """The scaler that training uses, and those that a run saved, are those of the trainval rows and of no other."""
+    features, _ = table.at(splits.trainval_loc)
+    expected = FeatureScaler.fit(features)
+    train, _ = split_features(table, splits)
+    given = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
+    wrong = {name for name, scaler in given.items() if not _same_scaler(scaler, expected)}
+    if wrong:
+        name = sorted(wrong)[0]
+        everything = FeatureScaler.fit(torch.from_numpy(np.array(table.features)))
+        how = "on all rows, test rows included" if _same_scaler(given[name], everything) else "on other rows"
+        return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
+    saved = len(given) - 1
+    told = f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
+    return [ok("scaler", f"{FITTED_ON} ({len(features):,}), recomputed from the table{told}")]
+
+
+def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:
+    return first.low.shape == second.low.shape and all(
+        torch.allclose(a.float(), b.float(), rtol=1e-5, atol=1e-6)
+        for a, b in ((first.low, second.low), (first.span, second.span))
+    )
+
+
+def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
+    """Every pair of tensors `…low` and `…span` of a scaler in the safetensors files of `run`."""
+    scalers = {}
+    for path in sorted(run.rglob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            for low in sorted(n for n in names if n == "low" or n.endswith("scaler.low")):
+                span = low.removesuffix("low") + "span"
+                if span in names:
+                    where = f"{low.removesuffix('low').rstrip('.') or 'scaler'} in {path.relative_to(run)}"
+                    scalers[where] = FeatureScaler(file.get_tensor(low), file.get_tensor(span))
+    return scalers
+
+
+def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
+    """The run was made from this table and these splits, and says what its protocol is."""
+    config = read_json(run / "config.json")
+    manifest, check = table.manifest, f"run {run.name}"
+    differing = [
+        key for key in ("shards_sha256", "weights_sha256") if config.get("features", {}).get(key) != manifest.get(key)
+    ]
+    if differing:
+        return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]
+    findings = []
+    if config.get("splits") != splits.verdict:
+        findings.append(warn(check, f"made on {config.get('splits')}, the splits here are {splits.verdict}"))
+    protocol = str(config.get("protocol", "not stated"))
+    if not protocol.startswith("honest"):
+        findings.append(warn(check, f"protocol: {protocol}"))
+    if not config.get("inductive", False):
+        findings.append(warn(check, "not inductive: unseen classes' attributes were in a training loss"))
+    return findings or [ok(check, f"made from this table and these splits; protocol {protocol}")]
