@@ -2,9 +2,9 @@
 
 A pair counts if the hashes (64 bits, `imagehash.phash`) differ in at most MAX_DISTANCE bits and the grey thumbnails
 correlate by at least MIN_CORRELATION.  The hash alone is not enough: among the 2,889 shared CUB photos 233 pairs across
-splits are within 12 bits, and the nine most alike of them were looked at: none is one picture.  The threshold was chosen
-on these photos: across splits the highest correlation is 0.868 (two different birds); inside one split three pairs are
-one scene (0.914 to 1.000), and a fourth, a burst of one scene at 0.865, is missed.  With both, a copy
+splits are within 12 bits, and the nine most alike of them were looked at: none is one picture.  The threshold was
+chosen on these photos: across splits the highest correlation is 0.868 (two different birds); inside one split three
+pairs are one scene (0.914 to 1.000), and a fourth, a burst of one scene at 0.865, is missed.  With both, a copy
 re-encoded at quality 50 and of 0.5 to 0.9 times the size, or 1.2 times as bright, is found always, one with 2 % cut off
 each side in 99 % of cases, 5 % in 28 %; mirrored copies are not found.
 """
