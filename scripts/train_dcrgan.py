@@ -28,19 +28,14 @@ class Args:
     """Train and score DCR-GAN."""
 
     benchmark: str = "shapes"
-    backbone: str | None = None
-    """Whose features; default resnet101, for shapes the offline preset."""
-    features: Path | None = None
-    """Feature table, instead of the backbone's below --data."""
-    splits: Path | None = None
-    """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
-    fold: Literal[1, 2, 3] | None = None
-    """Train and score on this validation fold, in which no test row occurs: to choose a recipe."""
-    attributes: AttributeKind = "att"
-    """`att` of the split file (official: each class L2-normalised), or its `original_att`."""
+    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
+    features: Path | None = None  # feature table, instead of the backbone's below --data
+    splits: Path | None = None  # folder with att_splits.mat, instead of make_shards' copy below --data
+    fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, in which no test row occurs
+    attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
+    normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
     seeds: tuple[int, ...] = (0, 1, 2)
-    name: str | None = None
-    """Name of the run; default: the benchmark's."""
+    name: str | None = None  # of the run; default: the benchmark's
     data: Path = Path("data")
     runs: Path = Path("runs")
     config: DCRGANConfig = field(default_factory=DCRGANConfig)
@@ -49,10 +44,12 @@ class Args:
 def main(args: Args) -> None:
     """Train, score, print the table and where the results are."""
     accelerator = make_accelerator("no")
-    table = read_features(
-        args.features or find_features(args.data, args.benchmark, args.backbone or default_backbone(args.benchmark))
-    )
-    splits = load_splits(args.benchmark, args.data, table, args.splits, fold=args.fold, attributes=args.attributes)
+    backbone = args.backbone or default_backbone(args.benchmark)
+    table = read_features(args.features or find_features(args.data, args.benchmark, backbone))
+    splits = load_splits(
+        args.benchmark, args.data, table, args.splits,
+        fold=args.fold, attributes=args.attributes, normalise=args.normalise,
+    )  # fmt: skip
     train, test = split_features(table, splits)
     folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
     facts = describe_data(table, splits) | describe_method(args.config)
@@ -61,9 +58,7 @@ def main(args: Args) -> None:
         train, test, args.seeds, folder, facts, accelerator,
     )  # fmt: skip
     if accelerator.is_main_process:
-        print(
-            f"{facts['data']}\n{splits.verdict}: {splits.describe()}\n{score_table(results)}\n{folder / RESULTS_FILE}"
-        )
+        print(facts["data"], splits.describe(), score_table(results), folder / RESULTS_FILE, sep="\n")
     accelerator.end_training()
 
 
