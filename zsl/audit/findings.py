@@ -53,7 +53,7 @@ def table(findings: Sequence[Finding], width: int = 120) -> str:
             else head.rstrip()
         )
     number = counts(findings)
-    verdict = "NOT CLEAN" if number["fail"] else "clean"
+    verdict = "NOT CLEAN" if number["fail"] else "clean, but look at the warnings" if number["warn"] else "clean"
     return "\n".join([*lines, f"{verdict}: {', '.join(f'{n} {severity}' for severity, n in number.items())}"])
 
 
