@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from test_dcrgan import TINY, state
 from toy import toy_splits
 
@@ -79,8 +80,6 @@ def test_the_log_names_seed_stage_step_and_terms(tmp_path: Path, accelerator: Ac
 
 
 def test_the_saved_model_is_the_scored_one(tmp_path: Path, accelerator: Accelerator) -> None:
-    from safetensors.torch import load_file
-
     run(Training(), tmp_path / "run", accelerator, seeds=(0,))
     saved = load_file(tmp_path / "run" / "seed-0" / "model.safetensors")
     trained = state(train_dcrgan(toy_splits()[0], TINY, seed=0))
@@ -155,9 +154,14 @@ def test_two_ranks_share_the_seeds_and_give_the_results_of_one(tiny_features: Pa
     for name, ranks in (("one", 1), ("two", 2)):
         done = train_script(tiny_features, tmp_path, "--seeds", "0", "1", "2", "--name", name, ranks=ranks)
         assert done.returncode == 0, done.stderr
-    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    two = json.loads((tmp_path / "two" / "results.json").read_text())
     assert [entry["seed"] for entry in two["seeds"]] == [0, 1, 2]
-    assert one["mean"] == pytest.approx(two["mean"], abs=0.2)  # threads differ, so sums round differently
+    for seed in (0, 1, 2):  # thread counts differ, so sums round differently; other seeds differ by far more
+        first, second = (load_file(tmp_path / name / f"seed-{seed}" / "model.safetensors") for name in ("one", "two"))
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value, rtol=1e-2, atol=1e-2)
+    other = load_file(tmp_path / "two" / "seed-1" / "model.safetensors")
+    assert any(not torch.allclose(other[key], value, rtol=1e-2, atol=1e-2) for key, value in second.items())
 
 
 def test_a_validation_fold_reads_no_test_row(tiny_features: Path, tmp_path: Path) -> None:
