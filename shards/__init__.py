@@ -10,7 +10,21 @@ name, number of samples, first and last row, and sha256.  Equal input gives equa
 """
 
 from shards.index import Shard, ShardIndex, check_shard, read_index
-from shards.read import Sample, read_shard
+from shards.read import Sample, read_samples, read_shard
+from shards.store import Location, is_folder, open_index, open_shard
 from shards.write import write_shards
 
-__all__ = ["Sample", "Shard", "ShardIndex", "check_shard", "read_index", "read_shard", "write_shards"]
+__all__ = [
+    "Location",
+    "Sample",
+    "Shard",
+    "ShardIndex",
+    "check_shard",
+    "is_folder",
+    "open_index",
+    "open_shard",
+    "read_index",
+    "read_samples",
+    "read_shard",
+    "write_shards",
+]

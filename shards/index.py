@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 INDEX_FILE = "index.json"
 FORMAT = 1
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # no path, no URL, nothing that a shell reads as more than a word
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,27 @@ def read_index(folder: Path) -> ShardIndex:
     path = Path(folder) / INDEX_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no {INDEX_FILE} in {folder}; scripts/make_shards.py writes shards and index")
-    content = json.loads(path.read_text())
+    return parse_index(path.read_text(), str(path))
+
+
+def parse_index(text: str, name: str) -> ShardIndex:
+    """The index in the JSON `text`; `name` says in errors where it came from.
+
+    Raises:
+        ValueError: it is of another format, or a shard's file is not a plain name (a path, a URL, a `pipe:` command).
+    """
+    content = json.loads(text)
     if content.get("format") != FORMAT:
         raise ValueError(
-            f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; make the shards anew"
+            f"{name} has format {content.get('format')!r}, this version reads {FORMAT}; make the shards anew"
         )
     shards = tuple(Shard(**shard) for shard in content.pop("shards"))
+    odd = [shard.file for shard in shards if not PLAIN_NAME.fullmatch(shard.file)]
+    if odd:
+        raise ValueError(
+            f"{name} lists the shard {odd[0]!r}; a shard is a plain file name beside {INDEX_FILE}, never a path, a "
+            "URL or a pipe: command; --shards says where shards lie"
+        )
     return ShardIndex(shards=shards, **content)
 
 

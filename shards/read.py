@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import webdataset as wds
 
@@ -23,7 +24,13 @@ class Sample:
 
 
 def read_shard(path: Path) -> Iterator[Sample]:
-    """Samples of one tar file in stored order.
+    """Samples of one tar file in stored order; see `read_samples`."""
+    with Path(path).open("rb") as stream:
+        yield from read_samples(stream, str(path))
+
+
+def read_samples(stream: IO[bytes], name: str) -> Iterator[Sample]:
+    """Samples of a tar in stored order; `name` says in errors where it came from.
 
     The shard is opened by us and handed to WebDataset's tar iterators as a stream, so no text of a shard list is ever
     run as a command, and errors of the tar are raised, where WebDataset's usual handlers would drop samples.  A tar
@@ -32,22 +39,21 @@ def read_shard(path: Path) -> Iterator[Sample]:
     Raises:
         ValueError: the tar is damaged, a sample lacks a member, or its row and its key disagree.
     """
-    with Path(path).open("rb") as stream:
-        source = [{"url": str(path), "stream": stream}]
-        try:
-            for sample in wds.tariterators.group_by_keys(wds.tariterators.tar_file_expander(source)):
-                yield _sample(sample, path)
-        except tarfile.ReadError as error:
-            raise ValueError(f"{path} is damaged: {error.args[0]}; make the shards anew") from error
+    source = [{"url": name, "stream": stream}]
+    try:
+        for sample in wds.tariterators.group_by_keys(wds.tariterators.tar_file_expander(source)):
+            yield _sample(sample, name)
+    except tarfile.ReadError as error:
+        raise ValueError(f"{name} is damaged: {error.args[0]}; make the shards anew") from error
 
 
-def _sample(members: dict, path: Path) -> Sample:
+def _sample(members: dict, name: str) -> Sample:
     key = members["__key__"]
     absent = [suffix for suffix in ("jpg", "json") if suffix not in members]
     if absent:
-        raise ValueError(f"sample {key} in {path} has no .{absent[0]}; is the shard whole?")
+        raise ValueError(f"sample {key} in {name} has no .{absent[0]}; is the shard whole?")
     facts = json.loads(members["json"])
     if f"{facts['row']:08d}" != key:
-        raise ValueError(f"sample {key} in {path} says that it is row {facts['row']}")
+        raise ValueError(f"sample {key} in {name} says that it is row {facts['row']}")
     box = facts.get("box")
     return Sample(facts["row"], facts["label"], facts["file"], members["jpg"], tuple(box) if box else None)
