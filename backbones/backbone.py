@@ -1,14 +1,14 @@
-"""A frozen timm encoder with its own transform: photos in, pooled features out."""
+"""A frozen timm encoder with its own transform: photos in, features out."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -17,37 +17,67 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
+from backbones.fuse import fuse_conv_bn
 from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, Preset, find_preset
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """What a feature is made from beside the weights; by default the whole image, one pass, the model's own pooling."""
+
+    image_size: int | None = None  # side of the input in pixels; None: that of the weights
+    crop_pct: float | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
+    crops: Literal[1, 5] = 1  # 5: mean over corners and centre
+    flip: bool = False  # mean over the image and its mirror image
+    layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
+    fp32_layers: tuple[str, ...] = ()  # modules that compute in fp32 whatever the precision, such as conv_stem
+
+    @property
+    def tag(self) -> str:
+        """What these options add to the name of a feature table; nothing by default."""
+        parts = {
+            f"{self.image_size}px": self.image_size,
+            f"crop{self.crop_pct}": self.crop_pct,
+            "5crops": self.crops == 5,
+            "flip": self.flip,
+            f"at-{self.layer}": self.layer,
+            f"fp32-{'+'.join(self.fp32_layers)}": self.fp32_layers,
+        }
+        return "".join(f"-{part}" for part, given in parts.items() if given)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Backbone:
     """An encoder in eval mode and all that a manifest has to say about it."""
 
-    name: str  # architecture.weights_tag
-    encoder: Any  # a timm model without classifier
+    name: str  # architecture.weights_tag[-options]
+    encoder: Any  # normalised images [B, 3, H, W] to features [B, D]: a timm model without classifier
     transform: Transform
     pretraining: str
     weights_sha256: str  # of all parameters and buffers, so that it does not depend on the file they came in
-
-    @property
-    def dim(self) -> int:
-        """Size D of a feature."""
-        return self.encoder.head_hidden_size
+    dim: int  # size D of a feature
+    options: EncodeOptions = EncodeOptions()
 
     def encode(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] on the encoder's device to features [B, D]; run it in inference mode."""
-        return self.encoder(self.transform.normalise(images).contiguous(memory_format=torch.channels_last))
+        """uint8 [B, 3, H, W] or crops [B, 5, 3, H, W], on the encoder's device, to features [B, D].
+
+        Run it in inference mode.
+        """
+        normalised = self.transform.normalise(images.flatten(0, -4)).contiguous(memory_format=torch.channels_last)
+        features = self.encoder(normalised)
+        if self.options.flip:
+            features = (features + self.encoder(normalised.flip(-1))) / 2
+        return features if images.ndim == 4 else features.unflatten(0, images.shape[:2]).mean(1)
 
 
-def load_backbone(name: str, weights: Path | None = None) -> Backbone:
+def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions = EncodeOptions()) -> Backbone:
     """Load preset or timm model `name`, with its published weights or those in the file `weights`.
 
     Raises:
-        ValueError: unknown name, or a weights file that does not fit the architecture.
+        ValueError: unknown name, a weights file that does not fit the architecture, or an option that does not.
         FileNotFoundError: the weights cannot be had; the message names what to do.
     """
     preset = find_preset(name)
@@ -57,19 +87,88 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
     else:
         model = timm.create_model(preset.timm_name, pretrained=False)
         _load_weights(model, file, preset.rename_keys)
-    transform = _transform(model)
+    transform = _transform(model, options)
     model.reset_classifier(0)
     model.eval().requires_grad_(False)
     weights_sha256 = _state_sha256(model)
+    encoder, dim = _prepare_encoder(model, transform.size, options)
     # A file of one's own is named with its content: two files of the same name must not share a feature table.
     tag = preset.weights_tag if weights is None else f"{Path(weights).stem}-{weights_sha256[:8]}"
     return Backbone(
-        name=f"{preset.timm_name}.{tag}",
-        encoder=model.to(memory_format=torch.channels_last),
+        name=f"{preset.timm_name}.{tag}{options.tag}",
+        encoder=encoder,
         transform=transform,
         pretraining=preset.pretraining if weights is None else f"unknown (weights file {Path(weights).name})",
         weights_sha256=weights_sha256,
+        dim=dim,
+        options=options,
     )
+
+
+def compile_backbone(backbone: Backbone) -> Backbone:
+    """The same backbone behind `torch.compile`, which compiles at the first call and keeps its work on disk."""
+    return replace(backbone, encoder=torch.compile(backbone.encoder))
+
+
+class _Stage(nn.Module):
+    """A model up to one of its stages, whose output is averaged over positions."""
+
+    def __init__(self, model: Any, stage: int) -> None:
+        super().__init__()
+        self.model, self.stage = model, stage
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] to [B, D]."""
+        outputs = self.model.forward_intermediates(
+            images, indices=[self.stage], stop_early=True, output_fmt="NCHW", intermediates_only=True
+        )
+        return outputs[0].mean((2, 3))
+
+
+class _InFloat32(nn.Module):
+    """A module that autocast does not reach."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What the module gives for its input in fp32."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.module(features.float())
+
+
+def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> tuple[nn.Module, int]:
+    """The model as it is run, and the size of its features."""
+    if options.image_size is not None and hasattr(model, "set_input_size"):
+        try:
+            model.set_input_size(img_size=size)  # transformers resample their position embedding
+        except AssertionError as error:
+            raise ValueError(f"--image-size {options.image_size} does not suit this model: {error}") from error
+    encoder: nn.Module = model if options.layer is None else _Stage(model, _stage_number(model, options.layer))
+    example = torch.zeros(1, 3, *size)
+    try:
+        with torch.inference_mode():
+            dim = encoder(example).shape[1]
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"the model does not take images of {size[0]} x {size[1]} pixels: {error}") from error
+    encoder, _ = fuse_conv_bn(encoder, example)
+    within = encoder.model if isinstance(encoder, _Stage) else encoder
+    for name in options.fp32_layers:
+        parent, _, child = name.rpartition(".")
+        try:
+            setattr(within.get_submodule(parent), child, _InFloat32(within.get_submodule(name)))
+        except AttributeError as error:
+            known = [child for child, _ in within.named_children()]
+            raise ValueError(f"--fp32-layers {name}: the model has {', '.join(known)} and what is in them") from error
+    return encoder.to(memory_format=torch.channels_last), dim
+
+
+def _stage_number(model: Any, layer: str) -> int:
+    stages = [str(info["module"]) for info in getattr(model, "feature_info", [])]
+    if layer not in stages or not hasattr(model, "forward_intermediates"):
+        raise ValueError(f"--layer {layer}: the model has the stages {', '.join(stages) or 'none'}")
+    return stages.index(layer)
 
 
 def _from_hub(preset: Preset) -> nn.Module:
@@ -115,11 +214,16 @@ def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict]
         ) from error
 
 
-def _transform(model: nn.Module) -> Transform:
+def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
     config = resolve_model_data_config(model)
     _, height, width = config["input_size"]
     return Transform(
-        size=(height, width), mean=config["mean"], std=config["std"], interpolation=config["interpolation"]
+        size=(options.image_size, options.image_size) if options.image_size else (height, width),
+        mean=config["mean"],
+        std=config["std"],
+        interpolation=config["interpolation"],
+        crop_pct=options.crop_pct,
+        crops=options.crops,
     )
 
 

@@ -1,60 +1,89 @@
-"""From the bytes of a photo to a uint8 tensor at the model's input size; normalisation happens later, on the device."""
+"""From the bytes of a photo to uint8 tensors at the model's input size; normalisation happens later, on the device."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import pil_to_tensor, resize
+from torchvision.transforms.v2.functional import center_crop, five_crop, pil_to_tensor, resize
 
 Box = tuple[int, int, int, int]
+FIVE_CROPS_SHARE = 0.875  # of either side, where no crop_pct is given
+EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Whole image to the input size, no crop (Xian et al. 2019: "no cropping is applied"), then normalisation.
+    """Photo to the input size, then normalisation.
 
-    The sides are scaled apart, so the aspect ratio changes and every pixel of the photo is used.
+    By default the whole image, no crop (Xian et al. 2019: "no cropping is applied"): the sides are scaled apart, so the
+    aspect ratio changes and every pixel of the photo is used.  With `crop_pct` the aspect ratio is kept, the shorter
+    side becomes size / crop_pct, and the centre is cut out (timm's evaluation transform).  Five crops are the corners
+    and the centre of what would be cropped, without `crop_pct` of the whole image scaled to size / 0.875.
     """
 
     size: tuple[int, int]  # height, width
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str  # bilinear or bicubic
+    crop_pct: float | None = None
+    crops: Literal[1, 5] = 1
+
+    def __post_init__(self) -> None:
+        if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
+            raise ValueError(
+                f"crop_pct is {self.crop_pct}; it is the share of the shorter side that is kept, in (0, 1]"
+            )
+        if self.crop_pct is not None and self.size[0] != self.size[1]:
+            raise ValueError(f"crop_pct needs a square input, that of this model is {self.size[0]} x {self.size[1]}")
 
     def __call__(self, image: Tensor) -> Tensor:
-        """uint8 [3, h, w] to uint8 [3, *size]; antialiased, in integer arithmetic."""
-        return resize(image, list(self.size), InterpolationMode(self.interpolation), antialias=True)
+        """uint8 [3, h, w] to uint8 [3, *size], or [5, 3, *size] of five crops; antialiased, in integer arithmetic."""
+        size = list(self.size)
+        if self.crop_pct is not None:
+            scaled = self._resize(image, [int(size[0] / self.crop_pct)])  # one number: the shorter side
+        elif self.crops == 5:
+            scaled = self._resize(image, [int(side / FIVE_CROPS_SHARE) for side in size])
+        else:
+            return self._resize(image, size)
+        return torch.stack(five_crop(scaled, size)) if self.crops == 5 else center_crop(scaled, size)
+
+    def _resize(self, image: Tensor, size: list[int]) -> Tensor:
+        return resize(image, size, InterpolationMode(self.interpolation), antialias=True)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] to float32 of the same shape, on the images' device."""
+        """uint8 [..., 3, H, W] to float32 of the same shape, on the images' device."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
         return (images.float() - mean) / std
 
 
-def decode_image(data: bytes, box: Box | None = None) -> Tensor:
+def decode_image(data: bytes, box: Box | None = None, *, device: torch.device | None = None) -> Tensor:
     """A photo as uint8 [3, h, w] in RGB, turned upright as its EXIF says.
 
     `box` [x0, y0, x1, y1] in 0-based pixels crops it to columns x0..x1-1 and rows y0..y1-1.  JPEGs go through
-    torchvision; all else that Pillow knows (PNG, …) goes through Pillow.
+    torchvision; all else that Pillow knows (PNG, …) goes through Pillow.  On a CUDA `device` nvJPEG decodes the JPEGs
+    that it can and that need no turning; its pixels may differ from the CPU's by a few grey levels.
 
     Raises:
         ValueError: not an image, or cut short, or the box is empty or reaches out of it.
     """
     if not data:
         raise ValueError("0 bytes are not a whole image: the file is empty")
-    try:
-        image = decode_jpeg(
-            torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB, apply_exif_orientation=True
-        )
-    except RuntimeError:
-        image = _decode_with_pillow(data)
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    image = _decode_with_nvjpeg(encoded, data, device) if device is not None and device.type == "cuda" else None
+    if image is None:
+        try:
+            image = decode_jpeg(encoded, ImageReadMode.RGB, apply_exif_orientation=True)
+        except RuntimeError:
+            image = _decode_with_pillow(data)
+        image = image if device is None else image.to(device)
     if box is None:
         return image
     x0, y0, x1, y1 = box
@@ -64,6 +93,17 @@ def decode_image(data: bytes, box: Box | None = None) -> Tensor:
             f"box {[x0, y0, x1, y1]} (x0, y0, x1, y1) is not inside the image of {width} x {height} pixels"
         )
     return image[:, y0:y1, x0:x1]
+
+
+def _decode_with_nvjpeg(encoded: Tensor, data: bytes, device: torch.device) -> Tensor | None:
+    """uint8 [3, h, w] on `device`, or None where the CPU has to do it: nvJPEG neither turns photos nor knows CMYK."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:  # reads no pixels
+            if header.mode not in ("RGB", "L") or header.getexif().get(EXIF_ORIENTATION, 1) != 1:
+                return None
+        return decode_jpeg(encoded, ImageReadMode.RGB, device=device)
+    except (OSError, SyntaxError, Image.DecompressionBombError, RuntimeError):
+        return None
 
 
 def _decode_with_pillow(data: bytes) -> Tensor:
