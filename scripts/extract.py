@@ -2,21 +2,26 @@
 
     accelerate launch scripts/extract.py                                   # `shapes`, offline weights
     accelerate launch scripts/extract.py --benchmark cub                   # ResNet-101, tv_in1k
+    accelerate launch scripts/extract.py --benchmark cub --shards s3://bucket/cub/shards
     ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 scripts/extract.py    # two CPU processes
     python scripts/extract.py --benchmark cub --import-mat res101.mat --splits xlsa17/data/CUB
 
-A killed run goes on where it was: start the same command again.
+A killed run goes on where it was: start the same command again.  docs/extraction.md: GPUs, clusters, object storage.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from backbones import load_backbone
+from tyro.conf import arg
+
+from backbones import EncodeOptions, load_backbone
 from zsl.cli import default_backbone, run_script
 from zsl.compute import Precision, make_accelerator
 from zsl.data import features_folder, open_shards, shards_folder
 from zsl.extract import extract_features
 from zsl.mat import export_mat, import_mat
+from zsl.stream import Decoder, OnError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,12 @@ class Args:
     precision: Precision = "auto"  # auto: what accelerate_config.yaml says, if this hardware has it
     data: Path = Path("data")
     batch_size: int = 32
+    compile: bool = False  # torch.compile: some per cent faster after up to a minute of compiling
+    shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
+    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
+    on_error: OnError = "stop"  # quarantine: leave out what cannot be read, list it, mark the table incomplete
+    decoder: Decoder = "cpu"  # nvjpeg: decode on the GPU; pixels may differ by a few grey levels
+    options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     export_mat: Path | None = None  # also write the table to this file in the form of res101.mat
     import_mat: Path | None = None  # make the table, named after the file, from this res101.mat instead of photos
     splits: Path | None = None  # for --import-mat: folder with att_splits.mat, where --data has no copy of it
@@ -41,12 +52,15 @@ def main(args: Args) -> None:
         if args.import_mat:
             out, made = import_mat(args.import_mat, args.benchmark, args.data, splits=args.splits)
         else:
-            index = open_shards(args.benchmark, args.data)
-    shards = shards_folder(args.data, args.benchmark)
+            index = open_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
+    shards = args.shards or shards_folder(args.data, args.benchmark)
     if not args.import_mat:
-        backbone = load_backbone(args.backbone or default_backbone(args.benchmark), args.weights)
+        backbone = load_backbone(args.backbone or default_backbone(args.benchmark), args.weights, args.options)
         out = features_folder(args.data, args.benchmark, backbone.name)
-        made = extract_features(backbone, shards, index, out, accelerator, batch_size=args.batch_size)
+        made = extract_features(
+            backbone, shards, index, out, accelerator, batch_size=args.batch_size, compiled=args.compile,
+            on_error=args.on_error, allow_pipe=args.allow_pipe, decoder=args.decoder,
+        )  # fmt: skip
     if accelerator.is_main_process:
         print(f"{out}: {made['count']:,} images x {made['dim']} from {made['backbone']}, ", end="")
         print(f"precision {made['precision']}, {made.get('images_per_second', '?')} images/s")

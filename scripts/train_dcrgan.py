@@ -31,6 +31,7 @@ class Args:
     backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
     features: Path | None = None  # feature table, instead of the backbone's below --data
     splits: Path | None = None  # folder with att_splits.mat, instead of make_shards' copy below --data
+    allow_incomplete: bool = False  # train although photos that could not be read are absent from the features
     fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, in which no test row occurs
     attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
     normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
@@ -45,7 +46,9 @@ def main(args: Args) -> None:
     """Train, score, print the table and where the results are."""
     accelerator = make_accelerator("no")
     backbone = args.backbone or default_backbone(args.benchmark)
-    table = read_features(args.features or find_features(args.data, args.benchmark, backbone))
+    table = read_features(
+        args.features or find_features(args.data, args.benchmark, backbone), allow_incomplete=args.allow_incomplete
+    )
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,

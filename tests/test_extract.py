@@ -20,14 +20,15 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from scipy.io import loadmat
 
-import zsl.extract
+import zsl.parts
 from backbones import Backbone, decode_image, load_backbone
-from shards import ShardIndex, read_index, write_shards
+from shards import Shard, ShardIndex, read_index, write_shards
 from zsl.benchmarks import read_benchmark
 from zsl.benchmarks.instances import Instance
 from zsl.data import features_folder, find_features, load_splits, shards_folder
 from zsl.extract import extract_features
 from zsl.features import FeatureTable, read_features
+from zsl.parts import Part, Parts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -104,7 +105,8 @@ def test_the_manifest_says_what_the_table_was_made_from(
         "precision": "no",
         "count": 72,
         "dim": 64,
-        "processes": 1,
+        "quarantined": 0,
+        "compute": {"compiled": False, "batch_size": 16, "device": "cpu", "processes": 1, "threads": 1},
     }
     assert {key: manifest[key] for key in expected} == expected
     assert manifest["transform"]["size"] == [160, 160]
@@ -187,7 +189,7 @@ def test_any_number_of_ranks_gives_each_row_once(
     assert table.rows.tolist() == list(range(43))
     assert_same_rows(table, read_features(tiny_features))
     assert manifests == [table.manifest] * ranks
-    assert table.manifest["processes"] == ranks
+    assert table.manifest["compute"]["processes"] == ranks
 
 
 def test_two_gloo_processes_give_each_row_once(
@@ -206,7 +208,7 @@ def test_two_gloo_processes_give_each_row_once(
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("72 images x 64 from test_vit.tiny-") == 1  # one process speaks
     table = read_features(features_folder(tmp_path, "shapes", tiny_features.name))
-    assert table.manifest["processes"] == 2
+    assert table.manifest["compute"]["processes"] == 2
     assert table.rows.tolist() == list(range(72))
     assert_same_rows(table, read_features(tiny_features))
 
@@ -218,30 +220,30 @@ class Killed(Exception):
     """The process ends here."""
 
 
-class Encoder:
-    """`_encode_shard` that counts its calls and ends the process at one of them."""
+class PartWriter:
+    """`Parts.write` that counts its calls and ends the process at one of them."""
 
     def __init__(self, kill_at: int | None = None) -> None:
         self.calls: list[str] = []
         self.kill_at = kill_at
-        self.encode = zsl.extract._encode_shard
 
-    def __call__(self, backbone: Backbone, path: Path, *rest: Any) -> Any:
+    def __call__(self, parts: Parts, shard: Shard, part: Part) -> None:
         if len(self.calls) == self.kill_at:
             raise Killed
-        self.calls.append(path.name)
-        return self.encode(backbone, path, *rest)
+        self.calls.append(shard.file)
+        WRITE(parts, shard, part)
+
+
+WRITE = Parts.write
 
 
 @pytest.fixture
-def encoder(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Encoder]:
-    """Installs an Encoder and returns it."""
-    real = zsl.extract._encode_shard
+def writer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., PartWriter]:
+    """Installs a PartWriter and returns it."""
 
-    def install(kill_at: int | None = None) -> Encoder:
-        monkeypatch.setattr(zsl.extract, "_encode_shard", real)
-        counting = Encoder(kill_at)
-        monkeypatch.setattr(zsl.extract, "_encode_shard", counting)
+    def install(kill_at: int | None = None) -> PartWriter:
+        counting = PartWriter(kill_at)
+        monkeypatch.setattr(Parts, "write", lambda *given: counting(*given))
         return counting
 
     return install
@@ -262,19 +264,19 @@ def test_a_restart_computes_only_what_is_left(
     tiny_backbone: Backbone,
     accelerator: Accelerator,
     tmp_path: Path,
-    encoder: Callable[..., Encoder],
+    writer: Callable[..., PartWriter],
     kill_at: int,
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards", count=43)
     files = [shard.file for shard in index.shards]
-    killed = encoder(kill_at)
+    killed = writer(kill_at)
     with pytest.raises(Killed):
         extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     assert killed.calls == files[:kill_at]
     with pytest.raises(FileNotFoundError, match="no whole feature table in"):
         read_features(tmp_path / "out")
 
-    restarted = encoder()
+    restarted = writer()
     extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     assert restarted.calls == files[kill_at:]
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
@@ -292,7 +294,7 @@ def test_a_kill_while_merging_costs_no_part(
     tiny_backbone: Backbone,
     accelerator: Accelerator,
     tmp_path: Path,
-    encoder: Callable[..., Encoder],
+    writer: Callable[..., PartWriter],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards", count=23)
@@ -301,12 +303,12 @@ def test_a_kill_while_merging_costs_no_part(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(zsl.extract, "write_json", kill)
+        patch.setattr(zsl.parts, "write_json", kill)
         with pytest.raises(Killed):
             extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     with pytest.raises(FileNotFoundError, match="no whole feature table"):
         read_features(tmp_path / "out")
-    restarted = encoder()
+    restarted = writer()
     extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     assert restarted.calls == []
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
@@ -317,11 +319,11 @@ def test_a_finished_table_is_left_as_it_is(
     tiny_features: Path,
     tiny_backbone: Backbone,
     accelerator: Accelerator,
-    encoder: Callable[..., Encoder],
+    writer: Callable[..., PartWriter],
 ) -> None:
     shards = shards_folder(tiny_shapes, "shapes")
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_features.iterdir()}
-    again = encoder()
+    again = writer()
     manifest = extract_features(tiny_backbone, shards, read_index(shards), tiny_features, accelerator)
     assert again.calls == []
     assert manifest == json.loads((tiny_features / "manifest.json").read_text())
@@ -334,14 +336,14 @@ def test_a_part_made_with_other_weights_is_not_reused(
     tiny_backbone: Backbone,
     accelerator: Accelerator,
     tmp_path: Path,
-    encoder: Callable[..., Encoder],
+    writer: Callable[..., PartWriter],
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards", count=30)
-    encoder(kill_at=2)
+    writer(kill_at=2)
     with pytest.raises(Killed):
         extract_features(other_backbone(tmp_path), tmp_path / "shards", index, tmp_path / "out", accelerator)
-    assert len(list((tmp_path / "out" / "parts").iterdir())) == 2
-    restarted = encoder()
+    assert len(list((tmp_path / "out" / "parts").glob("*.safetensors"))) == 2
+    restarted = writer()
     extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     assert restarted.calls == [shard.file for shard in index.shards]
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
@@ -352,18 +354,18 @@ def test_a_part_made_from_other_photos_is_not_reused(
     tiny_backbone: Backbone,
     accelerator: Accelerator,
     tmp_path: Path,
-    encoder: Callable[..., Encoder],
+    writer: Callable[..., PartWriter],
 ) -> None:
     shutil.copytree(tiny_shapes / "shapes" / "raw", tmp_path / "shapes" / "raw")
     shutil.copytree(shards_folder(tiny_shapes, "shapes"), shards_folder(tmp_path, "shapes"))
     index = pack(tmp_path, tmp_path / "shards", count=30)
-    encoder(kill_at=2)
+    writer(kill_at=2)
     with pytest.raises(Killed):
         extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     first, last = (tmp_path / "shapes" / "raw" / tiny_instances(tmp_path)[row].file for row in (0, 71))
     first.write_bytes(last.read_bytes())
     changed = pack(tmp_path, tmp_path / "shards", count=30)
-    restarted = encoder()
+    restarted = writer()
     extract_features(tiny_backbone, tmp_path / "shards", changed, tmp_path / "out", accelerator)
     assert index.shards[0].file in restarted.calls
     with torch.inference_mode():
@@ -406,7 +408,7 @@ def test_a_corrupt_photo_is_named_by_shard_row_and_file(
     index = pack(tmp_path, tmp_path / "shards", count=30)
     with pytest.raises(ValueError, match=r"row 17 .* cannot be decoded: 700 bytes are not a whole image") as error:
         extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
-    assert f"({bad.file}) in {tmp_path / 'shards' / 'shard-000001.tar'} " in str(error.value)
+    assert f"({bad.file}) in shard-000001.tar " in str(error.value)
     with pytest.raises(FileNotFoundError):
         read_features(tmp_path / "out")
 
@@ -427,7 +429,7 @@ def test_features_that_are_not_finite_are_refused_by_row(
         return features
 
     monkeypatch.setattr(Backbone, "encode", overflow)
-    with pytest.raises(ValueError, match=r"row 3 of .*shard-000000\.tar gave a feature that is not finite"):
+    with pytest.raises(ValueError, match=r"row 3 \(.*\.jpg\) of shard-000000\.tar gave a feature that is not finite"):
         extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
 
 

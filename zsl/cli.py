@@ -41,7 +41,7 @@ def run_script(
     try:
         default = args(**defaults(which.benchmark))
         main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
             raise
         sys.exit(f"error: {error}")

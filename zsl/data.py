@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones import find_preset
-from shards import ShardIndex, read_index, write_shards
+from shards import Location, ShardIndex, open_index, read_index, write_shards
 from zsl.benchmarks import READERS, Benchmark, find_reader, own, read_benchmark
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable
@@ -163,12 +163,14 @@ def load_splits(
 def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
     """What a result says about the data behind it; the first two keys are part of the contract of `results.json`."""
     manifest = table.manifest
+    lost = manifest.get("quarantined", 0)
     return {
         "benchmark": manifest["benchmark"],
         "backbone": manifest["backbone"],
         "pretraining": manifest["pretraining"],
-        "data": manifest["source"]["verdict"],
+        "data": manifest["source"]["verdict"] + (f"; {lost} photos QUARANTINED" if lost else ""),
         "missing_photos": manifest["source"]["missing"],
+        "quarantined_photos": lost,
         "splits": splits.verdict,
         "attributes": splits.attribute_kind,
         "rows": {part: len(getattr(splits, part)) for part in PARTS},
@@ -185,8 +187,19 @@ def _copy_split_files(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def open_shards(benchmark: str, data: Path) -> ShardIndex:
-    """The index of the benchmark's shards; the shards of `shapes` are made where they are absent."""
+def open_shards(
+    benchmark: str, data: Path, location: Location | None = None, *, allow_pipe: bool = False
+) -> ShardIndex:
+    """The index of the benchmark's shards, below `data` or at `location`; those of `shapes` are made where absent.
+
+    Raises:
+        ValueError: the shards at `location` are of another benchmark.
+    """
+    if location is not None:
+        index = open_index(location, allow_pipe=allow_pipe)
+        if index.benchmark != benchmark_name(benchmark):
+            raise ValueError(f"the shards at {location} are of {index.benchmark}, asked for is --benchmark {benchmark}")
+        return index
     folder = shards_folder(data, benchmark)
     if benchmark == SHAPES and not (folder / "index.json").is_file():
         make_shards(SHAPES, data)

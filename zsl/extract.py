@@ -1,21 +1,20 @@
 """Shards to a feature table, every image exactly once, for any number of processes and after any kill.
 
-A shard is the unit of work: whole shards go to ranks, and a finished shard is one part file that appears by renaming.
-A restart skips the parts that are whole and fit; the merge proves that each row occurs once before the table appears.
-Nothing but the model's arithmetic is Accelerate's: `accelerator.prepare` on an already divided stream of samples loses
-or repeats some of them.
+A shard is the unit of work: a process claims whole shards, and a finished shard is one part file that appears by
+renaming (`zsl.parts`).  A restart skips the parts that are whole and fit; the merge proves that each row occurs once
+before the table appears.  Nothing but the model's arithmetic is Accelerate's: `accelerator.prepare` on an already
+divided stream of samples loses or repeats some of them.
 """
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
+import logging
 import platform
-import shutil
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,63 +24,153 @@ import timm
 import torch
 import torchvision
 from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
-from backbones import Backbone, Transform, decode_image
-from shards import Sample, Shard, ShardIndex, check_shard, read_shard
+from backbones import Backbone, compile_backbone
+from shards import Location, ShardIndex
 from zsl.features import FORMAT, MANIFEST_FILE
-from zsl.files import atomic_path, read_json, write_json
+from zsl.files import read_json
+from zsl.parts import PARTS_FOLDER, Part, Parts, merge_parts
 from zsl.progress import progress_bar
+from zsl.stream import Batch, Decoder, OnError, stream_batches
 
-PARTS_FOLDER = "parts"
+WAIT_SECONDS = 0.2  # between looks at the shards that other processes have claimed
+Encode = Callable[[Tensor], Tensor]
+
+log = logging.getLogger(__name__)
 
 
 def extract_features(
-    backbone: Backbone, shards: Path, index: ShardIndex, out: Path, accelerator: Accelerator, *, batch_size: int = 32
+    backbone: Backbone,
+    location: Location,
+    index: ShardIndex,
+    out: Path,
+    accelerator: Accelerator,
+    *,
+    batch_size: int = 32,
+    compiled: bool = False,
+    on_error: OnError = "stop",
+    allow_pipe: bool = False,
+    decoder: Decoder = "cpu",
 ) -> dict[str, Any]:
-    """Make the feature table `out` from the shards of `index` in the folder `shards`; returns its manifest.
+    """Make the feature table `out` from the shards of `index` at `location`; returns its manifest.
 
-    Every process of `accelerator` calls this; all return when the table is whole.  A table that is there already and
-    was made from the same input is left as it is.
+    Every process of `accelerator` calls this; all return when the table is whole.  Processes share the shards out by
+    locks on files in `out`, so that unrelated starts of the same command on machines that share the folder work
+    together too.  A table that is there already and was made from the same input is left as it is.
+
+    With `on_error` "quarantine", photos and shards that cannot be read are left out and listed in `quarantine.csv`, and
+    the manifest counts them; the next start with "stop" computes the shards that they belong to anew, and nothing else.
 
     Raises:
         ValueError: `out` holds a table made from other input, a shard is not the index's, or a sample cannot be read
             (its shard, row and file are named).
+        OSError: the disk is full; finished parts stay.
     """
-    origin = _origin(backbone, index, accelerator.mixed_precision)
-    if (out / MANIFEST_FILE).is_file():
-        return _check_origin(read_json(out / MANIFEST_FILE), origin, out)
-    backbone.encoder.to(accelerator.device)
-    parts = {shard: _part_path(out, shard, origin) for shard in index.shards}
-    mine = index.shards[accelerator.process_index :: accelerator.num_processes]
-    todo = [shard for shard in mine if not _is_whole(parts[shard], shard)]
-    started = time.perf_counter()
-    images = sum(shard.count for shard in todo)
-    with progress_bar(
-        total=sum(shard.count for shard in mine),
-        initial=sum(shard.count for shard in mine) - images,
-        what=f"extract {backbone.name}",
-        unit=" images",
-        show=accelerator.is_main_process,
-    ) as bar:
-        for shard in todo:
-            path = check_shard(shards, shard)
-            _write_part(parts[shard], *_encode_shard(backbone, path, accelerator, batch_size, bar))
-    seconds = time.perf_counter() - started
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        speed = {"images_per_second": round(images / seconds, 1)} if images else {}
-        _merge(parts, index, backbone.dim, out, origin | speed | {"processes": accelerator.num_processes})
+    origin = _origin(backbone, index, accelerator.mixed_precision, decoder)
+    # What may change the last bits of a number: parts of other settings are not mixed, a whole table stays as it is.
+    compute = {"compiled": compiled, "batch_size": batch_size, "device": accelerator.device.type}
+    if (manifest := _finished(out, origin, on_error)) is not None:
+        return manifest
+    encode = _encoder(backbone, accelerator, batch_size, compiled)
+    parts = Parts(
+        folder=out / PARTS_FOLDER,
+        index=index,
+        key={key: value for key, value in origin.items() if key not in ("shards_sha256", "source")} | compute,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+        keep_failures=on_error == "quarantine",
+    )
+    parts.are_whole()
+    before, started = parts.images, time.perf_counter()
+    bar = progress_bar(
+        total=index.count, initial=before, what=backbone.name, unit=" images", show=accelerator.is_main_process
+    )
+    with parts, bar, _full_disk_in_words(out):
+        while _finished(out, origin, on_error) is None and not parts.are_whole():
+            batches = stream_batches(
+                parts.claim(), location, backbone.transform, batch_size=batch_size, device=accelerator.device,
+                on_error=on_error, allow_pipe=allow_pipe, decoder=decoder,
+            )  # fmt: skip
+            for features in _encode_shards(encode, batches, parts, backbone.dim):
+                bar.update(features)
+            bar.update(parts.images - bar.n)  # and what other processes have done
+            if not parts.are_whole():
+                time.sleep(WAIT_SECONDS)
+        seconds = time.perf_counter() - started
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process and _finished(out, origin, on_error) is None:
+            compute |= {"processes": accelerator.num_processes, "threads": torch.get_num_threads()}
+            speed = {"images_per_second": round((index.count - before) / seconds, 1)} if index.count > before else {}
+            merge_parts(parts, backbone.dim, out, origin | {"compute": compute} | speed)
     accelerator.wait_for_everyone()
     return read_json(out / MANIFEST_FILE)
 
 
-def _origin(backbone: Backbone, index: ShardIndex, precision: str) -> dict[str, Any]:
+def _encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> Encode:
+    """uint8 images on the CPU to fp32 features on the device, in the precision of `accelerator`."""
+    backbone.encoder.to(accelerator.device)
+
+    def encode(backbone: Backbone, images: Tensor) -> Tensor:
+        with torch.inference_mode(), accelerator.autocast():
+            return backbone.encode(images.to(accelerator.device, non_blocking=True)).float()
+
+    def encode_padded(images: Tensor) -> Tensor:  # one shape, so that nothing is compiled twice
+        missing = images.new_zeros(batch_size - len(images), *images.shape[1:])
+        return encode(faster, torch.cat([images, missing]))[: len(images)]
+
+    if compiled:
+        faster = compile_backbone(backbone)
+        crops = () if backbone.transform.crops == 1 else (backbone.transform.crops,)
+        try:
+            encode_padded(torch.zeros(1, *crops, 3, *backbone.transform.size, dtype=torch.uint8))
+        except Exception as error:  # a compiler's failures have no common type, and each of them means the same here
+            log.warning("--compile does not work here (%s); going on without", str(error).strip().splitlines()[0])
+        else:
+            return encode_padded
+    return lambda images: encode(backbone, images)
+
+
+def _encode_shards(encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int) -> Iterator[int]:
+    """Write the part of each shard when its last batch is done; yields how many images each batch had."""
+    done: list[Batch] = []
+    features: list[Tensor] = []
+    for batch in batches:
+        if batch.images is not None:
+            features.append(encode(batch.images))
+        done.append(batch)
+        yield len(batch.samples)
+        if batch.last:
+            parts.write(batch.shard, _part(done, features, dim))
+            done, features = [], []
+
+
+def _part(batches: list[Batch], features: list[Tensor], dim: int) -> Part:
+    failures = tuple(failure for batch in batches for failure in batch.failures)
+    broken = [failure for failure in failures if failure.row is None]
+    if broken:  # of a shard that cannot be read to its end nothing is kept
+        nothing = np.zeros(0, dtype=np.int64)
+        return Part(rows=nothing, labels=nothing, features=np.zeros((0, dim), np.float32), failures=tuple(broken))
+    samples = [sample for batch in batches for sample in batch.samples]
+    stacked = torch.cat(features).cpu().numpy() if features else np.zeros((0, dim), np.float32)
+    if not np.isfinite(stacked).all():
+        bad = samples[np.flatnonzero(~np.isfinite(stacked).all(axis=1))[0]]
+        raise ValueError(
+            f"row {bad.row} ({bad.file}) of {batches[0].shard.file} gave a feature that is not finite; "
+            "try --precision no"
+        )
+    return Part(
+        rows=np.array([sample.row for sample in samples], dtype=np.int64),
+        labels=np.array([sample.label for sample in samples], dtype=np.int64),
+        features=stacked,
+        failures=failures,
+    )
+
+
+def _origin(backbone: Backbone, index: ShardIndex, precision: str, decoder: Decoder) -> dict[str, Any]:
     """All that the numbers in a table depend on, and what a reader wants to know about it."""
     crop = "the row's box" if "shared_photos" in index.source else "none, whole image"
+    options = {key: value for key, value in asdict(backbone.options).items() if key in ("flip", "layer", "fp32_layers")}
     return {
         "format": FORMAT,
         "benchmark": index.benchmark,
@@ -90,7 +179,8 @@ def _origin(backbone: Backbone, index: ShardIndex, precision: str) -> dict[str, 
         "backbone": backbone.name,
         "pretraining": backbone.pretraining,
         "weights_sha256": backbone.weights_sha256,
-        "transform": asdict(backbone.transform) | {"crop": crop},
+        "transform": asdict(backbone.transform) | {"crop": crop, "decoder": decoder},
+        "encode": options,
         "precision": precision,
         "versions": {
             "python": platform.python_version(),
@@ -98,128 +188,39 @@ def _origin(backbone: Backbone, index: ShardIndex, precision: str) -> dict[str, 
             "torchvision": torchvision.__version__,
             "timm": timm.__version__,
         },
-        "count": index.count,
         "dim": backbone.dim,
     }
 
 
-def _check_origin(manifest: dict[str, Any], origin: dict[str, Any], out: Path) -> dict[str, Any]:
-    """The manifest of the table that is there, if it was made from what was given now; versions may differ."""
-    for key in sorted(set(origin) - {"versions", "source"}):
+def _finished(out: Path, origin: dict[str, Any], on_error: OnError) -> dict[str, Any] | None:
+    """The manifest of the table that is there, if it is of what was given now; versions may differ.
+
+    An incomplete table is good enough only for those who asked for one.
+    """
+    if not (out / MANIFEST_FILE).is_file():
+        return None
+    manifest = read_json(out / MANIFEST_FILE)
+    incomplete = on_error == "stop" and manifest.get("quarantined", 0)
+    free = {"versions", "source"} | ({"shards_sha256"} if incomplete else set())  # a mended photo changes its shard
+    for key in sorted(set(origin) - free):
         given = json.loads(json.dumps(origin[key]))
         if manifest.get(key) != given:
             raise ValueError(
                 f"{out} was made with {key} = {manifest.get(key)!r}, asked for is {given!r}; "
                 "delete that folder, or use another --data"
             )
-    return manifest
+    return None if incomplete else manifest
 
 
-def _part_path(out: Path, shard: Shard, origin: dict[str, Any]) -> Path:
-    """A part's name holds the hash of what it is made from, so that a part of other input is never taken for it."""
-    key = hashlib.sha256(json.dumps([origin, shard.sha256], sort_keys=True).encode()).hexdigest()[:12]
-    return out / PARTS_FOLDER / f"{Path(shard.file).stem}-{key}.safetensors"
-
-
-def _is_whole(path: Path, shard: Shard) -> bool:
-    """The part is there; parts appear by renaming, so a readable one with the right count is whole."""
-    if not path.is_file():
-        return False
-    with safe_open(path, framework="numpy") as part:
-        return part.get_slice("rows").get_shape() == [shard.count]
-
-
-def _write_part(path: Path, rows: np.ndarray, labels: np.ndarray, features: np.ndarray) -> None:
-    with atomic_path(path) as temporary:
-        save_file({"rows": rows, "labels": labels, "features": features}, temporary)
-
-
-def _encode_shard(
-    backbone: Backbone, path: Path, accelerator: Accelerator, batch_size: int, bar: tqdm
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows [n], labels [n] and features [n, D] of one shard, in stored order."""
-    rows, labels, features = [], [], []
-    decoded = _decode_ahead(read_shard(path), backbone.transform, path, threads=max(2, torch.get_num_threads()))
-    for batch in _batches(decoded, batch_size):
-        images = torch.stack([image for _, image in batch])
-        if accelerator.device.type == "cuda":
-            images = images.pin_memory().to(accelerator.device, non_blocking=True)
-        with torch.inference_mode(), accelerator.autocast():
-            encoded = backbone.encode(images)
-        features.append(encoded.float().cpu().numpy())
-        rows += [sample.row for sample, _ in batch]
-        labels += [sample.label for sample, _ in batch]
-        bar.update(len(batch))
-    stacked = np.concatenate(features)
-    if not np.isfinite(stacked).all():
-        bad = np.flatnonzero(~np.isfinite(stacked).all(axis=1))[0]
-        raise ValueError(f"row {rows[bad]} of {path} gave a feature that is not finite; try --precision no")
-    return np.array(rows, dtype=np.int64), np.array(labels, dtype=np.int64), stacked
-
-
-def _decode_ahead(
-    samples: Iterable[Sample], transform: Transform, path: Path, threads: int, ahead: int = 64
-) -> Iterator[tuple[Sample, Tensor]]:
-    """Samples with their images at input size, in order, decoded by threads while the model computes."""
-
-    def decode(sample: Sample) -> Tensor:
-        try:
-            return transform(decode_image(sample.image, sample.box))
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"row {sample.row} ({sample.file}) in {path} cannot be decoded: {error}") from error
-
-    waiting: deque[tuple[Sample, Future[Tensor]]] = deque()
-    # One core a decoding thread: torch would otherwise give each of them a pool of its own, all on the same cores.
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for sample in samples:
-            waiting.append((sample, pool.submit(decode, sample)))
-            if len(waiting) > ahead:
-                ready, image = waiting.popleft()
-                yield ready, image.result()
-        for ready, image in waiting:
-            yield ready, image.result()
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` items; the last one may be shorter."""
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _merge(parts: dict[Shard, Path], index: ShardIndex, dim: int, out: Path, manifest: dict[str, Any]) -> None:
-    """Put the parts together by row, prove that each row is there once, and let the table appear, manifest last."""
-    absent = [shard.file for shard, path in parts.items() if not path.is_file()]
-    if absent:
-        raise ValueError(
-            f"{len(absent)} shards have no part yet, the first is {absent[0]}; start the same command again"
-        )
-    rows = np.concatenate([load_file(path)["rows"] for path in parts.values()])
-    labels = np.concatenate([load_file(path)["labels"] for path in parts.values()])
-    values, counts = np.unique(rows, return_counts=True)
-    if len(rows) != index.count or (counts > 1).any():
-        repeated = values[counts > 1][:3].tolist()
-        raise ValueError(
-            f"{len(values)} of {index.count} rows were extracted, repeated are {repeated}; shards are damaged"
-        )
-    order = np.argsort(rows)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    with atomic_path(out / "features.npy") as temporary:
-        table = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(rows), dim))
-        start = 0
-        for path in parts.values():
-            features = load_file(path)["features"]
-            table[place[start : start + len(features)]] = features
-            start += len(features)
-        table.flush()
-    for name, values in (("rows", rows[order]), ("labels", labels[order])):
-        with atomic_path(out / f"{name}.npy") as temporary, temporary.open("wb") as stream:
-            np.save(stream, values, allow_pickle=False)
-    write_json(out / MANIFEST_FILE, manifest)
-    shutil.rmtree(out / PARTS_FOLDER)
+@contextmanager
+def _full_disk_in_words(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        kept = len(list((out / PARTS_FOLDER).glob("*.safetensors")))
+        raise OSError(
+            error.errno,
+            f"no space left for {out}; {kept} finished parts are kept: make room, start the command again",
+        ) from error

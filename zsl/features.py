@@ -20,6 +20,7 @@ from zsl.files import read_json
 from zsl.splits import Splits, rows_hash
 
 MANIFEST_FILE = "manifest.json"
+QUARANTINE_FILE = "quarantine.csv"
 FORMAT = 1
 
 
@@ -49,12 +50,13 @@ class FeatureTable:
         return torch.from_numpy(self.features[position]), torch.from_numpy(self.labels[position])
 
 
-def read_features(folder: Path) -> FeatureTable:
+def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTable:
     """Open the table in `folder`.
 
     Raises:
         FileNotFoundError: there is none, or it was not finished.
-        ValueError: its files do not fit each other, or it is of another format.
+        ValueError: its files do not fit each other, it is of another format, or photos that could not be read are
+            absent from it and that was not allowed.
     """
     folder = Path(folder)
     if not (folder / MANIFEST_FILE).is_file():
@@ -62,6 +64,11 @@ def read_features(folder: Path) -> FeatureTable:
     manifest = read_json(folder / MANIFEST_FILE)
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{folder} has format {manifest.get('format')!r}, this version reads {FORMAT}; extract anew")
+    if manifest.get("quarantined", 0) and not allow_incomplete:
+        raise ValueError(
+            f"{folder} lacks {manifest['quarantined']} photos that could not be read, see its {QUARANTINE_FILE}; mend "
+            "them and start scripts/extract.py again, or train on the rest with --allow-incomplete"
+        )
     features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
     labels = np.load(folder / "labels.npy", allow_pickle=False)
     rows = np.load(folder / "rows.npy", allow_pickle=False)

@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from scipy.io import loadmat, savemat
 
-from shards import read_index, read_shard
+from shards import Location, open_index, open_shard, read_samples
 from shards.index import file_sha256
 from zsl.data import benchmark_name, features_folder, splits_folder
 from zsl.features import FORMAT, MANIFEST_FILE, FeatureTable, read_features
@@ -90,7 +90,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     return out, manifest
 
 
-def export_mat(folder: Path, file: Path, shards: Path) -> FeatureTable:
+def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
     """Write the feature table in `folder` to `file` in the form of `res101.mat`.
 
     File names come from the table where it was imported, else from its `shards`.
@@ -180,12 +180,15 @@ def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
         shutil.copyfile(path, target / path.name)
 
 
-def _file_names(folder: Path, table: FeatureTable, shards: Path) -> list[str]:
+def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
     """The photo's path of each row of the table."""
     if (folder / FILES_FILE).is_file():
         return (folder / FILES_FILE).read_text().splitlines()
-    index = read_index(shards)
+    index = open_index(shards)
     if index.sha256 != table.manifest["shards_sha256"]:
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
-    file = {sample.row: sample.file for shard in index.shards for sample in read_shard(shards / shard.file)}
+    file = {}
+    for shard in index.shards:
+        with open_shard(shards, shard) as stream:
+            file.update({sample.row: sample.file for sample in read_samples(stream, shard.file)})
     return [file[row] for row in table.rows.tolist()]

@@ -1,0 +1,145 @@
+"""Shards to batches of decoded photos, read and decoded ahead of the model, each sample once and in stored order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import IO, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from backbones import Transform, decode_image
+from shards import Location, Sample, Shard, open_shard, read_samples
+
+OnError = Literal["stop", "quarantine"]
+Decoder = Literal["cpu", "nvjpeg"]
+AHEAD = 4  # batches read, or on a GPU decoded, before they are asked for
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A photo that cannot be decoded, or a whole shard that cannot be read (then without row, label and file)."""
+
+    shard: str
+    row: int | None
+    label: int | None
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        if self.row is None:
+            return self.reason
+        return f"row {self.row} ({self.file}) in {self.shard} cannot be decoded: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some photos of one shard; every shard ends in a batch that is its `last`."""
+
+    shard: Shard
+    samples: tuple[Sample, ...] = ()
+    images: Tensor | None = None  # uint8 [n, 3, H, W] or [n, 5, 3, H, W]; None before decoding and where n = 0
+    failures: tuple[Failure, ...] = ()
+    last: bool
+
+
+def stream_batches(
+    shards: Iterable[Shard],
+    location: Location,
+    transform: Transform,
+    *,
+    batch_size: int,
+    device: torch.device,
+    on_error: OnError = "stop",
+    allow_pipe: bool = False,
+    decoder: Decoder = "cpu",
+) -> Iterator[Batch]:
+    """Decoded batches of all `shards`, which are taken from the iterable as they are needed.
+
+    Reading (disk or network) runs in a thread, some batches ahead.  Decoding runs in as many threads as the model may
+    use: ahead too where the model runs on a GPU; on a CPU, where model and decoding want the same cores and a decoding
+    thread would make all cores of the model wait for one, between its steps.
+
+    Raises:
+        ValueError, FileNotFoundError: a shard cannot be read, or with `on_error` "stop" a photo cannot be decoded.
+    """
+    threads = max(1, torch.get_num_threads())
+    # One core a thread: torch would otherwise give each of them a pool of its own, all on the same cores.
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+        def decode(batch: Batch) -> Batch:
+            target = device if decoder == "nvjpeg" else None
+            results = list(pool.map(lambda sample: _decode(sample, batch.shard, transform, target), batch.samples))
+            failures = tuple(result for result in results if isinstance(result, Failure))
+            if failures and on_error == "stop":
+                raise ValueError(str(failures[0]))
+            images = [result for result in results if isinstance(result, Tensor)]
+            stacked = torch.stack(images) if images else None
+            if stacked is not None and device.type == "cuda" and stacked.device.type == "cpu":
+                stacked = stacked.pin_memory()
+            good = tuple(
+                sample for sample, result in zip(batch.samples, results, strict=True) if isinstance(result, Tensor)
+            )
+            return replace(batch, samples=good, images=stacked, failures=batch.failures + failures)
+
+        encoded = _read(shards, lambda shard: open_shard(location, shard, allow_pipe=allow_pipe), batch_size, on_error)
+        if device.type == "cpu":
+            yield from map(decode, _prefetch(encoded, AHEAD))
+        else:
+            yield from _prefetch(map(decode, _prefetch(encoded, AHEAD)), AHEAD)
+
+
+def _read(
+    shards: Iterable[Shard],
+    opened: Callable[[Shard], AbstractContextManager[IO[bytes]]],
+    batch_size: int,
+    on_error: OnError,
+) -> Iterator[Batch]:
+    for shard in shards:
+        try:
+            with opened(shard) as stream:
+                for samples, last in _batches(read_samples(stream, shard.file), batch_size):
+                    yield Batch(shard=shard, samples=samples, last=last)
+        except (ValueError, FileNotFoundError) as error:
+            if on_error == "stop":
+                raise
+            failure = Failure(shard=shard.file, row=None, label=None, file="", reason=str(error))
+            yield Batch(shard=shard, failures=(failure,), last=True)
+
+
+def _decode(sample: Sample, shard: Shard, transform: Transform, device: torch.device | None) -> Tensor | Failure:
+    try:
+        return transform(decode_image(sample.image, sample.box, device=device))
+    except (ValueError, RuntimeError) as error:
+        return Failure(shard=shard.file, row=sample.row, label=sample.label, file=sample.file, reason=str(error))
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[tuple[Item, ...], bool]]:
+    """Tuples of `size` items, at least one tuple, and whether it is the last one, which may be shorter."""
+    iterator = iter(items)
+    batch = tuple(islice(iterator, size))
+    while True:
+        following = tuple(islice(iterator, size))
+        yield batch, not following
+        if not following:
+            return
+        batch = following
+
+
+def _prefetch(items: Iterator[Item], ahead: int) -> Iterator[Item]:
+    """The same items, up to `ahead` of them computed by a thread before they are asked for."""
+    end = object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item  # type: ignore[misc]  # mypy cannot tell that it is not `end`
+    finally:
+        pool.shutdown(cancel_futures=True)
