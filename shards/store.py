@@ -78,5 +78,5 @@ def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[byte
     if "{file}" not in location:
         raise ValueError(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
     # `parse_index` admits plain file names only, so nothing in an index can change what the command does.
-    with wds.gopen.gopen(location.replace("{file}", file)) as stream:
+    with wds.gopen(location.replace("{file}", file)) as stream:
         yield stream

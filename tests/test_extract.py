@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +18,11 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
 from scipy.io import loadmat
+from tiny import Rank, assert_close, assert_same_rows, pack, tiny_instances
 
 import zsl.parts
 from backbones import Backbone, decode_image, load_backbone
-from shards import Shard, ShardIndex, read_index, write_shards
-from zsl.benchmarks import read_benchmark
+from shards import Shard, read_index, write_shards
 from zsl.benchmarks.instances import Instance
 from zsl.data import features_folder, find_features, load_splits, shards_folder
 from zsl.extract import extract_features
@@ -31,37 +30,6 @@ from zsl.features import FeatureTable, read_features
 from zsl.parts import Part, Parts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def tiny_instances(data: Path) -> list[Instance]:
-    return read_benchmark("shapes", data / "shapes" / "raw", data / "shapes" / "raw").instances
-
-
-def pack(data: Path, out: Path, count: int = 72, shard_size: int = 10) -> ShardIndex:
-    """The first `count` photos of the tiny benchmark in many shards."""
-    return write_shards(
-        tiny_instances(data)[:count],
-        data / "shapes" / "raw",
-        out,
-        benchmark="shapes",
-        total=72,
-        source=read_index(shards_folder(data, "shapes")).source,
-        shard_size=shard_size,
-    )
-
-
-def assert_same_rows(table: FeatureTable, expected: FeatureTable) -> None:
-    """Equal rows and labels; features equal to 1e-3 of their size.  Features of other photos are much farther apart."""
-    count = len(table.rows)
-    np.testing.assert_array_equal(table.rows, expected.rows[:count])
-    np.testing.assert_array_equal(table.labels, expected.labels[:count])
-    assert_close(np.asarray(table.features), np.asarray(expected.features[:count]))
-
-
-def assert_close(features: np.ndarray, expected: np.ndarray) -> None:
-    assert features.shape == expected.shape
-    error = np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    assert error.max() < 1e-3
 
 
 # --- one process -----------------------------------------------------------------------------------------------------
@@ -150,21 +118,6 @@ def test_the_table_is_put_together_by_row_whatever_the_order_in_the_shards(
 
 
 # --- several processes -----------------------------------------------------------------------------------------------
-
-
-class Rank:
-    """What `extract_features` asks of an Accelerator, for one of several processes that a thread plays."""
-
-    mixed_precision = "no"
-    device = torch.device("cpu")
-
-    def __init__(self, index: int, barrier: threading.Barrier) -> None:
-        self.process_index, self.num_processes = index, barrier.parties
-        self.is_main_process = index == 0
-        self.wait_for_everyone = barrier.wait
-
-    def autocast(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 9])  # 5 shards: 9 ranks are more than there is work for
