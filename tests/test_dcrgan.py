@@ -16,7 +16,7 @@ from zsl.evaluate import evaluate
 from zsl.features import TestSplit, TrainSplit, centre_attributes, split_features
 from zsl.losses import triplet_loss
 from zsl.networks import SRN, MetricNet
-from zsl.stages import penalised_adam, watch
+from zsl.stages import penalised_adam, silent, watch
 from zsl.stages.classifiers import ClassifierConfig, SoftmaxHead
 from zsl.stages.gan import GANConfig
 from zsl.stages.metric import MetricConfig, class_prototypes, rescale, train_metric
@@ -221,7 +221,7 @@ def test_frozen_regressors_are_not_trained_in_the_loop() -> None:
 
 def test_a_loss_that_is_not_finite_names_stage_step_and_term() -> None:
     with pytest.raises(FloatingPointError, match=r"GAN stage, step 7: 'critic' is nan"):
-        watch(lambda *_: None, "GAN", 7, {"fine": torch.tensor(1.0), "critic": torch.tensor(float("nan"))})
+        watch(silent, "GAN", 7, {"fine": torch.tensor(1.0), "critic": torch.tensor(float("nan"))})
 
 
 def test_a_dimension_that_is_always_zero_in_synthetic_features_does_not_drown_the_others() -> None:

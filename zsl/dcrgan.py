@@ -6,17 +6,18 @@ Where the paper and its reference code differ this follows the paper; README's t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import torch
+from torch import Tensor
 
 from zsl.features import TrainSplit, centre_attributes
+from zsl.networks import Generator
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig, train_classifiers
-from zsl.stages.gan import GANConfig, train_gan
+from zsl.stages.gan import GANConfig, generator_condition, train_gan
 from zsl.stages.metric import MetricConfig, class_prototypes, rescale, train_metric
-from zsl.stages.regressors import RegressorConfig, train_regressors
-from zsl.stages.srn import SRNConfig, train_srn
+from zsl.stages.regressors import RegressorConfig, Regressors, train_regressors
+from zsl.stages.srn import SRNConfig, sample_linearly, train_srn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class DCRGANConfig:
 
     attribute_norm: float | None = 1.0  # centred attributes of this mean norm; None: the split file's own
     prototype_std: float | None = 0.1  # scale of the class prototypes; None: as the metric network gives them
+    sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linearly, the paper's rival
+    ldf_ridge: float = 0.1
     metric: MetricConfig = field(default_factory=MetricConfig)
     srn: SRNConfig = field(default_factory=SRNConfig)
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
@@ -37,22 +40,43 @@ def describe_method(config: DCRGANConfig) -> dict[str, Any]:
     return {
         "method": "dcrgan",
         "protocol": "honest: a fixed recipe, nothing chosen on a test row",
-        "inductive": True,  # no training loss touches an unseen class's attributes
+        "inductive": not config.gan.semantic_transductive,  # does a training loss touch unseen classes' attributes?
         "config": asdict(config),
     }
 
 
-def train_dcrgan(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> DCRGAN:
-    """Train the whole method on one split; equal seed and split give equal models."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Synthesizer:
+    """All that is trained before the classifiers."""
+
+    train: TrainSplit  # with the attributes as the networks see them
+    generator: Generator
+    condition: Tensor  # what the generator takes for each class [C, A + R]
+    regressors: Regressors
+
+
+def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> Synthesizer:
+    """Metric network, class representations, regressors, generator; nothing here depends on `config.classifiers`."""
     if config.attribute_norm is not None:
         train = centre_attributes(train, config.attribute_norm)
     metric = train_metric(train, config.metric, seed=seed, log=log)
     prototypes = class_prototypes(metric, train)
     if config.prototype_std is not None:
         prototypes = rescale(prototypes, config.prototype_std)
-    srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
-    representations = srn(train.attributes).detach()  # R(a) of all classes [C, R]
+    if config.sampling == "srn":
+        srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
+        representations = srn(train.attributes).detach()  # R(a) of all classes [C, R]
+    else:
+        representations = sample_linearly(train, prototypes, config.ldf_ridge)
     regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
     generator, regressors = train_gan(train, representations, regressors, config.gan, seed=seed, log=log)
-    condition = torch.cat([train.attributes, representations], dim=1)
-    return train_classifiers(train, generator, condition, regressors, config.classifiers, seed=seed, log=log)
+    condition = generator_condition(train.attributes, representations, config.gan)
+    return Synthesizer(train=train, generator=generator, condition=condition, regressors=regressors)
+
+
+def train_dcrgan(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> DCRGAN:
+    """Train the whole method on one split; equal seed and split give equal models."""
+    made = train_synthesizer(train, config, seed=seed, log=log)
+    return train_classifiers(
+        made.train, made.generator, made.condition, made.regressors, config.classifiers, seed=seed, log=log
+    )

@@ -25,6 +25,21 @@ def triplet_loss(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
     return violation.sum() / (violation > 0).sum().clamp(min=1)
 
 
+def batch_hard_triplet_loss(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Batch-hard triplet loss (Hermans et al. 2017): of each anchor the farthest positive and the nearest negative.
+
+    embeddings: [B, R]; labels: [B].  Mean over the anchors that violate the margin, as in `triplet_loss`; anchors
+    without a positive or a negative in the batch have no triplet.
+    """
+    distance = pairwise_distance(embeddings)
+    same = labels[:, None] == labels[None, :]
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
+    nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
+    violation = (farthest - nearest + margin).clamp(min=0)  # 0 where there is no triplet: -inf
+    return violation.sum() / (violation > 0).sum().clamp(min=1)
+
+
 def pairwise_distance(points: Tensor) -> Tensor:
     """Euclidean distances [B, B] between points [B, R], with a gradient of 0, not NaN, where two coincide."""
     square = (points[:, None, :] - points[None, :, :]).square().sum(dim=2)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import leaky_relu, relu
 
 
 class MetricNet(nn.Module):
-    """M: a visual feature beside its class's attributes to a class representation (eq. 2)."""
+    """M: a visual feature beside its class's attributes to a class representation (eq. 2).
+
+    With `attribute_dim` 0 it sees the feature alone, which is the traditional triplet loss's network (eq. 1).
+    """
 
     def __init__(self, feature_dim: int, attribute_dim: int, representation_dim: int) -> None:
         super().__init__()
+        self.attribute_dim = attribute_dim
         joint = feature_dim + attribute_dim
         self.layers = nn.Sequential(
             nn.Linear(joint, 2 * joint), nn.LeakyReLU(0.01), nn.Linear(2 * joint, representation_dim)
@@ -19,7 +23,7 @@ class MetricNet(nn.Module):
 
     def forward(self, features: Tensor, attributes: Tensor) -> Tensor:
         """[B, D], [B, A] to [B, R]."""
-        return self.layers(torch.cat([features, attributes], dim=1))
+        return self.layers(torch.cat([features, attributes[:, : self.attribute_dim]], dim=1))
 
 
 class SRN(nn.Module):
@@ -56,22 +60,27 @@ class Regressor(nn.Module):
 
 
 class Generator(nn.Module):
-    """G: condition and noise to a visual feature; features are scaled to [0, 1], so the output is a ReLU's."""
+    """G: condition and noise to a visual feature; features are scaled to [0, 1], so the output is a ReLU's.
 
-    def __init__(self, condition_dim: int, noise_dim: int, hidden_dim: int, feature_dim: int) -> None:
+    With `shortcut` a linear map of the condition is added before the ReLU, to be started from a closed form; the paper
+    leaves G's architecture open.
+    """
+
+    def __init__(
+        self, condition_dim: int, noise_dim: int, hidden_dim: int, feature_dim: int, *, shortcut: bool = False
+    ) -> None:
         super().__init__()
         self.noise_dim = noise_dim
         self.layers = nn.Sequential(
-            nn.Linear(condition_dim + noise_dim, hidden_dim),
-            nn.LeakyReLU(0.2),
-            nn.Linear(hidden_dim, feature_dim),
-            nn.ReLU(),
+            nn.Linear(condition_dim + noise_dim, hidden_dim), nn.LeakyReLU(0.2), nn.Linear(hidden_dim, feature_dim)
         )
+        self.shortcut = nn.Linear(condition_dim, feature_dim) if shortcut else None
         self.apply(_small_normal)
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
         """[B, A + R], [B, Z] to [B, D]."""
-        return self.layers(torch.cat([condition, noise], dim=1))
+        made = self.layers(torch.cat([condition, noise], dim=1))
+        return relu(made if self.shortcut is None else made + self.shortcut(condition))
 
 
 class Critic(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from zsl.evaluate import Record, Scores, ZeroShotModel, evaluate
 from zsl.features import RowsRead, TestSplit, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
+from zsl.journal import Journal
 from zsl.stages import Log
 
 CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
@@ -55,13 +57,15 @@ def run_seeds(
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
         if not _scores_file(folder, seed).is_file():
             own = replace(train, reads=[])  # a list of this seed's alone
-            model = train_method(own, seed, _log_to(folder / f"seed-{seed}" / LOG_FILE))
+            journal = Journal(folder / f"seed-{seed}" / LOG_FILE, run=_name_of_run(facts, seed))
+            model = train_method(own, seed, journal)
             _check_reads(own.reads, test)
             write_json(folder / f"seed-{seed}" / READS_FILE, _union(own.reads))
             if isinstance(model, nn.Module):
                 _save_model(model, folder / f"seed-{seed}" / "model.safetensors")
             scores = evaluate(model, test.to(accelerator.device), _record_to(folder / ACCESS_FILE, seed))
             write_json(_scores_file(folder, seed), asdict(scores))
+            journal.clear()
     accelerator.wait_for_everyone()
     results = summarise({seed: Scores(**read_json(_scores_file(folder, seed))) for seed in seeds}, facts)
     results["rows_read"] = _rows_read(folder, seeds)
@@ -121,16 +125,9 @@ def _scores_file(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}" / "scores.json"
 
 
-def _log_to(path: Path) -> Log:
-    """A Log that appends JSON lines to `path`, which starts empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
-
-    def log(stage: str, step: int, terms: dict[str, float]) -> None:
-        with path.open("a") as stream:
-            stream.write(json.dumps({"stage": stage, "step": step} | terms) + "\n")
-
-    return log
+def _name_of_run(facts: dict[str, Any], seed: int) -> str:
+    """A hash of all that a checkpoint depends on."""
+    return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
 
 
 def _record_to(path: Path, seed: int) -> Record:

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from zsl.determinism import seeded
 from zsl.features import RowsRead, TrainSplit
-
-Log = Callable[[str, int, dict[str, float]], None]  # stage, step, loss terms
+from zsl.progress import progress_bar
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 
-def silent(stage: str, step: int, terms: dict[str, float]) -> None:
-    """A Log that drops everything."""
+class Log:
+    """Where a stage says how it goes, and from where it goes on after a kill; this one keeps nothing."""
+
+    def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
+        """Note the loss terms of one step."""
+
+    def steps(
+        self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+    ) -> Iterator[int]:
+        """The steps of `stage` that are left to do; between them all of its state is in what is given here."""
+        yield from progress_bar(range(count), what=stage, unit=" steps")
+
+
+silent = Log()
 
 
 def stage(

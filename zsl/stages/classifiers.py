@@ -20,6 +20,7 @@ class ClassifierConfig:
     """Softmax heads on standardised inputs; a space of fewer dimensions takes larger steps."""
 
     images_per_unseen_class: int = 800  # synthetic features
+    weight_vs: float = 1.0
     weight_ss: float = 1.0  # ω1
     weight_srs: float = 0.2  # ω2
     epochs: int = 25
@@ -58,7 +59,10 @@ class SoftmaxHead(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """f = f_VS + ω1 f_SS + ω2 f_SRS over one set of classes (eq. 10); each f is a head's log-probabilities."""
+    """f = f_VS + ω1 f_SS + ω2 f_SRS over one set of classes (eq. 10); each f is a head's log-probabilities.
+
+    The paper's f_VS has the weight 1; 0 leaves it out, as in the variants C-2 and C-3 of Table III.
+    """
 
     def __init__(self, visual: SoftmaxHead, semantic: SoftmaxHead, representation: SoftmaxHead) -> None:
         super().__init__()
@@ -67,7 +71,7 @@ class Ensemble(nn.Module):
     def forward(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> Tensor:
         """Features [B, D] to fused scores [B, classes]."""
         return (
-            self.visual(features)
+            config.weight_vs * self.visual(features)
             + config.weight_ss * self.semantic(regressors.attributes(features))
             + config.weight_srs * self.representation(regressors.representations(features))
         )
@@ -114,32 +118,32 @@ def train_classifiers(
     seen_count, unseen_count = len(train.seen), len(train.unseen)
     targets = torch.cat([train.seen_labels, which + seen_count])
     zsl, gzsl = [], []
-    for space, lr in (
-        (nn.Identity(), config.lr_vs),
-        (regressors.attributes, config.lr_ss),
-        (regressors.representations, config.lr_srs),
+    for name, space, lr in (
+        ("VS", nn.Identity(), config.lr_vs),
+        ("SS", regressors.attributes, config.lr_ss),
+        ("SRS", regressors.representations, config.lr_srs),
     ):
         with torch.no_grad():
             real, fake = space(train.features), space(synthetic)
-        zsl.append(_fit_head(SoftmaxHead(real, unseen_count), fake, which, lr, config, log))
-        gzsl.append(
-            _fit_head(SoftmaxHead(real, seen_count + unseen_count), torch.cat([real, fake]), targets, lr, config, log)
-        )
+        head = SoftmaxHead(real, unseen_count)
+        zsl.append(_fit_head(f"{name} of ZSL", head, fake, which, lr, config, log))
+        head, both = SoftmaxHead(real, seen_count + unseen_count), torch.cat([real, fake])
+        gzsl.append(_fit_head(f"{name} of GZSL", head, both, targets, lr, config, log))
     return DCRGAN(regressors, Ensemble(*zsl), Ensemble(*gzsl), train, config).eval().requires_grad_(False)
 
 
 def _fit_head(
-    head: SoftmaxHead, inputs: Tensor, targets: Tensor, lr: float, config: ClassifierConfig, log: Log
+    name: str, head: SoftmaxHead, inputs: Tensor, targets: Tensor, lr: float, config: ClassifierConfig, log: Log
 ) -> SoftmaxHead:
     """Train a head on inputs [N, dim] and local class indices targets [N]."""
     head = head.to(inputs.device)
     optimizer = torch.optim.Adam(head.linear.parameters(), lr=lr, betas=config.betas, fused=True)
     standardised = head.standardise(inputs)
-    for epoch in range(config.epochs):
+    for epoch in log.steps(name, config.epochs, {"head": head}, {"head": optimizer}):
         for batch in torch.randperm(len(inputs), device=inputs.device).split(config.batch_size):
             loss = cross_entropy(head.linear(standardised[batch]), targets[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        watch(log, "classifiers", epoch, {"cross entropy": loss})
+        watch(log, name, epoch, {"cross entropy": loss})
     return head.eval()

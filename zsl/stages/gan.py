@@ -1,32 +1,46 @@
-"""Stage 3: the feature GAN (eq. 6 to 9), and synthesis with its generator."""
+"""Stage 3: the feature GAN (eq. 5 to 9), and synthesis with its generator."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from zsl.features import TrainSplit
-from zsl.losses import critic_loss, reconstruction_loss
+from zsl.losses import class_means, critic_loss, reconstruction_loss
 from zsl.networks import Critic, Generator
-from zsl.progress import progress_bar
 from zsl.stages import Log, silent, stage, watch
 from zsl.stages.regressors import Regressors
 
 
 @dataclass(frozen=True, kw_only=True)
 class GANConfig:
-    """The conditional WGAN-GP; one step is `critic_steps` updates of the critic and one of the generator."""
+    """The conditional WGAN-GP; one step is `critic_steps` updates of the critic and one of the generator.
+
+    The defaults are L_DCRGAN (eq. 9).  Variant A of Table III is L_WGAN + λ1 L_F1 with x = G(a, z), variant B
+    L_WGAN + λ1 L_F1 + λ2 L_F2 with x = G(a, R(a), z); both have eq. 5's classification loss.
+    """
 
     hidden_dim: int = 1024
     steps: int = 450
     batch_size: int = 64
     critic_steps: int = 5
     penalty_weight: float = 10.0  # λ
+    generator_sees: Literal["attributes", "all"] = "all"  # G(a, z) or G(a, R(a), z)
+    critic_sees: Literal["features", "attributes", "all"] = "all"  # D(x) of eq. 5, D(x, a), or D(x, a, R(a)) of eq. 6
+    shortcut_ridge: float | None = None  # G's linear shortcut starts as the ridge regression of the class means
+    classification: Literal["none", "joint", "pretrained"] = "none"  # eq. 5's; pretrained: as in f-CLSWGAN
+    classification_weight: float = 0.01
     cycle_attributes: float = 1.0  # λ1
     cycle_representations: float = 1.0  # λ2
+    semantic_transductive: bool = False  # let the cycle losses see unseen classes' attributes (the reference code does)
+    unseen_cycle_attributes: float = 1.0
+    unseen_cycle_representations: float = 1.0
+    unseen_cycle_images: int = 5  # generated a step for each unseen class
     lr_critic: float = 5e-4
     lr_generator: float = 5e-4
     betas: tuple[float, float] = (0.5, 0.999)
@@ -36,45 +50,76 @@ class GANConfig:
 def train_gan(
     train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, *, log: Log = silent
 ) -> tuple[Generator, Regressors]:
-    """Train G against D under the objective of eq. 9; F1 and F2 learn along on generated features unless frozen.
+    """Train G against D; F1 and F2 learn along on generated features unless frozen.
 
-    representations: R(a) of all classes [C, R].  Every batch is of seen classes, so unseen attributes play no part.
-    Returns G and the regressors as they are at the end.
+    representations: R(a) of all classes [C, R].  Every batch is of seen classes, so unseen attributes play no part
+    unless `semantic_transductive` says so.  Returns G and the regressors as they are at the end.
     """
     regressors = copy.deepcopy(regressors)
-    condition_of = torch.cat([train.attributes, representations], dim=1)  # [C, A + R]
-    condition_dim, noise_dim, feature_dim = condition_of.shape[1], train.attributes.shape[1], train.features.shape[1]
-    generator = Generator(condition_dim, noise_dim, config.hidden_dim, feature_dim).to(train.device)
-    critic = Critic(feature_dim, condition_dim, config.hidden_dim).to(train.device)
-    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=config.lr_critic, betas=config.betas, fused=True)
+    attributes = train.attributes
+    condition_of = generator_condition(attributes, representations, config)  # [C, A] or [C, A + R]
+    critic_condition_of = {
+        "features": attributes[:, :0],
+        "attributes": attributes,
+        "all": torch.cat([attributes, representations], dim=1),
+    }[config.critic_sees]
+    noise_dim, feature_dim = attributes.shape[1], train.features.shape[1]
+    generator = Generator(
+        condition_of.shape[1], noise_dim, config.hidden_dim, feature_dim, shortcut=config.shortcut_ridge is not None
+    ).to(train.device)
+    if config.shortcut_ridge is not None:
+        _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
+    critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim).to(train.device)
+    classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
+    if config.classification == "pretrained":
+        _fit_classifier(classifier, train)
+    critic_learners = [*critic.parameters(), *(classifier.parameters() if config.classification == "joint" else [])]
+    critic_optimizer = torch.optim.Adam(critic_learners, lr=config.lr_critic, betas=config.betas, fused=True)
     learners = [*generator.parameters(), *(p for p in regressors.parameters() if p.requires_grad)]
     generator_optimizer = torch.optim.Adam(learners, lr=config.lr_generator, betas=config.betas, fused=True)
+    seen_labels = train.seen_labels
 
-    def draw() -> tuple[Tensor, Tensor, Tensor]:
+    def draw() -> tuple[Tensor, Tensor]:
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
-        noise = torch.randn(config.batch_size, noise_dim, device=train.device)
-        return train.features[batch], train.labels[batch], noise
+        return batch, torch.randn(config.batch_size, noise_dim, device=train.device)
 
-    for step in progress_bar(range(config.steps), what="DCR-GAN", unit=" steps"):
+    def cycle(fake: Tensor, labels: Tensor, of_attributes: float, of_representations: float) -> dict[str, Tensor]:
+        terms = {}
+        if of_attributes:
+            terms["attributes"] = of_attributes * reconstruction_loss(regressors.attributes(fake), attributes[labels])
+        if of_representations:
+            made = regressors.representations(fake)
+            terms["representations"] = of_representations * reconstruction_loss(made, representations[labels])
+        return terms
+
+    state = {"generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors}
+    optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
+    for step in log.steps("DCR-GAN", config.steps, state, optimizers):
         for _ in range(config.critic_steps):
-            real, labels, noise = draw()
+            batch, noise = draw()
+            real, labels = train.features[batch], train.labels[batch]
             with torch.no_grad():
                 fake = generator(condition_of[labels], noise)
             mix = torch.rand(len(real), 1, device=train.device)
-            loss = critic_loss(critic, real, fake, condition_of[labels], mix, config.penalty_weight)
+            loss = critic_loss(critic, real, fake, critic_condition_of[labels], mix, config.penalty_weight)
+            if config.classification == "joint":
+                loss = loss + cross_entropy(classifier(real), seen_labels[batch])
             critic_optimizer.zero_grad()
             loss.backward()
             critic_optimizer.step()
-        _, labels, noise = draw()
+        batch, noise = draw()
+        labels = train.labels[batch]
         fake = generator(condition_of[labels], noise)
         critic.requires_grad_(False)
-        terms = {
-            "critic": -critic(fake, condition_of[labels]).mean(),
-            "attributes": config.cycle_attributes
-            * reconstruction_loss(regressors.attributes(fake), train.attributes[labels]),
-            "representations": config.cycle_representations
-            * reconstruction_loss(regressors.representations(fake), representations[labels]),
-        }
+        terms = {"critic": -critic(fake, critic_condition_of[labels]).mean()}
+        terms |= cycle(fake, labels, config.cycle_attributes, config.cycle_representations)
+        if config.classification != "none":
+            terms["classification"] = config.classification_weight * cross_entropy(classifier(fake), seen_labels[batch])
+        if config.semantic_transductive:
+            labels = train.unseen.repeat_interleave(config.unseen_cycle_images)
+            fake = generator(condition_of[labels], torch.randn(len(labels), noise_dim, device=train.device))
+            of_unseen = cycle(fake, labels, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+            terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
         generator_optimizer.zero_grad()
         sum(terms.values()).backward()
         generator_optimizer.step()
@@ -82,6 +127,36 @@ def train_gan(
         if step % 20 == 0:
             watch(log, "DCR-GAN", step, terms | {"critic loss": loss})
     return generator.eval(), regressors.eval().requires_grad_(False)
+
+
+def generator_condition(attributes: Tensor, representations: Tensor, config: GANConfig) -> Tensor:
+    """What G takes beside its noise for each class: [C, A] or [C, A + R]."""
+    return attributes if config.generator_sees == "attributes" else torch.cat([attributes, representations], dim=1)
+
+
+@torch.no_grad()
+def _start_from_class_means(generator: Generator, train: TrainSplit, condition_of: Tensor, ridge: float) -> None:
+    """Let G's shortcut be the ridge regression of the seen classes' mean features [S, D] on their conditions [S, K]."""
+    conditions = condition_of[train.seen]
+    means = class_means(train.features, train.seen_labels, len(train.seen))
+    centre = conditions.mean(0)
+    left = (conditions - centre).T @ (conditions - centre)
+    left += ridge * torch.eye(len(left), device=left.device)
+    weight = torch.linalg.solve(left, (conditions - centre).T @ (means - means.mean(0)))  # [K, D]
+    assert generator.shortcut is not None
+    generator.shortcut.weight.copy_(weight.T)
+    generator.shortcut.bias.copy_(means.mean(0) - centre @ weight)
+
+
+def _fit_classifier(classifier: nn.Linear, train: TrainSplit, *, steps: int = 100) -> None:
+    """Softmax classifier of the seen classes on real features, full batches; then fixed, as f-CLSWGAN has it."""
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-2, fused=True)
+    labels = train.seen_labels
+    for _ in range(steps):
+        optimizer.zero_grad()
+        cross_entropy(classifier(train.features), labels).backward()
+        optimizer.step()
+    classifier.requires_grad_(False)
 
 
 @torch.no_grad()

@@ -1,16 +1,16 @@
-"""Stage 1: the metric network, trained with the multi-modal triplet loss (eq. 2, 3), and its class prototypes."""
+"""Stage 1: the metric network, trained with a triplet loss (eq. 1 to 3), and its class prototypes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from zsl.features import TrainSplit
-from zsl.losses import class_means, triplet_loss
+from zsl.losses import batch_hard_triplet_loss, class_means, triplet_loss
 from zsl.networks import MetricNet
-from zsl.progress import progress_bar
 from zsl.stages import Log, penalised_adam, silent, stage, watch
 
 
@@ -18,6 +18,8 @@ from zsl.stages import Log, penalised_adam, silent, stage, watch
 class MetricConfig:
     """Metric network; the reference code trains 100,000 steps, on these features the loss is flat long before."""
 
+    modalities: Literal["both", "features"] = "both"  # MMTL (eq. 2), or the traditional TL on features alone (eq. 1)
+    mining: Literal["all", "hard"] = "all"  # triplets of a batch
     representation_dim: int = 20  # R
     margin: float = 1.0
     weight_decay: float = 5e-5  # factor of ‖θ_M‖² in eq. 3
@@ -30,12 +32,14 @@ class MetricConfig:
 @stage
 def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) -> MetricNet:
     """Train M on batches of trainval features [B, D] beside their class's attributes [B, A]."""
-    metric = MetricNet(train.features.shape[1], train.attributes.shape[1], config.representation_dim).to(train.device)
+    attribute_dim = train.attributes.shape[1] if config.modalities == "both" else 0
+    metric = MetricNet(train.features.shape[1], attribute_dim, config.representation_dim).to(train.device)
+    loss_of = triplet_loss if config.mining == "all" else batch_hard_triplet_loss
     optimizer = penalised_adam(metric, config.weight_decay, lr=config.lr, betas=config.betas)
-    for step in progress_bar(range(config.steps), what="metric", unit=" steps"):
+    for step in log.steps("metric", config.steps, {"metric": metric}, {"metric": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         embeddings = metric(train.features[batch], train.attributes[train.labels[batch]])
-        loss = triplet_loss(embeddings, train.labels[batch], config.margin)
+        loss = loss_of(embeddings, train.labels[batch], config.margin)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -48,7 +48,8 @@ def train_regressors(
         train.features.shape[1], config.hidden_dim, train.attributes.shape[1], representations.shape[1]
     ).to(train.device)
     optimizer = torch.optim.Adam(regressors.parameters(), lr=config.lr, fused=True)
-    for step in range(config.pretrain_epochs * (len(train.features) // config.batch_size)):
+    steps = config.pretrain_epochs * (len(train.features) // config.batch_size)
+    for step in log.steps("regressors", steps, {"regressors": regressors}, {"regressors": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         features, labels = train.features[batch], train.labels[batch]
         terms = {

@@ -1,15 +1,15 @@
-"""Stage 2: the Semantic Rectifying Network, from attributes to class representations (eq. 4)."""
+"""Stage 2: representations of all classes: the Semantic Rectifying Network (eq. 4), or LDF's linear sampling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from zsl.features import TrainSplit
 from zsl.losses import representation_loss
 from zsl.networks import SRN
-from zsl.progress import progress_bar
 from zsl.stages import Log, penalised_adam, silent, stage, watch
 
 
@@ -29,7 +29,7 @@ def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: 
     srn = SRN(train.attributes.shape[1], prototypes.shape[1]).to(train.device)
     optimizer = penalised_adam(srn, config.weight_decay, lr=config.lr, betas=config.betas)
     attributes = train.attributes[train.seen]
-    for step in progress_bar(range(config.steps), what="SRN", unit=" steps"):
+    for step in log.steps("SRN", config.steps, {"srn": srn}, {"srn": optimizer}):
         loss = representation_loss(srn(attributes), prototypes)
         optimizer.zero_grad()
         loss.backward()
@@ -37,3 +37,18 @@ def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: 
         if step % 500 == 0:
             watch(log, "SRN", step, {"representation": loss})
     return srn.eval()
+
+
+def sample_linearly(train: TrainSplit, prototypes: Tensor, ridge: float) -> Tensor:
+    """Representations of all classes [C, R] as LDF has them (Li et al. 2018), which the paper argues against.
+
+    A seen class keeps its prototype [S, R]; an unseen one mixes them by the W that best mixes its attributes from those
+    of the seen classes: A_u ≈ W A_s, in the least squares with `ridge` * ‖W‖².
+    """
+    seen = train.attributes[train.seen]  # [S, A]
+    gram = seen @ seen.T + ridge * torch.eye(len(seen), device=seen.device)
+    weights = torch.linalg.solve(gram, seen @ train.attributes[train.unseen].T).T  # [U, S]
+    representations = prototypes.new_zeros(len(train.attributes), prototypes.shape[1])
+    representations[train.seen] = prototypes
+    representations[train.unseen] = weights @ prototypes
+    return representations
