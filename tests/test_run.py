@@ -74,7 +74,8 @@ def test_results_hold_each_seed_and_their_mean_and_standard_deviation(tmp_path: 
 def test_the_log_names_seed_stage_step_and_terms(tmp_path: Path, accelerator: Accelerator) -> None:
     run(Training(), tmp_path / "run", accelerator, seeds=(4,))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert {line["stage"] for line in lines} == {"metric", "SRN", "DCR-GAN", "classifiers"}
+    heads = {f"{space} of {setting}" for space in ("VS", "SS", "SRS") for setting in ("ZSL", "GZSL")}
+    assert {line["stage"] for line in lines} == {"metric", "SRN", "DCR-GAN"} | heads
     assert {line["seed"] for line in lines} == {4}
     assert all(len(line) > 3 for line in lines)
 
@@ -102,9 +103,9 @@ def test_a_repeated_seed_is_refused(tmp_path: Path, accelerator: Accelerator) ->
 
 
 def test_the_table_shows_per_cent_and_one_seed_has_no_spread() -> None:
-    scores = Scores(acc_zsl=0.5, acc_unseen=0.25, acc_seen=1.0, harmonic=0.4)
+    scores = Scores(acc_zsl=0.5, acc_unseen=0.25, acc_seen=1.0, harmonic=0.4, ausuc=0.3)
     text = score_table(summarise({7: scores}, {}))
-    assert text.splitlines()[1].split() == ["7", "50.0", "25.0", "100.0", "40.0"]
+    assert text.splitlines()[1].split() == ["7", "50.0", "25.0", "100.0", "40.0", "30.0"]
     assert "40.0 ± 0.0" in text
 
 

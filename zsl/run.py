@@ -17,7 +17,16 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zsl.evaluate import Record, Scores, ZeroShotModel, evaluate
+from zsl.evaluate import (
+    DETAILS_FILE,
+    SCORES,
+    Record,
+    Scores,
+    ZeroShotModel,
+    evaluate_details,
+    save_details,
+    scores_of,
+)
 from zsl.features import RowsRead, TestSplit, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
 from zsl.journal import Journal
@@ -25,7 +34,7 @@ from zsl.stages import Log
 
 CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
 READS_FILE, ACCESS_FILE = "rows_read.json", "test_access.jsonl"
-SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic")
+TABLE = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
 
 Train = Callable[[TrainSplit, int, Log], ZeroShotModel]
 
@@ -63,8 +72,9 @@ def run_seeds(
             write_json(folder / f"seed-{seed}" / READS_FILE, _union(own.reads))
             if isinstance(model, nn.Module):
                 _save_model(model, folder / f"seed-{seed}" / "model.safetensors")
-            scores = evaluate(model, test.to(accelerator.device), _record_to(folder / ACCESS_FILE, seed))
-            write_json(_scores_file(folder, seed), asdict(scores))
+            details = evaluate_details(model, test.to(accelerator.device), _record_to(folder / ACCESS_FILE, seed))
+            save_details(details, folder / f"seed-{seed}" / DETAILS_FILE)
+            write_json(_scores_file(folder, seed), asdict(scores_of(details)))
             journal.clear()
     accelerator.wait_for_everyone()
     results = summarise({seed: Scores(**read_json(_scores_file(folder, seed))) for seed in seeds}, facts)
@@ -89,10 +99,10 @@ def summarise(scores: dict[int, Scores], facts: dict[str, Any]) -> dict[str, Any
 
 def score_table(results: dict[str, Any]) -> str:
     """Per cent, one line a seed and the mean ± sd."""
-    lines = [f"{'seed':>12}  {'T1':>12}  {'U':>12}  {'S':>12}  {'H':>12}"]
+    lines = [f"{'seed':>12}  " + "  ".join(f"{name:>12}" for name in TABLE)]
     for entry in results["seeds"]:
-        lines.append(f"{entry['seed']:>12}  " + "  ".join(f"{100 * entry[key]:>12.1f}" for key in SCORES))
-    spread = [f"{100 * results['mean'][key]:.1f} ± {100 * results['std'][key]:.1f}" for key in SCORES]
+        lines.append(f"{entry['seed']:>12}  " + "  ".join(f"{100 * entry[key]:>12.1f}" for key in TABLE.values()))
+    spread = [f"{100 * results['mean'][key]:.1f} ± {100 * results['std'][key]:.1f}" for key in TABLE.values()]
     return "\n".join([*lines, f"{'mean ± sd':>12}  " + "  ".join(f"{cell:>12}" for cell in spread)])
 
 
