@@ -85,7 +85,8 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
     if file is None:
         model: Any = _from_hub(preset)
     else:
-        model = timm.create_model(preset.timm_name, pretrained=False)
+        # With timm's weights tag comes that tag's transform; the offline weights' tag is ours, not timm's.
+        model = timm.create_model(preset.timm_name if preset.weights_file else preset.full_name, pretrained=False)
         _load_weights(model, file, preset.rename_keys)
     transform = _transform(model, options)
     model.reset_classifier(0)

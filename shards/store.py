@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -72,11 +73,18 @@ def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[byte
                 yield stream
         except ImportError as error:  # fsspec names the package of this scheme
             raise ValueError(f"{location} cannot be read: {error}") from error
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"no {file} at {location}") from error
         return
     if not allow_pipe:
         raise ValueError(f"{location!r} would run a command on this machine; --allow-pipe permits it")
     if "{file}" not in location:
         raise ValueError(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
     # `parse_index` admits plain file names only, so nothing in an index can change what the command does.
-    with wds.gopen(location.replace("{file}", file)) as stream:
-        yield stream
+    try:
+        with wds.gopen(location.replace("{file}", file)) as stream:
+            yield stream
+    except OSError as error:  # the command failed; which kind of failure it was, nobody says
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FileNotFoundError(f"no {file} from {location!r}: {error}") from error

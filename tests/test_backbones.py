@@ -63,6 +63,12 @@ def test_web_scale_pretraining_is_never_called_imagenet_1k(name: str) -> None:
     assert find_preset(name).pretraining != "ImageNet-1k"
 
 
+def test_weights_of_ones_own_come_with_the_transform_of_the_preset(tmp_path: Path) -> None:
+    save_file(timm.create_model("resnet101", pretrained=False).state_dict(), tmp_path / "copy.safetensors")
+    backbone = load_backbone("resnet101", tmp_path / "copy.safetensors")
+    assert backbone.transform.interpolation == "bilinear"  # of tv_in1k; that of timm's default tag is bicubic
+
+
 def test_an_unknown_backbone_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"no backbone 'resnt18'; there are .*efficientnet_lite0.*resnet101"):
         find_preset("resnt18")

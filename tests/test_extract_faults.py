@@ -22,6 +22,7 @@ import torch
 from accelerate import Accelerator
 from tiny import Rank, assert_same_rows, pack, tiny_instances
 
+import zsl.extract
 from backbones import Backbone
 from shards import Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
@@ -277,6 +278,29 @@ def test_a_part_that_a_crash_of_the_machine_cut_short_is_computed_again(
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
 
 
+def test_what_killed_processes_left_is_cleared_away(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=20)
+    given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".features.npy.elsewhere.123.tmp").write_bytes(b"half")
+    extract_features(*given)
+    whole = ["features.npy", "labels.npy", "manifest.json", "rows.npy"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == whole
+    (tmp_path / "out" / "parts").mkdir()  # a kill between the manifest and the removal of the parts
+    extract_features(*given)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == whole
+
+
+def test_nvjpeg_without_a_gpu_is_refused(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=10)
+    with pytest.raises(ValueError, match="--decoder nvjpeg needs a CUDA device, this process computes on cpu"):
+        extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator, decoder="nvjpeg")
+
+
 def claims(parts: Parts) -> list[int]:
     return [shard.first_row // 10 for shard in parts.claim()]
 
@@ -319,6 +343,14 @@ def test_unrelated_starts_share_the_work(
         write(parts, shard, part)
 
     monkeypatch.setattr(Parts, "write", count)
+    merged: list[Path] = []
+    merge = zsl.extract.merge_parts
+
+    def merge_and_note(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> None:
+        merged.append(out)
+        merge(parts, dim, out, manifest)
+
+    monkeypatch.setattr(zsl.extract, "merge_parts", merge_and_note)
 
     def start(_: int) -> dict[str, Any]:
         alone = cast(Accelerator, Rank(0, threading.Barrier(1)))
@@ -328,6 +360,8 @@ def test_unrelated_starts_share_the_work(
         manifests = list(pool.map(start, range(2)))
     assert manifests[0]["count"] == manifests[1]["count"] == 72
     assert len(set(written)) == 15
+    assert len(merged) == 1
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
 
 
@@ -441,6 +475,6 @@ def test_a_compiler_that_does_not_work_costs_only_a_note(
     monkeypatch.setattr(torch, "compile", broken)
     index = pack(tiny_shapes, tmp_path / "shards", count=20)
     given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
-    extract_features(*given, compiled=True)
+    assert extract_features(*given, compiled=True)["compute"]["compiled"] is False
     assert "--compile does not work here (no C++ compiler); going on without" in caplog.text
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))

@@ -12,6 +12,7 @@ import errno
 import json
 import logging
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,11 +69,15 @@ def extract_features(
         OSError: the disk is full; finished parts stay.
     """
     origin = _origin(backbone, index, accelerator.mixed_precision, decoder)
+    if decoder == "nvjpeg" and accelerator.device.type != "cuda":
+        raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")
+    if (manifest := _finished(out, origin, on_error)) is not None:
+        if accelerator.is_main_process and not manifest.get("quarantined", 0) and (out / PARTS_FOLDER).is_dir():
+            shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)  # a kill came between the manifest and this
+        return manifest
+    encode, compiled = _encoder(backbone, accelerator, batch_size, compiled)
     # What may change the last bits of a number: parts of other settings are not mixed, a whole table stays as it is.
     compute = {"compiled": compiled, "batch_size": batch_size, "device": accelerator.device.type}
-    if (manifest := _finished(out, origin, on_error)) is not None:
-        return manifest
-    encode = _encoder(backbone, accelerator, batch_size, compiled)
     parts = Parts(
         folder=out / PARTS_FOLDER,
         index=index,
@@ -87,7 +92,7 @@ def extract_features(
         total=index.count, initial=before, what=backbone.name, unit=" images", show=accelerator.is_main_process
     )
     with parts, bar, _full_disk_in_words(out):
-        while _finished(out, origin, on_error) is None and not parts.are_whole():
+        while not parts.are_whole() and _finished(out, origin, on_error) is None:
             batches = stream_batches(
                 parts.claim(), location, backbone.transform, batch_size=batch_size, device=accelerator.device,
                 on_error=on_error, allow_pipe=allow_pipe, decoder=decoder,
@@ -99,16 +104,18 @@ def extract_features(
                 time.sleep(WAIT_SECONDS)
         seconds = time.perf_counter() - started
         accelerator.wait_for_everyone()
-        if accelerator.is_main_process and _finished(out, origin, on_error) is None:
+        if accelerator.is_main_process:
             compute |= {"processes": accelerator.num_processes, "threads": torch.get_num_threads()}
             speed = {"images_per_second": round((index.count - before) / seconds, 1)} if index.count > before else {}
-            merge_parts(parts, backbone.dim, out, origin | {"compute": compute} | speed)
+            with parts.alone():  # an unrelated start may be as far, and done when it is our turn
+                if _finished(out, origin, on_error) is None:
+                    merge_parts(parts, backbone.dim, out, origin | {"compute": compute} | speed)
     accelerator.wait_for_everyone()
     return read_json(out / MANIFEST_FILE)
 
 
-def _encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> Encode:
-    """uint8 images on the CPU to fp32 features on the device, in the precision of `accelerator`."""
+def _encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> tuple[Encode, bool]:
+    """uint8 images to fp32 features on the device, in the precision of `accelerator`; and whether it is compiled."""
     backbone.encoder.to(accelerator.device)
 
     def encode(backbone: Backbone, images: Tensor) -> Tensor:
@@ -127,8 +134,8 @@ def _encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, comp
         except Exception as error:  # a compiler's failures have no common type, and each of them means the same here
             log.warning("--compile does not work here (%s); going on without", str(error).strip().splitlines()[0])
         else:
-            return encode_padded
-    return lambda images: encode(backbone, images)
+            return encode_padded, True
+    return (lambda images: encode(backbone, images)), False
 
 
 def _encode_shards(encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int) -> Iterator[int]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, Self
@@ -26,7 +27,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-PARTS_FOLDER = "parts"
+PARTS_FOLDER, MERGE_LOCK = "parts", ".merge.lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without flock answer
 
 
@@ -109,6 +110,24 @@ class Parts:
                 else:
                     yield shard
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One process at a time, among all that share the folder; where there are no locks, at once."""
+        path = self.folder.parent / MERGE_LOCK  # not among the parts, which the merge removes
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as lock:
+            with suppress(OSError):
+                if fcntl is not None:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+            path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove all parts, and what killed processes have left half-written beside them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in self.folder.parent.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def _lock(self, shard: Shard) -> bool:
         if shard.file in self._claims:
             return False
@@ -181,7 +200,7 @@ def merge_parts(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> 
     _write_quarantine(out / QUARANTINE_FILE, failures)
     write_json(out / MANIFEST_FILE, manifest | {"count": len(rows), "quarantined": lost})
     if not failures:
-        shutil.rmtree(parts.folder, ignore_errors=True)
+        parts.remove()
 
 
 def _read(path: Path, name: str) -> np.ndarray:
