@@ -1,0 +1,559 @@
+"""Speed, memory and precision of feature extraction beside what others write, all measured in one run on the CPU.
+
+    pip install -e '.[bench,offline]' -c constraints.txt     # onnxruntime and OpenVINO; without them they are left out
+    python benchmarks/extract.py --json benchmark.json       # all four; minutes, and 1.5 GB for temporary files
+    python benchmarks/extract.py --only decode --photos 64 --rounds 1
+
+    speed      ResNet-101 (random weights, 224 x 224) over the same photos, decoding included, up to the stored table.
+               Ours is `extract_features` itself, from shards, in bf16.  Beside it: the fp32 loop that everyone writes
+               (ImageFolder, DataLoader with a worker a core, PIL, torchvision v1), WebDataset with a bf16 model
+               prepared by Accelerate, and onnxruntime (fp32) and OpenVINO (bf16) fed by our decoder.  Two bounds: our
+               model on photos decoded before, and the fastest bf16 convolution here at 15.6 GFLOP an image.
+    decode     photo bytes to a normalised fp32 batch in one thread: ours against PIL and torchvision v1; and by how
+               many grey levels the uint8 images differ.
+    memory     peak memory of the engine at N and at 4 N photos, each in a process of its own.
+    precision  bf16 features beside fp32 ones, real weights and real photos: cosine an image.
+
+A shared machine is noisy: the competitors take turns in each round, a ratio is taken within a round, and what is
+reported is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
+from itertools import cycle, islice
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import timm
+import torch
+import webdataset as wds
+from accelerate import Accelerator
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.functional import pil_to_tensor
+
+from backbones import Backbone, EncodeOptions, Transform, decode_image, load_backbone
+from backbones.presets import OFFLINE_PRESET
+from shards import ShardIndex, read_index, write_shards
+from zsl.benchmarks.instances import Instance
+from zsl.benchmarks.shapes import ShapesConfig, draw_jpeg, make_design
+from zsl.cli import run_script
+from zsl.compute import Precision, make_accelerator
+from zsl.extract import extract_features
+from zsl.files import write_json
+from zsl.stream import stream_batches
+
+Section = Literal["speed", "decode", "memory", "precision"]
+BATCH = 32
+GFLOP = 15.6  # ResNet-101, one image of 224 x 224: 2 x 7.8 G multiply-adds
+# Input channels, output channels, kernel, side: the convolutions that ResNet-101 has most of.
+CONVOLUTIONS = ((256, 256, 3, 14), (512, 512, 3, 7), (128, 128, 3, 28), (1024, 256, 1, 14), (256, 1024, 1, 14))
+FP32_LAYERS = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")  # of the offline preset, where bf16 hurts most
+HEADLINES = ("speedup", "speedup_compile", "decode_speedup", "waiting_share", "rss_ratio_4n", "min_cosine_bf16")
+NAMES = {
+    "plain": "plain loop: ImageFolder, PIL, fp32",
+    "webdataset_bf16": "WebDataset, PIL, Accelerate bf16",
+    "onnxruntime": "onnxruntime fp32, our decoding",
+    "openvino": "OpenVINO bf16, our decoding",
+    "compile": "ours --compile (compiling not counted)",
+    "ours": "ours",
+    "model_alone": "bound: our model, photos decoded before",
+    "ceiling": "bound: the fastest bf16 convolution",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Measure feature extraction on this machine's CPU."""
+
+    images: Path | None = None  # folder of photos; default CUB in $ZSL_SHARED_DATA or ../shared/data, else drawn ones
+    photos: int = 256  # of `speed` and `decode`, a multiple of the batch of 32
+    rounds: int = 3
+    memory_photos: int = 1024  # N of `memory`; photos are repeated where there are fewer
+    precision_photos: int = 3000  # of `precision`, at most
+    only: tuple[Section, ...] = ("speed", "decode", "memory", "precision")
+    json: Path | None = None  # write the figures to this file, too
+    job: str | None = None  # what a process that this script starts has to do; not for users
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos:
+    """The same photos twice: as files in class folders, which others read, and as shards."""
+
+    folder: Path
+    shards: Path
+    index: ShardIndex
+
+
+Run = Callable[[Photos], float]  # goes over all photos, returns the seconds that count
+Encode = Callable[[np.ndarray], np.ndarray]
+
+
+def main(args: Args) -> None:
+    os.environ["ACCELERATE_USE_CPU"] = "1"
+    if args.job:
+        print(json.dumps(run_job(Job(**json.loads(args.job)))))
+        return
+    if args.photos < BATCH or args.photos % BATCH:
+        raise ValueError(f"--photos {args.photos} is not a multiple of the batch of {BATCH}")
+    report: dict[str, Any] = dict.fromkeys(HEADLINES)
+    report |= {"photos": args.photos, "rounds": args.rounds, "cores": len(os.sched_getaffinity(0))}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")  # so that compiling starts cold
+        root, real = find_photos(args, folder / "drawn")
+        files = sorted(root.rglob("*.jpg"))
+        if len(files) < args.photos:
+            raise ValueError(f"--photos {args.photos}: there are {len(files)} in {root}")
+        report["real_photos"] = real
+        chosen = files[:: len(files) // args.photos][: args.photos]  # from all classes
+        if "speed" in args.only:
+            report |= measure_speed(args, link_photos(chosen, folder / "speed"), folder)
+        if "decode" in args.only:
+            report |= measure_decoding(args, [file.read_bytes() for file in chosen])
+        if "memory" in args.only:
+            report |= measure_memory(args, files, folder / "memory")
+        if "precision" in args.only:
+            report |= measure_precision(args, files[: args.precision_photos] if real else [], folder / "precision")
+    if args.json:
+        write_json(args.json, report)
+
+
+# --- photos and weights ----------------------------------------------------------------------------------------------
+
+
+def find_photos(args: Args, drawn: Path) -> tuple[Path, bool]:
+    """The folder of photos, and whether they are real; where there are none, some are drawn."""
+    shared = os.environ.get("ZSL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+    root = args.images or Path(shared) / "CUB_200_2011"
+    if args.images or root.is_dir():
+        return root, True
+    config = ShapesConfig()
+    design = make_design(config)
+    for number in range(args.photos):
+        image, class_id = divmod(number, len(design.names))
+        file = drawn / design.names[class_id] / f"{image:04d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        photo = Image.open(io.BytesIO(draw_jpeg(design, class_id, image, config)))
+        photo.resize((500, 375)).save(file, quality=90)  # the size of a common photo
+    return drawn, False
+
+
+def link_photos(files: list[Path], folder: Path) -> Photos:
+    """Both forms of `files`; four shards of whole batches where there are photos enough."""
+    for file in files:
+        link = folder / "files" / file.parent.name / file.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())
+    size = max(BATCH, len(files) // 4 // BATCH * BATCH)
+    index = pack(files, folder / "shards", size)
+    return Photos(folder=folder / "files", shards=folder / "shards", index=index)
+
+
+def pack(files: list[Path], out: Path, shard_size: int = 256) -> ShardIndex:
+    """Shards of `files` in this order, a row each; a file may occur several times."""
+    root = Path(os.path.commonpath(files))
+    rows = [Instance(row, 0, "", str(file.relative_to(root))) for row, file in enumerate(files)]
+    return write_shards(rows, root, out, benchmark="bench", total=len(rows), source={}, shard_size=shard_size)
+
+
+def first_shards(index: ShardIndex, number: int) -> ShardIndex:
+    shards = index.shards[:number]
+    return replace(index, shards=shards, count=sum(shard.count for shard in shards))
+
+
+def random_weights(architecture: str, folder: Path) -> Path:
+    torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(timm.create_model(architecture, pretrained=False).state_dict(), folder / f"{architecture}.safetensors")
+    return folder / f"{architecture}.safetensors"
+
+
+# --- speed -----------------------------------------------------------------------------------------------------------
+
+
+def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
+    """Rounds in which each competitor goes over all photos once, after a warm-up with one shard."""
+    runs, compile_seconds = competitors(photos, folder)
+    small = replace(photos, index=first_shards(photos.index, 1))
+    for run in runs.values():
+        run(small)
+    rounds: list[dict[str, float]] = []
+    for number in range(args.rounds):
+        order = islice(cycle(runs), number, number + len(runs))  # each round begins with another one
+        rounds.append({name: runs[name](photos) for name in order})
+    rates = {name: args.photos / median(seconds[name] for seconds in rounds) for name in runs}
+    ratios = {name: median(seconds["plain"] / seconds[name] for seconds in rounds) for name in runs}
+    waiting = median(1 - seconds["model_alone"] / seconds["ours"] for seconds in rounds)
+    print(f"| ResNet-101, {args.photos} photos, {args.rounds} rounds | images/s | ratio to the plain loop |")
+    print("|---|---|---|")
+    for name in runs:
+        print(f"| {NAMES[name]} | {rates[name]:.1f} | {ratios[name]:.2f} |")
+    again = median(compile_seconds[1:])
+    print(f"compiling, before the first image: {compile_seconds[0]:.0f} s; at a later start in this run: {again:.1f} s")
+    print(f"share of our time in which the model does not run: {waiting:.3f}")
+    if waiting < 0:
+        print("  (negative: the model alone was slower than model and decoding; the machine was too busy to tell)")
+    rivals = ("compile", "webdataset_bf16", "onnxruntime", "openvino")
+    return {f"speedup_{name}": ratios.get(name) for name in rivals} | {
+        "speedup": ratios["ours"],
+        "waiting_share": waiting,
+        "ceiling_share": median(seconds["ceiling"] / seconds["ours"] for seconds in rounds),
+        "ceiling_share_compile": median(seconds["ceiling"] / seconds["compile"] for seconds in rounds),
+        "compile_seconds": compile_seconds[0],
+        "images_per_second": rates,
+        "seconds_of_rounds": rounds,
+    }
+
+
+def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[float]]:
+    """What takes turns, by name; and a list that the compiled one adds the seconds of its start to."""
+    accelerator = make_accelerator("bf16")
+    weights = random_weights("resnet101", folder)
+    backbone = load_backbone("resnet101", weights)
+    # As the published weights of the preset want it; a bare file of weights does not say.
+    backbone = replace(backbone, transform=replace(backbone.transform, interpolation="bilinear"))
+    compile_seconds: list[float] = []
+
+    def ours(photos: Photos) -> None:
+        engine(photos, backbone, accelerator)
+
+    def ours_compiled(photos: Photos) -> float:
+        started = time.perf_counter()
+        seconds = photos.index.count / engine(photos, backbone, accelerator, compiled=True)["images_per_second"]
+        compile_seconds.append(time.perf_counter() - started - seconds)
+        return seconds
+
+    # Others' loops have a process of their own, without what ours does to its process (threads, memory).
+    others = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+    def elsewhere(loop: Callable[..., float]) -> Run:
+        return lambda photos: others.submit(loop, photos, weights, backbone.transform).result()
+
+    runs: dict[str, Run] = {"plain": elsewhere(plain_loop), "webdataset_bf16": elsewhere(webdataset_loop)}
+    for name, encode in runtimes(load_plain(weights), folder).items():
+        runs[name] = timed(partial(runtime_loop, transform=backbone.transform, encode=encode))
+    runs["compile"] = ours_compiled
+    runs["ours"] = timed(ours)  # beside its two bounds
+    runs["model_alone"] = model_alone(photos, backbone, accelerator)
+    runs["ceiling"] = lambda photos: photos.index.count * GFLOP / max(convolution_rate(*c) for c in CONVOLUTIONS)
+    return runs, compile_seconds
+
+
+def timed(loop: Callable[[Photos], None]) -> Run:
+    def run(photos: Photos) -> float:
+        started = time.perf_counter()
+        loop(photos)
+        return time.perf_counter() - started
+
+    return run
+
+
+def engine(photos: Photos, backbone: Backbone, accelerator: Accelerator, *, compiled: bool = False) -> dict[str, Any]:
+    """Our extraction to a table; its manifest's `images_per_second` begins when compiling is done."""
+    with tempfile.TemporaryDirectory() as out:
+        return extract_features(
+            backbone, photos.shards, photos.index, Path(out), accelerator, batch_size=BATCH, compiled=compiled
+        )
+
+
+@cache
+def load_plain(weights: Path) -> nn.Module:
+    """The model without classifier as timm gives it: NCHW, batch normalisation apart."""
+    model: Any = timm.create_model("resnet101", pretrained=False, checkpoint_path=str(weights))
+    model.reset_classifier(0)
+    return model.eval()
+
+
+def plain_loop(photos: Photos, weights: Path, transform: Transform) -> float:
+    model, started = load_plain(weights), time.perf_counter()
+    dataset = ImageFolder(str(photos.folder), usual_transform(transform))
+    dataset.samples = dataset.samples[: photos.index.count]
+    loader = DataLoader(dataset, batch_size=BATCH, num_workers=torch.get_num_threads())
+    with torch.no_grad():
+        save([model(images) for images, _ in loader], photos)
+    return time.perf_counter() - started
+
+
+@cache
+def load_prepared(weights: Path) -> nn.Module:
+    """The plain model under Accelerate's bf16; the model only: a prepared loader loses or repeats samples."""
+    return Accelerator(cpu=True, mixed_precision="bf16").prepare(copy.deepcopy(load_plain(weights)))
+
+
+def webdataset_loop(photos: Photos, weights: Path, transform: Transform) -> float:
+    """The option with which no sample gets lost: `partial`; and `empty_check` off, for more workers than shards."""
+    model, started = load_prepared(weights), time.perf_counter()
+    shards = [str(photos.shards / shard.file) for shard in photos.index.shards]
+    dataset = wds.WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil").to_tuple("jpg")
+    dataset = dataset.map_tuple(usual_transform(transform)).batched(BATCH, partial=True)
+    loader = wds.WebLoader(dataset, batch_size=None, num_workers=torch.get_num_threads())
+    with torch.no_grad():
+        save([model(images) for (images,) in loader], photos)
+    return time.perf_counter() - started
+
+
+def runtime_loop(photos: Photos, transform: Transform, encode: Encode) -> None:
+    """Another runtime behind our shards and our decoding."""
+    batches = stream_batches(
+        photos.index.shards, photos.shards, transform, batch_size=BATCH, device=torch.device("cpu")
+    )
+    images = (transform.normalise(batch.images).numpy() for batch in batches if batch.images is not None)
+    save([torch.from_numpy(encode(batch)) for batch in images], photos)
+
+
+def save(features: list[Tensor], photos: Photos) -> None:
+    table = torch.cat(features).float().numpy()
+    if len(table) != photos.index.count:
+        raise ValueError(f"{len(table)} of {photos.index.count} photos have a feature")
+    with tempfile.TemporaryFile() as out:
+        np.save(out, table)
+
+
+def runtimes(model: nn.Module, folder: Path) -> dict[str, Encode]:
+    """The plain model, exported, in the other runtimes that are installed."""
+    found = {}
+    for name, load in (("onnxruntime", load_onnxruntime), ("openvino", load_openvino)):
+        try:
+            importlib.import_module("onnx")
+            module = importlib.import_module(name)
+        except ImportError as error:
+            print(f"{name} not measured: {error}")
+            continue
+        # The older exporter needs no further package than onnx.
+        torch.onnx.export(model, (torch.zeros(BATCH, 3, 224, 224),), folder / "model.onnx", dynamo=False)
+        found[name] = load(module, str(folder / "model.onnx"))
+    return found
+
+
+def load_onnxruntime(onnxruntime: Any, path: str) -> Encode:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def load_openvino(openvino: Any, path: str) -> Encode:
+    options = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = openvino.Core().compile_model(path, "CPU", options)
+    return lambda images: compiled([images])[0].copy()  # the next call writes over its output
+
+
+def model_alone(photos: Photos, backbone: Backbone, accelerator: Accelerator) -> Run:
+    batches = stream_batches(
+        photos.index.shards, photos.shards, backbone.transform, batch_size=BATCH, device=accelerator.device
+    )
+    decoded = [batch.images for batch in batches if batch.images is not None]
+
+    def run(photos: Photos) -> None:
+        with torch.inference_mode(), accelerator.autocast():
+            for images in decoded[: -(-photos.index.count // BATCH)]:
+                backbone.encode(images).float()
+
+    return timed(run)
+
+
+def convolution_rate(inputs: int, outputs: int, kernel: int, side: int, repeats: int = 50) -> float:
+    """GFLOP/s of a bf16 convolution, channels last, through oneDNN."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, dtype=torch.bfloat16)
+    convolution.to(memory_format=torch.channels_last)
+    images = torch.randn(BATCH, inputs, side, side, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(repeats):
+            started = time.perf_counter()
+            convolution(images)
+            seconds.append(time.perf_counter() - started)
+    return 2 * BATCH * inputs * outputs * (kernel * side) ** 2 / median(seconds) / 1e9
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+def usual_transform(transform: Transform) -> transforms.Compose:
+    """What everyone writes, at our size and scale."""
+    resize = transforms.Resize(transform.size, transforms.InterpolationMode(transform.interpolation))
+    return transforms.Compose([resize, transforms.ToTensor(), transforms.Normalize(transform.mean, transform.std)])
+
+
+def measure_decoding(args: Args, photos: list[bytes]) -> dict[str, Any]:
+    """Bytes to normalised batches in one thread, both ways in turn."""
+    means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    transform = Transform(size=(224, 224), mean=means, std=deviations, interpolation="bilinear")
+    composed = usual_transform(transform)
+    resize = composed.transforms[0]
+    batches = [photos[start : start + BATCH] for start in range(0, len(photos), BATCH)]
+    ratios, rates = [], []
+    with one_thread():
+        for _ in range(args.rounds):
+            started = time.perf_counter()
+            for batch in batches:
+                transform.normalise(torch.stack([transform(decode_image(photo)) for photo in batch]))
+            between = time.perf_counter()
+            for batch in batches:
+                torch.stack([composed(open_image(photo)) for photo in batch])
+            ratios.append((time.perf_counter() - between) / (between - started))
+            rates.append(len(photos) / (between - started))
+        pairs = ((transform(decode_image(photo)), pil_to_tensor(resize(open_image(photo)))) for photo in photos)
+        difference = max(int((ours.int() - usual.int()).abs().max()) for ours, usual in pairs)
+    print(f"decoding in one thread: {median(ratios):.2f} times PIL + torchvision v1, {median(rates):.0f} photos/s;")
+    print(f"  the uint8 images are at most {difference} grey levels apart")
+    return {
+        "decode_speedup": median(ratios),
+        "decode_photos_per_second": median(rates),
+        "max_grey_difference": difference,
+    }
+
+
+def open_image(photo: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(photo)).convert("RGB")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# --- memory and precision, in processes of their own -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One extraction in a process of its own: so is its peak memory, and Accelerate knows one precision a process."""
+
+    shards: str
+    number: int  # the first so many shards
+    out: str
+    backbone: str
+    weights: str | None = None
+    precision: Precision = "bf16"
+    options: dict[str, Any] = field(default_factory=dict)  # of EncodeOptions
+    widen: int = 1  # repeat each feature so many times
+
+
+class Widened(nn.Module):
+    """A model whose features are longer than it can make them."""
+
+    def __init__(self, model: nn.Module, times: int) -> None:
+        super().__init__()
+        self.model, self.times = model, times
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] to [B, times * D]."""
+        return self.model(images).repeat(1, self.times)
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    index = first_shards(read_index(Path(job.shards)), job.number)
+    weights = Path(job.weights) if job.weights else None
+    backbone = load_backbone(job.backbone, weights, EncodeOptions(**job.options))
+    backbone = replace(backbone, encoder=Widened(backbone.encoder, job.widen), dim=backbone.dim * job.widen)
+    manifest = extract_features(backbone, job.shards, index, Path(job.out), make_accelerator(job.precision))
+    return {key: manifest[key] for key in ("count", "dim", "images_per_second")} | {"peak_mib": peak_mib()}
+
+
+def peak_mib() -> float:
+    """Peak memory of this program.  Not `ru_maxrss`: Linux hands a parent's peak on through fork and exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def start(job: Job) -> dict[str, Any]:
+    """What `run_job` returns in a new process."""
+    command = [sys.executable, __file__, "--job", json.dumps(asdict(job))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"the job {job} failed, see above")
+    return json.loads(done.stdout)
+
+
+def measure_memory(args: Args, files: list[Path], folder: Path) -> dict[str, Any]:
+    """A tiny model whose features are widened to D = 16384, so that a table held in memory would show."""
+    count = 4 * args.memory_photos
+    size = min(256, args.memory_photos // 2)
+    shards = len(pack(list(islice(cycle(files), count)), folder / "shards", size).shards)
+    weights = random_weights("test_vit", folder)
+    peaks: dict[int, list[float]] = {1: [], 4: []}
+    for number in range(args.rounds):
+        for times in (1, 4):
+            job = Job(
+                shards=str(folder / "shards"), number=shards * times // 4, out=str(folder / f"{times}n-{number}"),
+                backbone="test_vit", weights=str(weights), widen=256,
+            )  # fmt: skip
+            made = start(job)
+            peaks[times].append(made["peak_mib"])
+    ratio = median(four / one for one, four in zip(peaks[1], peaks[4], strict=True))
+    table = made["count"] * made["dim"] * 4 / 2**20
+    print(f"peak memory at N = {args.memory_photos}: {median(peaks[1]):.0f} MiB, at 4 N: {median(peaks[4]):.0f} MiB, ")
+    print(f"  ratio {ratio:.3f}; the table of 4 N, {made['count']} x {made['dim']} floats, has {table:.0f} MiB")
+    return {
+        "rss_ratio_4n": ratio,
+        "rss_mib_n": median(peaks[1]),
+        "rss_mib_4n": median(peaks[4]),
+        "memory_n": args.memory_photos,
+        "memory_dim": made["dim"],
+    }
+
+
+def measure_precision(args: Args, files: list[Path], folder: Path) -> dict[str, Any]:
+    """The preset with offline weights in fp32, in bf16, and in bf16 with its first layers in fp32."""
+    if not files:
+        print("precision not measured: drawn photos say nothing about it")
+        return {}
+    try:
+        load_backbone(OFFLINE_PRESET)
+    except FileNotFoundError as error:
+        print(f"precision not measured: {error}")
+        return {}
+    shards = len(pack(files, folder / "shards").shards)
+    kinds: dict[str, tuple[Precision, tuple[str, ...]]] = {
+        "fp32": ("no", ()),
+        "bf16": ("bf16", ()),
+        "fp32_layers": ("bf16", FP32_LAYERS),
+    }
+    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(args.rounds):
+        for kind, (precision, layers) in kinds.items():
+            job = Job(
+                shards=str(folder / "shards"), number=shards, out=str(folder / f"{kind}-{number}"),
+                backbone=OFFLINE_PRESET, precision=precision, options={"fp32_layers": layers},
+            )  # fmt: skip
+            rates[kind].append(start(job)["images_per_second"])
+    tables = {kind: torch.from_numpy(np.load(folder / f"{kind}-0" / "features.npy")) for kind in kinds}
+    cosines = {kind: torch.cosine_similarity(tables["fp32"], tables[kind], dim=1) for kind in kinds}
+    print(f"| {OFFLINE_PRESET}, {len(files)} photos | min cosine to fp32 | mean | images/s |")
+    print("|---|---|---|---|")
+    for kind, cosine in cosines.items():
+        print(f"| {kind} | {cosine.min():.5f} | {cosine.mean():.5f} | {median(rates[kind]):.0f} |")
+    found = {f"min_cosine_{kind}": float(cosines[kind].min()) for kind in kinds if kind != "fp32"}
+    found |= {f"mean_cosine_{kind}": float(cosines[kind].mean()) for kind in kinds if kind != "fp32"}
+    return found | {"precision_images_per_second": {kind: median(rates[kind]) for kind in kinds}}
+
+
+if __name__ == "__main__":
+    run_script(main, Args)
