@@ -15,9 +15,8 @@ from typing import Any
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it becomes `path` if the block ends well and vanishes if not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
-    )  # machines may share the folder
+    # Machines that share the folder may have processes of one number.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield temporary
         temporary.replace(path)
