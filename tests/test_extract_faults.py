@@ -22,7 +22,6 @@ import torch
 from accelerate import Accelerator
 from tiny import Rank, assert_same_rows, pack, tiny_instances
 
-import zsl.extract
 from backbones import Backbone
 from shards import Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
@@ -30,7 +29,7 @@ from zsl.data import describe_data, load_splits, open_shards
 from zsl.extract import extract_features
 from zsl.features import read_features
 from zsl.files import write_json
-from zsl.parts import Part, Parts
+from zsl.parts import Part, Parts, merge_parts
 from zsl.stream import _prefetch, stream_batches
 
 
@@ -344,13 +343,12 @@ def test_unrelated_starts_share_the_work(
 
     monkeypatch.setattr(Parts, "write", count)
     merged: list[Path] = []
-    merge = zsl.extract.merge_parts
 
     def merge_and_note(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> None:
         merged.append(out)
-        merge(parts, dim, out, manifest)
+        merge_parts(parts, dim, out, manifest)
 
-    monkeypatch.setattr(zsl.extract, "merge_parts", merge_and_note)
+    monkeypatch.setattr("zsl.extract.merge_parts", merge_and_note)
 
     def start(_: int) -> dict[str, Any]:
         alone = cast(Accelerator, Rank(0, threading.Barrier(1)))
