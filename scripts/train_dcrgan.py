@@ -3,8 +3,10 @@
     accelerate launch scripts/train_dcrgan.py                                             # `shapes`
     accelerate launch scripts/train_dcrgan.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2
     accelerate launch scripts/train_dcrgan.py --config.gan.steps 500 --config.metric.representation-dim 30 --name r30
+    accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection --name ldf
 
-Each choice of the recipe has its `--config.…` flag.  A killed run goes on with the seeds that are not finished.
+Each choice of the recipe has its `--config.…` flag; a `--selection` of scripts/choose.py takes its place and brings γ.
+A killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from typing import Literal
 
 from zsl.cli import default_backbone, run_script
 from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, describe_data, find_features, load_splits
-from zsl.dcrgan import DCRGANConfig, describe_method, train_dcrgan
+from zsl.data import benchmark_name, find_features, load_splits
+from zsl.dcrgan import DCRGANConfig
+from zsl.experiment import Experiment
 from zsl.features import read_features, split_features
+from zsl.methods import find_method
 from zsl.recipes import find_recipe
-from zsl.run import RESULTS_FILE, run_seeds, score_table
+from zsl.run import RESULTS_FILE, score_table
+from zsl.select import Trainer, read_selection
 from zsl.splits import AttributeKind
 
 
@@ -35,6 +40,11 @@ class Args:
     fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, in which no test row occurs
     attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
     normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
+    recipe: str | None = None  # instead of the benchmark's: cub, paper-sun-gzsl, reference-awa1-zsl, …; zsl/recipes.py
+    method: str = "dcrgan"  # or a variant of Table III, or a baseline: see zsl/methods.py
+    selection: Path | None = None  # of scripts/choose.py: configuration and γ that validation folds chose
+    protocol: Literal["honest", "published"] = "honest"  # published: best of several test epochs, to measure inflation
+    every: int = 50  # steps between two looks at the test rows by --protocol published
     seeds: tuple[int, ...] = (0, 1, 2)
     name: str | None = None  # of the run; default: the benchmark's
     data: Path = Path("data")
@@ -53,17 +63,25 @@ def main(args: Args) -> None:
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,
     )  # fmt: skip
+    name = benchmark_name(args.benchmark)
+    method, selection = find_method(args.method, args.config), None
+    config = method.configured(method.config)
+    if args.selection:
+        selection = read_selection(args.selection, benchmark=name, backbone=table.manifest["backbone"])
+        config = method.configured(selection.config(method))
+    folder = args.runs / (args.name or name + (f"-fold{args.fold}" if args.fold else ""))
     train, test = split_features(table, splits)
-    folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
-    facts = describe_data(table, splits) | describe_method(args.config)
-    results = run_seeds(
-        lambda train, seed, log: train_dcrgan(train, args.config, seed=seed, log=log),
-        train, test, args.seeds, folder, facts, accelerator,
-    )  # fmt: skip
+    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
+    if args.protocol == "published":
+        results = data.published(method, config, folder, every=args.every)
+    else:
+        results = data.honest(method, config, folder, selection=selection, trainer=Trainer())
     if accelerator.is_main_process:
-        print(facts["data"], splits.describe(), score_table(results), folder / RESULTS_FILE, sep="\n")
+        print(results["data"], splits.describe(), score_table(results), folder / RESULTS_FILE, sep="\n")
     accelerator.end_training()
 
 
 if __name__ == "__main__":
-    run_script(main, Args, defaults=lambda benchmark: {"config": find_recipe(benchmark)})
+    run_script(
+        main, Args, defaults=lambda benchmark, recipe: {"config": find_recipe(benchmark, recipe), "recipe": recipe}
+    )

@@ -6,12 +6,13 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.reducers import AvgNonZeroReducer
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsl.losses import (
     class_means,
-    critic_loss,
+    critic_gradients,
     gradient_penalty,
+    kept_gradients,
     pairwise_distance,
     reconstruction_loss,
     representation_loss,
@@ -101,25 +102,87 @@ def test_gradient_penalty_of_a_linear_critic() -> None:
     assert penalty.item() == pytest.approx((5 - 1) ** 2)
 
 
-def test_critic_loss_in_closed_form_equals_double_backward_in_value_and_gradient() -> None:
+def random_critic(feature_dim: int = 6, condition_dim: int = 3) -> Critic:
     torch.manual_seed(0)
-    critic = Critic(feature_dim=6, condition_dim=3, hidden_dim=17).double()
+    critic = Critic(feature_dim=feature_dim, condition_dim=condition_dim, hidden_dim=17).double()
     with torch.no_grad():
         for parameter in critic.parameters():  # far from the small start, so that every term counts
             parameter.normal_()
-    real, fake = torch.rand(9, 6, dtype=torch.float64), torch.rand(9, 6, dtype=torch.float64)
-    condition, mix = torch.randn(9, 3, dtype=torch.float64), torch.rand(9, 1, dtype=torch.float64)
+    return critic
 
-    plain = critic(fake, condition).mean() - critic(real, condition).mean()
-    plain = plain + 10 * gradient_penalty(critic, mix * real + (1 - mix) * fake, condition)
-    plain_gradients = torch.autograd.grad(plain, list(critic.parameters()), allow_unused=True)
-    closed = critic_loss(critic, real, fake, condition, mix, weight=10)
-    closed_gradients = torch.autograd.grad(closed, list(critic.parameters()), allow_unused=True)
 
-    assert closed.item() == pytest.approx(plain.item())
-    for ours, theirs in zip(closed_gradients, plain_gradients, strict=True):
-        if theirs is None:  # the score's own bias falls out of a difference of means
-            assert ours is None or ours.abs().max() < 1e-12
-        else:
-            assert ours is not None
-            torch.testing.assert_close(ours, theirs)
+@pytest.mark.parametrize("condition_dim", [3, 0])
+def test_critic_gradients_in_closed_form_equal_double_backward(condition_dim: int) -> None:
+    critic = random_critic(condition_dim=condition_dim)
+    for _ in range(2):  # the second time over the gradients of the first
+        real, fake = torch.rand(2, 9, 6, dtype=torch.float64)
+        condition, mix = torch.randn(9, condition_dim, dtype=torch.float64), torch.rand(9, 1, dtype=torch.float64)
+        loss = critic_gradients(critic, real, fake, condition, mix, weight=10)
+
+        plain = critic(fake, condition).mean() - critic(real, condition).mean()
+        plain = plain + 10 * gradient_penalty(critic, mix * real + (1 - mix) * fake, condition)
+        assert loss.item() == pytest.approx(plain.item())
+        written = [critic.hidden.weight, critic.hidden.bias, critic.out.weight]
+        for parameter, gradient in zip(written, torch.autograd.grad(plain, written), strict=True):
+            assert parameter.grad is not None
+            torch.testing.assert_close(parameter.grad, gradient)
+        assert critic.out.bias.grad is None  # it falls out of a difference of means
+
+
+def test_a_critic_without_slope_has_finite_gradients() -> None:
+    critic = random_critic()
+    with torch.no_grad():
+        critic.out.weight.zero_()
+    real, fake = torch.rand(2, 9, 6).double()
+    critic_gradients(critic, real, fake, torch.rand(9, 3).double(), torch.rand(9, 1).double(), weight=10)
+    for parameter in (critic.hidden.weight, critic.hidden.bias, critic.out.weight):
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+def test_the_critics_slope_equals_autograd() -> None:
+    critic = random_critic()
+    x, condition = torch.rand(9, 6).double().requires_grad_(), torch.rand(9, 3).double()
+    (expected,) = torch.autograd.grad(critic(x, condition).sum(), x)
+    torch.testing.assert_close(critic.slope(critic.preactivation(x, condition)), expected)
+
+
+def two_layers() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 7), nn.LeakyReLU(0.2), nn.Linear(7, 2))
+
+
+def backward(network: nn.Module, *batches: Tensor) -> list[Tensor]:
+    """Gradients of the input of the first batch, and of all parameters after one backward pass over all batches."""
+    inputs = batches[0].clone().requires_grad_()
+    sum((network(batch).square().sum() for batch in batches[1:]), network(inputs).square().sum()).backward()
+    gradients = [tensor.grad for tensor in (inputs, *network.parameters())]
+    assert all(gradient is not None for gradient in gradients)
+    return [gradient.clone() for gradient in gradients if gradient is not None]
+
+
+def test_kept_gradients_are_those_of_autograd_and_stay_in_one_place() -> None:
+    ours, plain = two_layers(), two_layers()
+    first, other = torch.rand(2, 5, 4)
+    places = set()
+    with kept_gradients(ours):
+        for batches in ((first, other), (other,), (first,)):  # weights used twice in a pass, and once
+            ours.zero_grad()
+            plain.zero_grad()
+            torch.testing.assert_close(backward(ours, *batches), backward(plain, *batches))
+            places.add(next(ours.parameters()).grad.data_ptr())  # type: ignore[union-attr]
+        torch.testing.assert_close(backward(ours, other), backward(plain, other))  # added to what is there
+        assert len(places) == 1
+        assert ours.state_dict().keys() == plain.state_dict().keys()
+    assert "forward" not in vars(ours[0])
+
+
+def test_kept_gradients_leave_frozen_weights_alone() -> None:
+    network = two_layers().requires_grad_(False)
+    x = torch.rand(5, 4, requires_grad=True)
+    with kept_gradients(network):
+        network(x).sum().backward()
+    (expected,) = torch.autograd.grad(network(x).sum(), x)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, expected)
+    assert network[0].weight.grad is None

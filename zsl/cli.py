@@ -20,18 +20,19 @@ Args = TypeVar("Args")
 @dataclass(frozen=True)
 class _Which:
     benchmark: str = SHAPES
+    recipe: str | None = None
 
 
 def run_script(
     main: Callable[[Args], None],
     args: Callable[..., Args],
     *,
-    defaults: Callable[[str], dict[str, Any]] = lambda benchmark: {},
+    defaults: Callable[[str, str | None], dict[str, Any]] = lambda benchmark, recipe: {},
 ) -> None:
     """Parse the command line into `args` and run `main`; a user's mistake ends with its message and exit code 1.
 
-    `defaults` gives values that depend on the benchmark named on the command line, such as a whole recipe, each part of
-    which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
+    `defaults` gives values that depend on the benchmark and recipe named on the command line, such as a whole recipe,
+    each part of which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
@@ -39,7 +40,7 @@ def run_script(
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     which, _ = tyro.cli(_Which, args=words, return_unknown_args=True)
     try:
-        default = args(**defaults(which.benchmark))
+        default = args(**defaults(which.benchmark, which.recipe))
         main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):

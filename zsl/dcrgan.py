@@ -5,8 +5,8 @@ Where the paper and its reference code differ this follows the paper; README's t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -33,16 +33,6 @@ class DCRGANConfig:
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
     gan: GANConfig = field(default_factory=GANConfig)
     classifiers: ClassifierConfig = field(default_factory=ClassifierConfig)
-
-
-def describe_method(config: DCRGANConfig) -> dict[str, Any]:
-    """What a result says about how it was made."""
-    return {
-        "method": "dcrgan",
-        "protocol": "honest: a fixed recipe, nothing chosen on a test row",
-        "inductive": not config.gan.semantic_transductive,  # does a training loss touch unseen classes' attributes?
-        "config": asdict(config),
-    }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,6 +22,10 @@ CHECKPOINTS_FOLDER = "checkpoints"
 PATIENCE = 20  # at least this many times as long as saving took passes until the next save
 
 
+class StepsBehind(ValueError):
+    """A checkpoint is past the step that is asked for."""
+
+
 class Journal(Log):
     """A Log that appends JSON lines to a file, and checkpoints each stage beside it, atomically.
 
@@ -103,7 +107,9 @@ class Journal(Log):
             facts = file.metadata()
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
         step = int(facts["step"])
-        if facts["run"] != self.run or step > count:
+        if facts["run"] == self.run and step > count:
+            raise StepsBehind(f"{path} has {step} steps behind it, asked for are {count}")
+        if facts["run"] != self.run:
             raise ValueError(
                 f"{path} is of another run (other configuration, features or seed); delete {self.folder}, or give this "
                 "run another --name"

@@ -61,18 +61,18 @@ def run_seeds(
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"--seeds {' '.join(map(str, seeds))}: a seed that occurs twice is not a new sample")
     with accelerator.main_process_first():
-        _claim(folder, facts)
+        claim_folder(folder, facts)
     train = train.to(accelerator.device)
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
         if not _scores_file(folder, seed).is_file():
             own = replace(train, reads=[])  # a list of this seed's alone
-            journal = Journal(folder / f"seed-{seed}" / LOG_FILE, run=_name_of_run(facts, seed))
+            journal = Journal(folder / f"seed-{seed}" / LOG_FILE, run=name_of_run(facts, seed))
             model = train_method(own, seed, journal)
             _check_reads(own.reads, test)
             write_json(folder / f"seed-{seed}" / READS_FILE, _union(own.reads))
             if isinstance(model, nn.Module):
                 _save_model(model, folder / f"seed-{seed}" / "model.safetensors")
-            details = evaluate_details(model, test.to(accelerator.device), _record_to(folder / ACCESS_FILE, seed))
+            details = evaluate_details(model, test.to(accelerator.device), record_to(folder / ACCESS_FILE, seed))
             save_details(details, folder / f"seed-{seed}" / DETAILS_FILE)
             write_json(_scores_file(folder, seed), asdict(scores_of(details)))
             journal.clear()
@@ -106,7 +106,7 @@ def score_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{'mean ± sd':>12}  " + "  ".join(f"{cell:>12}" for cell in spread)])
 
 
-def _claim(folder: Path, facts: dict[str, Any]) -> None:
+def claim_folder(folder: Path, facts: dict[str, Any]) -> None:
     """Write `config.json`, or check that the folder's is the same."""
     given = json.loads(json.dumps(facts))
     if not (folder / CONFIG_FILE).is_file():
@@ -135,12 +135,12 @@ def _scores_file(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}" / "scores.json"
 
 
-def _name_of_run(facts: dict[str, Any], seed: int) -> str:
+def name_of_run(facts: dict[str, Any], seed: int) -> str:
     """A hash of all that a checkpoint depends on."""
     return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
 
 
-def _record_to(path: Path, seed: int) -> Record:
+def record_to(path: Path, seed: int) -> Record:
     """A Record that appends a line with time and seed to `path`; lines of earlier tests stay."""
 
     def record(note: dict[str, Any]) -> None:
@@ -182,7 +182,8 @@ def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
     """All seeds' logs in one `metrics.jsonl`, each line with its seed."""
     with atomic_path(folder / LOG_FILE) as temporary, temporary.open("w") as stream:
         for seed in seeds:
-            for line in (folder / f"seed-{seed}" / LOG_FILE).read_text().splitlines():
+            path = folder / f"seed-{seed}" / LOG_FILE
+            for line in path.read_text().splitlines() if path.is_file() else ():  # closed forms log nothing
                 stream.write(json.dumps({"seed": seed} | json.loads(line)) + "\n")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from zsl.features import TrainSplit
-from zsl.losses import class_means, critic_loss, reconstruction_loss
+from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
 from zsl.networks import Critic, Generator
 from zsl.stages import Log, silent, stage, watch
 from zsl.stages.regressors import Regressors
@@ -69,7 +69,7 @@ def train_gan(
     ).to(train.device)
     if config.shortcut_ridge is not None:
         _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
-    critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim).to(train.device)
+    critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim).to(train.device).requires_grad_(False)
     classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
     if config.classification == "pretrained":
         _fit_classifier(classifier, train)
@@ -94,38 +94,43 @@ def train_gan(
 
     state = {"generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors}
     optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
-    for step in log.steps("DCR-GAN", config.steps, state, optimizers):
-        for _ in range(config.critic_steps):
-            batch, noise = draw()
-            real, labels = train.features[batch], train.labels[batch]
+    with kept_gradients(generator, regressors):
+        for step in log.steps("DCR-GAN", config.steps, state, optimizers):
+            # G is fixed while D learns, so it makes the features for all of D's updates at once.
+            draws = [
+                (*draw(), torch.rand(config.batch_size, 1, device=train.device)) for _ in range(config.critic_steps)
+            ]
+            batches, noises, mixes = (torch.stack(drawn) for drawn in zip(*draws, strict=True))
             with torch.no_grad():
-                fake = generator(condition_of[labels], noise)
-            mix = torch.rand(len(real), 1, device=train.device)
-            loss = critic_loss(critic, real, fake, critic_condition_of[labels], mix, config.penalty_weight)
-            if config.classification == "joint":
-                loss = loss + cross_entropy(classifier(real), seen_labels[batch])
-            critic_optimizer.zero_grad()
-            loss.backward()
-            critic_optimizer.step()
-        batch, noise = draw()
-        labels = train.labels[batch]
-        fake = generator(condition_of[labels], noise)
-        critic.requires_grad_(False)
-        terms = {"critic": -critic(fake, critic_condition_of[labels]).mean()}
-        terms |= cycle(fake, labels, config.cycle_attributes, config.cycle_representations)
-        if config.classification != "none":
-            terms["classification"] = config.classification_weight * cross_entropy(classifier(fake), seen_labels[batch])
-        if config.semantic_transductive:
-            labels = train.unseen.repeat_interleave(config.unseen_cycle_images)
-            fake = generator(condition_of[labels], torch.randn(len(labels), noise_dim, device=train.device))
-            of_unseen = cycle(fake, labels, config.unseen_cycle_attributes, config.unseen_cycle_representations)
-            terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
-        generator_optimizer.zero_grad()
-        sum(terms.values()).backward()
-        generator_optimizer.step()
-        critic.requires_grad_(True)
-        if step % 20 == 0:
-            watch(log, "DCR-GAN", step, terms | {"critic loss": loss})
+                fakes = generator(condition_of[train.labels[batches.flatten()]], noises.flatten(0, 1))
+            for batch, mix, fake in zip(batches, mixes, fakes.split(config.batch_size), strict=True):
+                real, condition = train.features[batch], critic_condition_of[train.labels[batch]]
+                loss = critic_gradients(critic, real, fake, condition, mix, config.penalty_weight)
+                if config.classification == "joint":
+                    classifier.zero_grad()
+                    of_classes = cross_entropy(classifier(real), seen_labels[batch])
+                    of_classes.backward()
+                    loss = loss + of_classes
+                critic_optimizer.step()
+            batch, noise = draw()
+            labels = train.labels[batch]
+            fake = generator(condition_of[labels], noise)
+            terms = {"critic": -critic(fake, critic_condition_of[labels]).mean()}
+            terms |= cycle(fake, labels, config.cycle_attributes, config.cycle_representations)
+            if config.classification != "none":
+                terms["classification"] = config.classification_weight * cross_entropy(
+                    classifier(fake), seen_labels[batch]
+                )
+            if config.semantic_transductive:
+                labels = train.unseen.repeat_interleave(config.unseen_cycle_images)
+                fake = generator(condition_of[labels], torch.randn(len(labels), noise_dim, device=train.device))
+                of_unseen = cycle(fake, labels, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+                terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
+            generator_optimizer.zero_grad()
+            sum(terms.values()).backward()
+            generator_optimizer.step()
+            if step % 20 == 0:
+                watch(log, "DCR-GAN", step, terms | {"critic loss": loss})
     return generator.eval(), regressors.eval().requires_grad_(False)
 
 

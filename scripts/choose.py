@@ -1,0 +1,60 @@
+"""Choose a method's configuration and its calibration γ on validation folds, in which no test row occurs.
+
+    python scripts/choose.py --benchmark cub --backbone efficientnet_lite0 --method dcrgan
+    python scripts/train_dcrgan.py --benchmark cub --backbone efficientnet_lite0 --selection runs/cub-dcrgan-selection
+
+Each round of the method's search tries some values on the best configuration so far.  A killed search goes on where it
+was; trials that are known are not trained again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsl.cli import default_backbone, run_script
+from zsl.compute import make_accelerator
+from zsl.data import benchmark_name, find_features, load_splits
+from zsl.features import read_features, split_features
+from zsl.methods import find_method
+from zsl.recipes import find_recipe
+from zsl.select import SELECTION_FILE, Goal, select
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Search on validation folds."""
+
+    benchmark: str = "shapes"
+    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
+    method: str = "dcrgan"  # dcrgan, one of its variants, or a baseline
+    goal: Goal = "harmonic"  # mean over the folds of H at one γ, or of T1
+    folds: tuple[int, ...] = (1, 2, 3)
+    seed: int = 0
+    budget: int = 20  # configurations for which something is trained, at most
+    name: str | None = None  # of the search; default: benchmark-method-selection
+    data: Path = Path("data")
+    runs: Path = Path("runs")
+
+
+def main(args: Args) -> None:
+    """Search, and say what was chosen and where it is."""
+    make_accelerator("no")
+    table = read_features(find_features(args.data, args.benchmark, args.backbone or default_backbone(args.benchmark)))
+    folds = {
+        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold)) for fold in args.folds
+    }
+    name = benchmark_name(args.benchmark)
+    method = find_method(args.method, find_recipe(args.benchmark))
+    folder = args.runs / (args.name or f"{name}-{method.name}-selection")
+    chosen = select(
+        method, folds, folder, benchmark=name, backbone=table.manifest["backbone"], goal=args.goal, seed=args.seed,
+        budget=args.budget,
+    )  # fmt: skip
+    print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
+    print(f"T1 {100 * chosen.best.acc_zsl:.1f}, H {100 * chosen.best.harmonic:.1f} at γ = {chosen.best.gamma:.3g}")
+    print(folder / SELECTION_FILE)
+
+
+if __name__ == "__main__":
+    run_script(main, Args)

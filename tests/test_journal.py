@@ -1,0 +1,106 @@
+"""Checkpoints: a run that is killed anywhere and goes on ends at the bits of one that was not; others' are refused."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from toy import toy_splits
+
+from zsl.dcrgan import DCRGANConfig, train_dcrgan
+from zsl.journal import Journal, StepsBehind
+from zsl.stages.classifiers import ClassifierConfig
+from zsl.stages.gan import GANConfig
+from zsl.stages.metric import MetricConfig
+from zsl.stages.regressors import RegressorConfig
+from zsl.stages.srn import SRNConfig
+
+TINY = DCRGANConfig(
+    metric=MetricConfig(steps=12, representation_dim=5),
+    srn=SRNConfig(steps=10),
+    regressors=RegressorConfig(hidden_dim=16, pretrain_epochs=1),
+    gan=GANConfig(steps=8, hidden_dim=16, classification="joint", shortcut_ridge=1.0),
+    classifiers=ClassifierConfig(epochs=2, images_per_unseen_class=10),
+)
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class Killing(Journal):
+    """A Journal whose process ends after some steps of whatever stage, before or after they were checkpointed."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        super().__init__(path, run="r", seconds=0.0)
+        self.left = after
+
+    def steps(
+        self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+    ) -> Iterator[int]:
+        for step in super().steps(stage, count, modules, optimizers):
+            if self.left == 0:
+                raise Killed
+            self.left -= 1
+            yield step
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_kills_at_twenty_random_moments_leave_the_same_model_and_log(tmp_path: Path) -> None:
+    train, _ = toy_splits()
+    whole = Journal(tmp_path / "whole" / "metrics.jsonl", run="r", seconds=1e9)
+    expected = state(train_dcrgan(train, TINY, seed=3, log=whole))
+    chance = random.Random(0)
+    path, kills = tmp_path / "killed" / "metrics.jsonl", 0
+    while True:
+        try:
+            made = state(train_dcrgan(train, TINY, seed=3, log=Killing(path, after=chance.randint(0, 4))))
+            break
+        except Killed:
+            kills += 1
+    assert kills >= 20
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[name], expected[name]) for name in expected)
+    assert path.read_text() == whole.path.read_text()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    train, _ = toy_splits()
+    train_dcrgan(train, TINY, seed=0, log=Journal(tmp_path / "metrics.jsonl", run="one"))
+    with pytest.raises(ValueError, match=r"metric\.safetensors is of another run .*delete .*checkpoints, or .*--name"):
+        train_dcrgan(train, TINY, seed=0, log=Journal(tmp_path / "metrics.jsonl", run="other"))
+
+
+def test_more_steps_of_a_stage_go_on_from_fewer(tmp_path: Path) -> None:
+    train, _ = toy_splits()
+    few = DCRGANConfig(**{**vars(TINY), "gan": GANConfig(**{**vars(TINY.gan), "steps": 3})})
+    train_dcrgan(train, few, seed=0, log=Journal(tmp_path / "metrics.jsonl"))
+    for head in (tmp_path / "checkpoints").glob("*ZSL*"):  # the heads stand on other generators
+        head.unlink()
+    continued = state(train_dcrgan(train, TINY, seed=0, log=Journal(tmp_path / "metrics.jsonl")))
+    expected = state(train_dcrgan(train, TINY, seed=0))
+    assert all(torch.equal(continued[name], expected[name]) for name in expected)
+    with pytest.raises(StepsBehind, match="has 8 steps behind it, asked for are 3"):
+        train_dcrgan(train, few, seed=0, log=Journal(tmp_path / "metrics.jsonl"))
+
+
+def test_a_line_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"stage": "metric", "step": step, "loss": 1.0} for step in (0, 100)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"stage": "metr')
+    journal = Journal(path)
+    module = nn.Linear(1, 1)
+    optimizer = torch.optim.Adam(module.parameters())
+    assert list(journal.steps("SRN", 2, {"m": module}, {"m": optimizer})) == [0, 1]
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 100]
+    list(journal.steps("metric", 1, {"m": module}, {"m": optimizer}))
+    assert path.read_text() == ""  # the metric stage had no checkpoint, so that it began anew
+    journal.clear()
+    assert not (tmp_path / "checkpoints").exists()

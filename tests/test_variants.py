@@ -1,0 +1,135 @@
+"""Variants of the method are configurations that do what they say; each part against a plain form."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from test_journal import TINY
+from toy import toy_splits
+
+from zsl.dcrgan import DCRGANConfig, train_dcrgan
+from zsl.evaluate import evaluate
+from zsl.losses import batch_hard_triplet_loss, class_means
+from zsl.methods import VARIANTS, describe_method, find_method, override
+from zsl.networks import MetricNet
+from zsl.recipes import RECIPES, find_recipe
+from zsl.stages.classifiers import discriminant
+from zsl.stages.gan import train_gan
+from zsl.stages.regressors import train_regressors
+from zsl.stages.srn import sample_linearly
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, "dcrgan"])
+def test_every_variant_trains_and_says_whether_it_is_inductive(name: str) -> None:
+    train, test = toy_splits()
+    method = find_method(name, TINY)
+    config = method.configured(TINY)
+    scores = evaluate(method.train(train, config, seed=0), test, lambda note: None)
+    assert 0 <= scores.harmonic <= 1
+    assert describe_method(method, config)["inductive"] is (name != "transductive")
+
+
+def test_variants_do_not_train_on_unseen_attributes_unless_they_say_so() -> None:
+    train, _ = toy_splits()
+    other = train.attributes.clone()
+    other[train.unseen] += 1
+    for name in ("A", "B", "TL", "f-CLSWGAN", "transductive"):
+        config = find_method(name, TINY).configured(TINY)
+        made = []
+        for attributes in (train.attributes, other):
+            own = replace(train, attributes=attributes)
+            representations = torch.zeros(len(attributes), 3)
+            regressors = train_regressors(own, representations, config.regressors, seed=0)
+            made.append(train_gan(own, representations, regressors, config.gan, seed=0)[0].state_dict())
+        equal = all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+        assert equal is (name != "transductive"), name
+
+
+def test_an_override_names_a_field_that_there_is() -> None:
+    assert override(TINY, {"gan.steps": 7, "attribute_norm": None}).gan.steps == 7
+    assert override(TINY, {"classifiers.betas": [0.1, 0.2]}).classifiers.betas == (0.1, 0.2)
+    with pytest.raises(ValueError, match=r"no field 'gan\.stepz' in the configuration; there are hidden_dim"):
+        override(TINY, {"gan.stepz": 7})
+    with pytest.raises(ValueError, match=r"no method 'dcgan'; there are dcrgan, A, B"):
+        find_method("dcgan", TINY)
+
+
+@pytest.mark.parametrize("margin", [0.1, 1.0, 5.0])
+def test_batch_hard_loss_is_a_plain_loop(margin: float) -> None:
+    torch.manual_seed(0)
+    points, labels = torch.randn(12, 3), torch.tensor([0, 0, 1, 1, 1, 2, 2, 3, 4, 4, 4, 4])  # class 3 has no positive
+    terms = []
+    for anchor in range(12):
+        distance = (points[anchor] - points).norm(dim=1)
+        positives = [distance[i] for i in range(12) if labels[i] == labels[anchor] and i != anchor]
+        negatives = [distance[i] for i in range(12) if labels[i] != labels[anchor]]
+        if positives and (violation := max(positives) - min(negatives) + margin) > 0:
+            terms.append(violation)
+    expected = torch.stack(terms).mean() if terms else torch.tensor(0.0)
+    torch.testing.assert_close(batch_hard_triplet_loss(points, labels, margin), expected)
+
+
+def test_batch_hard_loss_has_a_finite_gradient() -> None:
+    points = torch.randn(6, 3, requires_grad=True)
+    batch_hard_triplet_loss(points, torch.tensor([0, 0, 1, 1, 2, 3]), 1.0).backward()
+    assert points.grad is not None
+    assert points.grad.isfinite().all()
+
+
+def test_the_traditional_metric_network_does_not_see_attributes() -> None:
+    metric, features = MetricNet(5, 0, 3), torch.randn(4, 5)
+    assert torch.equal(metric(features, torch.zeros(4, 7)), metric(features, torch.ones(4, 7)))
+
+
+def test_linear_sampling_is_a_ridge_regression_of_unseen_attributes_on_seen_ones() -> None:
+    train, _ = toy_splits()
+    prototypes = torch.randn(len(train.seen), 4)
+    made = sample_linearly(train, prototypes, ridge=0.01)
+    assert torch.equal(made[train.seen], prototypes)
+    seen, unseen = train.attributes[train.seen].double().numpy(), train.attributes[train.unseen].double().numpy()
+    rows = np.vstack([seen.T, 0.1 * np.eye(len(seen))])  # ridge = 0.1 squared
+    weights = np.stack([np.linalg.lstsq(rows, np.append(a, np.zeros(len(seen))), rcond=None)[0] for a in unseen])
+    np.testing.assert_allclose(made[train.unseen].numpy(), weights @ prototypes.double().numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("shrinkage", [0.1, 0.5, 0.9])
+def test_the_discriminant_is_scikit_learns(shrinkage: float) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 30)
+    inputs = rng.normal(size=(4, 6))[labels] * 2 + rng.normal(size=(120, 6)) @ rng.normal(size=(6, 6))
+    # scikit-learn standardises before it shrinks and scales back after: on inputs of unit spread that is the same.
+    within = inputs - np.stack([inputs[labels == c].mean(0) for c in range(4)])[labels]
+    inputs /= within.std(0)
+    values, targets = torch.from_numpy(inputs), torch.from_numpy(labels)
+    means = class_means(values, targets, 4)
+    weight, bias = discriminant(means, values - means[targets], shrinkage)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=[0.25] * 4).fit(inputs, labels)
+    ours = (values @ weight.T + bias).log_softmax(1).numpy()
+    np.testing.assert_allclose(ours, theirs.predict_log_proba(inputs), atol=1e-5)
+
+
+def test_discriminant_heads_recognise_the_toy_problem() -> None:
+    train, test = toy_splits()
+    config = override(
+        TINY,
+        {"classifiers.fit": "discriminant", "gan.shortcut_ridge": 0.1, "gan.steps": 40, "gan.classification": "none"},
+    )
+    scores = evaluate(train_dcrgan(train, config, seed=0), test, lambda note: None)
+    assert scores.acc_zsl > 0.6  # chance is 0.25
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "-" in name])
+def test_reference_recipes_are_of_the_paper_or_of_its_code(name: str) -> None:
+    config = find_recipe("cub", name)
+    paper = name.startswith("paper-")
+    assert config.gan.semantic_transductive is config.regressors.frozen is not paper
+    assert (config.gan.hidden_dim, config.gan.critic_steps, config.gan.penalty_weight) == (4096, 5, 10.0)
+    assert config.gan.steps % 100 == 0
+
+
+def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no recipe 'sun'; there are shapes, cub, reference-cub-gzsl"):
+        find_recipe("sun", "sun")
+    assert find_recipe("sun") == DCRGANConfig()

@@ -1,0 +1,40 @@
+"""ALE (Akata et al. 2016): a bilinear score under the weighted approximate ranking loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zsl.baselines.compatibility import LinearCompatibility, RankingConfig, fit_ranking, margins, ranking_candidates
+from zsl.features import TrainSplit
+from zsl.stages import Log, silent, stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALEConfig(RankingConfig):
+    """The loss weighs an image by how far down its class is ranked."""
+
+
+CANDIDATES = ranking_candidates(ALEConfig)
+
+
+def ale_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
+    """Mean over the batch of l_r / r Σ_k max(0, margin + F(x, k) - F(x, y)) (Akata et al. 2016).
+
+    scores: [B, S]; targets: true columns y [B].  r is the number of classes k that come too close to y, and l_r =
+    1 + 1/2 + … + 1/r, so that the top of the ranking counts most.  The paper estimates r by drawing classes until one
+    violates; over a hundred classes it can be counted.
+    """
+    violation = margins(scores, targets, margin).clamp(min=0)
+    rank = (violation > 0).sum(dim=1)
+    harmonic = torch.arange(scores.shape[1], device=scores.device, dtype=scores.dtype).clamp(min=1).reciprocal()
+    harmonic[0] = 0
+    return (harmonic.cumsum(0)[rank] / rank.clamp(min=1) * violation.sum(dim=1)).mean()
+
+
+@stage
+def train_ale(train: TrainSplit, config: ALEConfig, *, log: Log = silent) -> LinearCompatibility:
+    """Fit W on trainval features and the attributes of seen classes."""
+    return fit_ranking(train, config, ale_loss, "ALE", log)

@@ -1,0 +1,33 @@
+"""SJE (Akata et al. 2015): a bilinear score under the structured SVM's loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from zsl.baselines.compatibility import LinearCompatibility, RankingConfig, fit_ranking, margins, ranking_candidates
+from zsl.features import TrainSplit
+from zsl.stages import Log, silent, stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class SJEConfig(RankingConfig):
+    """The loss takes the worst class alone."""
+
+
+CANDIDATES = ranking_candidates(SJEConfig)
+
+
+def sje_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
+    """Mean over the batch of max_k (Δ(y, k) + F(x, k) - F(x, y)), Δ(y, y) = 0 (Akata et al. 2015).
+
+    scores: [B, S]; targets: true columns y [B].  The class y itself makes the maximum at least 0.
+    """
+    return margins(scores, targets, margin).amax(dim=1).mean()
+
+
+@stage
+def train_sje(train: TrainSplit, config: SJEConfig, *, log: Log = silent) -> LinearCompatibility:
+    """Fit W on trainval features and the attributes of seen classes."""
+    return fit_ranking(train, config, sje_loss, "SJE", log)

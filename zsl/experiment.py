@@ -1,0 +1,72 @@
+"""One method on one feature table, from a selection or a recipe to `results.json`; by either protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from zsl.curves import Calibrated
+from zsl.data import describe_data
+from zsl.evaluate import DETAILS_FILE, Scores, ZeroShotModel, save_details
+from zsl.features import FeatureTable, TestSplit, TrainSplit
+from zsl.files import read_json, write_json
+from zsl.journal import Journal
+from zsl.methods import Method, describe_method
+from zsl.published import LABEL, train_published
+from zsl.run import ACCESS_FILE, LOG_FILE, RESULTS_FILE, claim_folder, name_of_run, record_to, run_seeds, summarise
+from zsl.select import Selection, Trainer
+from zsl.splits import Splits
+from zsl.stages import Log
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experiment:
+    """Data on which methods are run."""
+
+    table: FeatureTable
+    splits: Splits
+    train: TrainSplit
+    test: TestSplit
+    seeds: Sequence[int]
+    accelerator: Accelerator
+
+    def honest(
+        self, method: Method, config: Any, folder: Path, *, selection: Selection | None = None, trainer: Trainer
+    ) -> dict[str, Any]:
+        """Train every seed and test it once; with a selection, γ for calibrated stacking is that of its folds."""
+        facts = describe_data(self.table, self.splits) | describe_method(
+            method, config, None if selection is None else asdict(selection)
+        )
+
+        def train_method(train: TrainSplit, seed: int, log: Log) -> ZeroShotModel:
+            model = trainer.model(method, train, config, seed=seed, log=log)
+            return model if selection is None else Calibrated(model, selection.best.gamma, train.seen).eval()
+
+        return run_seeds(train_method, self.train, self.test, self.seeds, folder, facts, self.accelerator)
+
+    def published(self, method: Method, config: Any, folder: Path, *, every: int) -> dict[str, Any]:
+        """The literature's protocol: of each seed's test epochs the best, chosen on the test rows."""
+        facts = describe_data(self.table, self.splits) | describe_method(method, config)
+        facts |= {"protocol": LABEL, "every": every}
+        claim_folder(folder, facts)
+        best, extra = {}, []
+        for seed in self.seeds:
+            scores_file = folder / f"seed-{seed}" / "published.json"
+            if not scores_file.is_file():
+                journal = Journal(folder / f"seed-{seed}" / LOG_FILE, run=name_of_run(facts, seed))
+                own = replace(self.train, reads=[])
+                record = record_to(folder / ACCESS_FILE, seed)
+                made, details = train_published(own, self.test, config, journal, record, seed=seed, every=every)
+                save_details(details, folder / f"seed-{seed}" / DETAILS_FILE)
+                write_json(scores_file, asdict(made))
+                journal.clear()
+            content = read_json(scores_file)
+            best[seed] = Scores(**content.pop("best"))
+            extra.append({"seed": seed} | content)
+        results = summarise(best, facts) | {"selected_on_test": extra}
+        write_json(folder / RESULTS_FILE, results)
+        return results

@@ -1,0 +1,145 @@
+"""Every method and variant by name: how it is trained, and among which configurations the validation folds may choose.
+
+A variant is a configuration of DCR-GAN, never a copy of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from zsl.baselines import BASELINES
+from zsl.dcrgan import DCRGANConfig, train_dcrgan
+from zsl.evaluate import ZeroShotModel
+
+Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way from a TrainSplit to a ZeroShotModel."""
+
+    name: str
+    train: Callable[..., ZeroShotModel]  # (train, config, *, seed, log)
+    config: Any  # a frozen dataclass
+    rounds: tuple[tuple[Overrides, ...], ...] = ()  # each round tries its overrides on the best of the rounds before
+    settings: Overrides = field(default_factory=dict)  # what makes a variant: set last, whatever was chosen
+    goal: Literal["harmonic", "acc_zsl", "acc_seen"] = "harmonic"  # score on the folds by which `rounds` choose
+    cite: str = ""
+
+    def configured(self, config: Any) -> Any:
+        """`config` as this variant has it."""
+        return override(config, self.settings)
+
+
+def override(config: Any, overrides: Overrides) -> Any:
+    """The configuration with some values replaced, named by their dotted path.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    for path, value in overrides.items():
+        config = _replace(config, path.split("."), value, path)
+    return config
+
+
+def _replace(config: Any, path: list[str], value: Any, whole: str) -> Any:
+    known = [item.name for item in fields(config)] if is_dataclass(config) else []
+    if path[0] not in known:
+        raise ValueError(f"no field {whole!r} in the configuration; there are {', '.join(known) or 'none'}")
+    old = getattr(config, path[0])
+    new = value if len(path) == 1 else _replace(old, path[1:], value, whole)
+    if isinstance(old, tuple) and isinstance(new, list):  # JSON has no tuples
+        new = tuple(new)
+    return replace(config, **{path[0]: new})
+
+
+VS = {"classifiers.weight_ss": 0.0, "classifiers.weight_srs": 0.0}
+LWGAN = {"gan.critic_sees": "features", "gan.classification": "joint"}  # eq. 5: D(x), and a classification loss
+GX = {"gan.generator_sees": "attributes", "gan.cycle_representations": 0.0}  # x = G(a, z), no F2
+
+# Table III, and the comparisons that the paper's text argues with.
+VARIANTS: dict[str, Overrides] = {
+    "A": VS | LWGAN | GX,
+    "B": VS | LWGAN,
+    "C-1": VS,
+    "C-2": {"classifiers.weight_vs": 0.0, "classifiers.weight_ss": 1.0, "classifiers.weight_srs": 0.0},
+    "C-3": {"classifiers.weight_vs": 0.0, "classifiers.weight_ss": 0.0, "classifiers.weight_srs": 1.0},
+    "C-4": {"classifiers.weight_ss": 0.0},
+    "C-5": {},
+    "TL": {"metric.modalities": "features"},  # traditional triplet loss (eq. 1) instead of MMTL
+    "batch-hard": {"metric.mining": "hard"},
+    "LDF": {"sampling": "ldf"},  # linear sampling of unseen representations instead of SRN
+    "TL-LDF": {"metric.modalities": "features", "sampling": "ldf"},  # both, as LDF has it
+    "frozen": {"regressors.pretrain_epochs": 50, "regressors.frozen": True},  # reference code's F1 and F2
+    "transductive": {"gan.semantic_transductive": True},  # reference code's cycle losses on unseen attributes
+    # f-CLSWGAN (Xian et al. 2018): conditional critic, classifier pre-trained on real features, no regressors
+    "f-CLSWGAN": VS
+    | GX
+    | {
+        "gan.critic_sees": "attributes",
+        "gan.classification": "pretrained",
+        "gan.cycle_attributes": 0.0,
+    },
+}
+
+
+def find_method(name: str, recipe: DCRGANConfig) -> Method:
+    """The method `name`: dcrgan, one of its VARIANTS, or a baseline.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name in BASELINES:
+        baseline = BASELINES[name]
+        config = baseline.config
+        tried = tuple(
+            {item.name: getattr(candidate, item.name) for item in fields(candidate)}
+            for candidate in baseline.candidates
+        )
+        return Method(
+            name=name,
+            train=baseline.train,
+            config=config,
+            rounds=(tried,),
+            goal=baseline.chosen_by,
+            cite=baseline.citation,
+        )
+    if name != "dcrgan" and name not in VARIANTS:
+        raise ValueError(f"no method {name!r}; there are dcrgan, {', '.join([*VARIANTS, *BASELINES])}")
+    return Method(
+        name=name, train=train_dcrgan, config=recipe, rounds=DCRGAN_ROUNDS, settings=VARIANTS.get(name, {}),
+        cite="Xian et al. 2018" if name == "f-CLSWGAN" else "Ye et al. 2022",
+    )  # fmt: skip
+
+
+def describe_method(method: Method, config: Any, selection: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a result says about how it was made; `selection` says which folds chose the configuration and γ."""
+    transductive = isinstance(config, DCRGANConfig) and config.gan.semantic_transductive
+    chosen = "a fixed recipe" if selection is None else "chosen on validation folds"
+    return {
+        "method": method.name,
+        "protocol": f"honest: {chosen}, nothing chosen on a test row",
+        "inductive": not transductive,  # does a training loss touch unseen classes' attributes?
+        "selection": selection,
+        "config": asdict(config),
+    }
+
+
+def _each(path: str, *values: Any) -> tuple[Overrides, ...]:
+    return tuple({path: value} for value in values)
+
+
+# What needs no training comes first; zsl/recipes.py says how a recipe's other values were found.
+DCRGAN_ROUNDS = (
+    tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),
+    tuple(
+        {"classifiers.weight_ss": ss, "classifiers.weight_srs": srs}
+        for ss in (0.1, 0.2, 0.3, 0.5, 1.0)
+        for srs in (0.05, 0.1, 0.2, 0.5)
+    ),
+    _each("gan.steps", 100, 200, 300, 400),
+    _each("metric.representation_dim", 20, 40),
+    _each("gan.shortcut_ridge", 0.1, 0.3, 1.0),
+)

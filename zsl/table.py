@@ -1,0 +1,64 @@
+"""Many methods on one feature table, and the table of their scores."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zsl.dcrgan import DCRGANConfig
+from zsl.evaluate import DETAILS_FILE, curve_of, load_details
+from zsl.experiment import Experiment
+from zsl.methods import Method, find_method
+from zsl.select import Folds, Selection, Trainer, select
+
+COLUMNS = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
+
+
+def run_methods(
+    data: Experiment, folds: Folds, names: Sequence[str], recipe: DCRGANConfig, folder: Path, budget: int, every: int
+) -> dict[str, dict[str, Any]]:
+    """Results by method; DCR-GAN's configuration is chosen first, and shared by its variants."""
+    trainer = Trainer()
+
+    def chosen(method: Method, budget: int) -> Selection:
+        return select(
+            method, folds, folder / f"{method.name}-selection", benchmark=data.table.manifest["benchmark"],
+            backbone=data.table.manifest["backbone"], goal=method.goal, seed=0, budget=budget, trainer=trainer,
+        )  # fmt: skip
+
+    dcrgan = find_method("dcrgan", recipe)
+    recipe = chosen(dcrgan, budget).config(dcrgan)
+    results = {}
+    for name in names:
+        if name == "published":
+            method = find_method("C-5", recipe)
+            results[name] = data.published(method, recipe, folder / name, every=every)
+            continue
+        method = find_method(name, recipe)
+        is_baseline = not isinstance(method.config, DCRGANConfig)
+        selection = chosen(method if is_baseline else replace(method, rounds=()), budget=10**6)
+        config = method.configured(selection.config(method))
+        results[name] = data.honest(method, config, folder / name, selection=selection, trainer=trainer)
+        results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, selection.best.gamma)
+    return results
+
+
+def _uncalibrated(run: Path, seeds: Sequence[int], gamma: float) -> float:
+    """Mean H without γ, from the scores that the run kept."""
+    return statistics.fmean(
+        curve_of(load_details(run / f"seed-{seed}" / DETAILS_FILE)).harmonic_at(-gamma) for seed in seeds
+    )
+
+
+def markdown_table(results: dict[str, dict[str, Any]]) -> str:
+    """Per cent, mean ± sd over seeds; H at γ = 0 beside H at the γ that the validation folds chose."""
+    head = ["method", *COLUMNS, "H at γ = 0", "protocol"]
+    lines = [head, ["---"] * len(head)]
+    for name, result in results.items():
+        cells = [f"{100 * result['mean'][key]:.1f} ± {100 * result['std'][key]:.1f}" for key in COLUMNS.values()]
+        plain = f"{100 * result['uncalibrated']:.1f}" if "uncalibrated" in result else ""
+        lines.append([name, *cells, plain, result["protocol"].split(":")[0]])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
