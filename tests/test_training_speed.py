@@ -15,6 +15,7 @@ from zsl.determinism import seeded
 from zsl.features import TrainSplit
 from zsl.losses import gradient_penalty
 from zsl.networks import Critic, Generator
+from zsl.stages.classifiers import ClassifierConfig, SoftmaxHead, fit_head
 from zsl.stages.gan import GANConfig, train_gan
 from zsl.stages.regressors import RegressorConfig, Regressors, train_regressors
 
@@ -84,3 +85,37 @@ def test_the_gan_learns_what_a_plain_loop_over_its_equations_learns() -> None:
         expected = other.state_dict()
         for name, value in one.state_dict().items():
             torch.testing.assert_close(value, expected[name], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize(("count", "batches"), [(31, 31), (320, 32), (3200, 40)])
+def test_a_head_takes_at_least_32_steps_an_epoch_if_there_are_as_many_inputs(count: int, batches: int) -> None:
+    inputs, taken = torch.rand(count, 2), []
+    head = SoftmaxHead(inputs, 3)
+    head.linear.register_forward_hook(lambda *call: taken.append(len(call[1][0])))
+    fit_head("VS", head, inputs, torch.zeros(count, dtype=torch.long), 0.1, ClassifierConfig(epochs=1, batch_size=80))
+    assert len(taken) == batches
+    assert sum(taken) == count
+
+
+def test_a_head_learns_what_a_plain_loop_with_a_falling_learning_rate_learns() -> None:
+    train, config = double_toy(), ClassifierConfig(epochs=3, batch_size=7)
+    labels = train.seen_labels
+    torch.manual_seed(0)
+    head = SoftmaxHead(train.features, len(train.seen))
+    inputs = head.standardise(train.features)
+    weights = [parameter.detach().clone().requires_grad_() for parameter in head.linear.parameters()]
+    torch.manual_seed(1)
+    fit_head("VS", head, inputs, labels, 0.1, config)
+
+    torch.manual_seed(1)
+    optimizer = torch.optim.Adam(weights, lr=0.1, betas=config.betas)
+    batches = [batch for _ in range(3) for batch in torch.randperm(len(labels)).split(7)]
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=len(batches))
+    for batch in batches:
+        loss = cross_entropy(inputs[batch] @ weights[0].T + weights[1], labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    for parameter, expected in zip(head.linear.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter.detach(), expected.detach(), rtol=1e-8, atol=1e-12)

@@ -133,3 +133,14 @@ def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"no recipe 'sun'; there are shapes, cub, reference-cub-gzsl"):
         find_recipe("sun", "sun")
     assert find_recipe("sun") == DCRGANConfig()
+
+
+def test_gamma_is_taken_off_the_seen_columns() -> None:
+    train, test = toy_splits()
+    model = train_dcrgan(train, TINY, seed=0)
+    plain = model.gzsl_scores(test.unseen.features)
+    model.config = replace(model.config, gamma=2.5)
+    seen = len(train.seen)
+    shifted = model.gzsl_scores(test.unseen.features)
+    torch.testing.assert_close(shifted[:, :seen], plain[:, :seen] - 2.5)
+    assert torch.equal(shifted[:, seen:], plain[:, seen:])

@@ -42,7 +42,8 @@ def run_methods(
         selection = chosen(method if is_baseline else replace(method, rounds=()), budget=10**6)
         config = method.configured(selection.config(method))
         results[name] = data.honest(method, config, folder / name, selection=selection, trainer=trainer)
-        results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, selection.best.gamma)
+        gamma = selection.best.gamma + (0.0 if is_baseline else config.classifiers.gamma)
+        results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, gamma)
     return results
 
 

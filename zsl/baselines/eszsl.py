@@ -33,12 +33,10 @@ class ESZSLConfig:
     attributes: SemanticKind = "centred"
 
 
+GAMMAS = (0.01, 0.1, 1.0, 10.0)
 CANDIDATES = (
-    *(ESZSLConfig(gamma=gamma, lam=lam) for gamma, lam in product((0.1, 1.0, 10.0), (3e-4, 3e-3, 3e-2))),
-    *(
-        ESZSLConfig(gamma=gamma, lam=lam, features="given", attributes="given")  # as in the paper
-        for gamma, lam in product((0.01, 0.1, 1.0), (3e-5, 3e-4))
-    ),
+    *(ESZSLConfig(gamma=gamma, lam=lam) for gamma, lam in product(GAMMAS, (3e-4, 3e-3, 3e-2))),
+    *(ESZSLConfig(gamma=gamma, lam=3e-5, features="given", attributes="given") for gamma in GAMMAS),  # as in the paper
 )
 
 

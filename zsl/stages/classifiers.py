@@ -28,6 +28,7 @@ class ClassifierConfig:
     fit: Literal["softmax", "discriminant"] = "softmax"
     shrinkage: tuple[float, float, float] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
 
+    gamma: float = 0.0  # calibrated stacking: taken off the fused GZSL score of every seen class
     images_per_unseen_class: int = 800  # synthetic features
     weight_vs: float = 1.0
     weight_ss: float = 1.0  # ω1
@@ -114,7 +115,8 @@ class DCRGAN(nn.Module):
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
         """[N, D] to [N, S + U]."""
-        return self.gzsl(features, self.regressors, self.config)
+        is_seen = ~torch.isin(self.gzsl_classes, self.zsl_classes)
+        return self.gzsl(features, self.regressors, self.config) - self.config.gamma * is_seen
 
 
 @stage
