@@ -40,6 +40,20 @@ def own_data(tiny_shapes: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The shards whose parts are written, in that order."""
+    files: list[str] = []
+    write = Parts.write
+
+    def note(parts: Parts, shard: Shard, part: Part) -> None:
+        files.append(shard.file)
+        write(parts, shard, part)
+
+    monkeypatch.setattr(Parts, "write", note)
+    return files
+
+
 def spoil(data: Path, row: int) -> Path:
     """Cut a photo short; returns its path."""
     path = data / "shapes" / "raw" / tiny_instances(data)[row].file
@@ -97,7 +111,7 @@ def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_aga
     tiny_features: Path,
     tiny_backbone: Backbone,
     accelerator: Accelerator,
-    monkeypatch: pytest.MonkeyPatch,
+    written: list[str],
 ) -> None:
     photo = own_data / "shapes" / "raw" / tiny_instances(own_data)[17].file
     whole = photo.read_bytes()
@@ -112,16 +126,9 @@ def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_aga
 
     photo.write_bytes(whole)
     mended = pack(own_data, own_data / "shards")
-    computed: list[str] = []
-    write = Parts.write
-
-    def count(parts: Parts, shard: Shard, part: Part) -> None:
-        computed.append(shard.file)
-        write(parts, shard, part)
-
-    monkeypatch.setattr(Parts, "write", count)
+    written.clear()
     manifest = extract_features(tiny_backbone, own_data / "shards", mended, out, accelerator)
-    assert computed == ["shard-000001.tar"]
+    assert written == ["shard-000001.tar"]
     assert (manifest["count"], manifest["quarantined"]) == (72, 0)
     assert_same_rows(read_features(out), read_features(tiny_features))
     assert sorted(path.name for path in out.iterdir()) == [
@@ -331,17 +338,14 @@ def test_without_locks_each_rank_has_its_fixed_share(
 
 
 def test_unrelated_starts_share_the_work(
-    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_shapes: Path,
+    tiny_features: Path,
+    tiny_backbone: Backbone,
+    tmp_path: Path,
+    written: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards", shard_size=5)
-    written: list[str] = []
-    write = Parts.write
-
-    def count(parts: Parts, shard: Shard, part: Part) -> None:
-        written.append(shard.file)
-        write(parts, shard, part)
-
-    monkeypatch.setattr(Parts, "write", count)
     merged: list[Path] = []
 
     def merge_and_note(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> None:
