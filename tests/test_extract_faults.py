@@ -229,13 +229,13 @@ def test_member_names_of_a_tar_are_never_paths(tmp_path: Path, monkeypatch: pyte
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for suffix, content in (("jpg", b"photo"), ("json", b'{"row": 0, "label": 0, "class": "x", "file": "y"}')):
-            member = tarfile.TarInfo(f"../../evil/00000000.{suffix}")
+            member = tarfile.TarInfo(f"../../planted/00000000.{suffix}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     buffer.seek(0)
     with pytest.raises(ValueError, match="says that it is row 0"):
-        list(read_samples(buffer, "evil.tar"))
-    assert list(tmp_path.parent.glob("**/evil*")) == []
+        list(read_samples(buffer, "shard.tar"))
+    assert list(tmp_path.parent.glob("**/planted*")) == []
 
 
 # --- disks, processes, memory ----------------------------------------------------------------------------------------
