@@ -87,7 +87,7 @@ class Critic(nn.Module):
     """D: the Wasserstein score of a feature under its condition (eq. 6).
 
     One hidden layer with a piecewise-linear activation, split into its two halves so that the slope with respect to the
-    features can be written down (`losses.critic_loss`) instead of differentiated twice.
+    features can be written down (`losses.critic_gradients`) instead of differentiated twice.
     """
 
     negative_slope = 0.2
