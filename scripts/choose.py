@@ -10,37 +10,31 @@ was; trials that are known are not trained again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from zsl.cli import default_backbone, run_script
+from zsl.cli import FeatureArgs, run_script
 from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, find_features, load_splits
-from zsl.features import read_features, split_features
+from zsl.data import benchmark_name, load_splits
+from zsl.features import split_features
 from zsl.methods import find_method
 from zsl.recipes import find_recipe
 from zsl.select import SELECTION_FILE, Goal, select
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args:
+class Args(FeatureArgs):
     """Search on validation folds."""
 
-    benchmark: str = "shapes"
-    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
     method: str = "dcrgan"  # dcrgan, one of its variants, or a baseline
     goal: Goal = "harmonic"  # mean over the folds of H at one γ, or of T1
     folds: tuple[int, ...] = (1, 2, 3)
     seed: int = 0
     budget: int = 20  # configurations for which something is trained, at most
-    name: str | None = None  # of the search; default: benchmark-method-selection
-    data: Path = Path("data")
-    runs: Path = Path("runs")
 
 
 def main(args: Args) -> None:
     """Search, and say what was chosen and where it is."""
     make_accelerator("no")
-    table = read_features(find_features(args.data, args.benchmark, args.backbone or default_backbone(args.benchmark)))
+    table = args.read_table()
     folds = {
         fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold)) for fold in args.folds
     }

@@ -10,14 +10,13 @@ DCR-GAN and its variants share one configuration, chosen for dcrgan with `--budg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from zsl.baselines import BASELINES
-from zsl.cli import default_backbone, run_script
+from zsl.cli import FeatureArgs, run_script
 from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, find_features, load_splits
+from zsl.data import benchmark_name, load_splits
 from zsl.experiment import Experiment
-from zsl.features import read_features, split_features
+from zsl.features import split_features
 from zsl.files import write_text
 from zsl.methods import VARIANTS
 from zsl.recipes import find_recipe
@@ -27,24 +26,19 @@ PUBLISHED = "published"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args:
+class Args(FeatureArgs):
     """Run methods and print a table."""
 
-    benchmark: str = "shapes"
-    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
     methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)  # published: C-5 by the literature's protocol
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     budget: int = 0  # configurations of DCR-GAN to try beside the recipe's
     every: int = 25  # GAN steps between two looks at the test rows by the published protocol
-    name: str | None = None  # of the folder below --runs; default: benchmark-table
-    data: Path = Path("data")
-    runs: Path = Path("runs")
 
 
 def main(args: Args) -> None:
     """Run what is missing, print the table and where it is."""
     accelerator = make_accelerator("no")
-    table = read_features(find_features(args.data, args.benchmark, args.backbone or default_backbone(args.benchmark)))
+    table = args.read_table()
     splits = load_splits(args.benchmark, args.data, table)
     train, test = split_features(table, splits)
     folds = {

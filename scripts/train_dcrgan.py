@@ -11,32 +11,26 @@ A killed run goes on where it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from zsl.cli import default_backbone, run_script
+from zsl.cli import FeatureArgs, run_script
 from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, find_features, load_splits
+from zsl.data import benchmark_name, load_splits
 from zsl.dcrgan import DCRGANConfig
 from zsl.experiment import Experiment
-from zsl.features import read_features, split_features
-from zsl.methods import find_method
+from zsl.features import split_features
 from zsl.recipes import find_recipe
 from zsl.run import RESULTS_FILE, score_table
-from zsl.select import Trainer, read_selection
 from zsl.splits import AttributeKind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args:
+class Args(FeatureArgs):
     """Train and score DCR-GAN."""
 
-    benchmark: str = "shapes"
-    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
-    features: Path | None = None  # feature table, instead of the backbone's below --data
     splits: Path | None = None  # folder with att_splits.mat, instead of make_shards' copy below --data
-    allow_incomplete: bool = False  # train although photos that could not be read are absent from the features
     fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, in which no test row occurs
     attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
     normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
@@ -46,36 +40,23 @@ class Args:
     protocol: Literal["honest", "published"] = "honest"  # published: best of several test epochs, to measure inflation
     every: int = 50  # steps between two looks at the test rows by --protocol published
     seeds: tuple[int, ...] = (0, 1, 2)
-    name: str | None = None  # of the run; default: the benchmark's
-    data: Path = Path("data")
-    runs: Path = Path("runs")
+    precision: Literal["no", "bf16"] | None = None  # bf16: matrix products in training round their factors
     config: DCRGANConfig = field(default_factory=DCRGANConfig)
 
 
 def main(args: Args) -> None:
     """Train, score, print the table and where the results are."""
     accelerator = make_accelerator("no")
-    backbone = args.backbone or default_backbone(args.benchmark)
-    table = read_features(
-        args.features or find_features(args.data, args.benchmark, backbone), allow_incomplete=args.allow_incomplete
-    )
+    table = args.read_table()
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,
     )  # fmt: skip
-    name = benchmark_name(args.benchmark)
-    method, selection = find_method(args.method, args.config), None
-    config = method.configured(method.config)
-    if args.selection:
-        selection = read_selection(args.selection, benchmark=name, backbone=table.manifest["backbone"])
-        config = method.configured(selection.config(method))
-    folder = args.runs / (args.name or name + (f"-fold{args.fold}" if args.fold else ""))
     train, test = split_features(table, splits)
+    folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
-    if args.protocol == "published":
-        results = data.published(method, config, folder, every=args.every)
-    else:
-        results = data.honest(method, config, folder, selection=selection, trainer=Trainer())
+    config = replace(args.config, precision=args.precision or args.config.precision)
+    results = data.run(args.method, config, folder, selection=args.selection, protocol=args.protocol, every=args.every)
     if accelerator.is_main_process:
         print(results["data"], splits.describe(), score_table(results), folder / RESULTS_FILE, sep="\n")
     accelerator.end_training()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from toy import toy_splits
 
+from zsl.dcrgan import DCRGANConfig, train_synthesizer
 from zsl.determinism import seeded
 from zsl.features import TrainSplit
 from zsl.losses import gradient_penalty
@@ -119,3 +121,21 @@ def test_a_head_learns_what_a_plain_loop_with_a_falling_learning_rate_learns() -
         schedule.step()
     for parameter, expected in zip(head.linear.parameters(), weights, strict=True):
         torch.testing.assert_close(parameter.detach(), expected.detach(), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("no", "highest"), ("bf16", "medium")])
+def test_precision_reaches_the_networks_and_nothing_else(
+    precision: Literal["no", "bf16"], inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def look(*_: object, **__: object) -> None:
+        assert torch.get_float32_matmul_precision() == inside
+        raise Interrupted
+
+    before = torch.get_float32_matmul_precision()
+    monkeypatch.setattr("zsl.dcrgan.train_metric", look)
+    with pytest.raises(Interrupted):
+        train_synthesizer(double_toy(), DCRGANConfig(precision=precision), seed=0)
+    assert torch.get_float32_matmul_precision() == before

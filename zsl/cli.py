@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
 from backbones.presets import OFFLINE_PRESET
-from zsl.data import SHAPES
+from zsl.data import SHAPES, find_features
+from zsl.features import FeatureTable, read_features
 
 Args = TypeVar("Args")
 
@@ -46,6 +48,25 @@ def run_script(
         if os.environ.get("ZSL_TRACEBACK"):
             raise
         sys.exit(f"error: {error}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureArgs:
+    """What every script that begins with features is told."""
+
+    benchmark: str = SHAPES
+    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
+    features: Path | None = None  # feature table, instead of the backbone's below --data
+    allow_incomplete: bool = False  # go on although photos that could not be read are absent from the features
+    name: str | None = None  # of the folder below --runs; the default says what is in it
+    data: Path = Path("data")
+    runs: Path = Path("runs")
+
+    def read_table(self) -> FeatureTable:
+        """The table that was asked for."""
+        backbone = self.backbone or default_backbone(self.benchmark)
+        folder = self.features or find_features(self.data, self.benchmark, backbone)
+        return read_features(folder, allow_incomplete=self.allow_incomplete)
 
 
 def default_backbone(benchmark: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -50,6 +52,20 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local))
         _keep_freed_memory()
     return accelerator
+
+
+@contextmanager
+def matmul_precision(precision: Literal["no", "bf16"]) -> Iterator[None]:
+    """Inside, bf16 lets products of fp32 matrices round their factors: to bf16 on a CPU that has it, to TF32 on a GPU.
+
+    Sums, weights, optimizers and everything else stay fp32, so that nothing needs scaling.  "no" is plain fp32.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bf16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _keep_freed_memory() -> None:

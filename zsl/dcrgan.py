@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from zsl.compute import matmul_precision
 from zsl.features import TrainSplit, centre_attributes
 from zsl.networks import Generator
 from zsl.stages import Log, silent
@@ -28,6 +29,7 @@ class DCRGANConfig:
     prototype_std: float | None = 0.1  # scale of the class prototypes; None: as the metric network gives them
     sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linearly, the paper's rival
     ldf_ridge: float = 0.1
+    precision: Literal["no", "bf16"] = "no"  # of matrix products while training; see zsl.compute
     metric: MetricConfig = field(default_factory=MetricConfig)
     srn: SRNConfig = field(default_factory=SRNConfig)
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
@@ -49,17 +51,18 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
     """Metric network, class representations, regressors, generator; nothing here depends on `config.classifiers`."""
     if config.attribute_norm is not None:
         train = centre_attributes(train, config.attribute_norm)
-    metric = train_metric(train, config.metric, seed=seed, log=log)
-    prototypes = class_prototypes(metric, train)
-    if config.prototype_std is not None:
-        prototypes = rescale(prototypes, config.prototype_std)
-    if config.sampling == "srn":
-        srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
-        representations = srn(train.attributes).detach()  # R(a) of all classes [C, R]
-    else:
-        representations = sample_linearly(train, prototypes, config.ldf_ridge)
-    regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
-    generator, regressors = train_gan(train, representations, regressors, config.gan, seed=seed, log=log)
+    with matmul_precision(config.precision):
+        metric = train_metric(train, config.metric, seed=seed, log=log)
+        prototypes = class_prototypes(metric, train)
+        if config.prototype_std is not None:
+            prototypes = rescale(prototypes, config.prototype_std)
+        if config.sampling == "srn":
+            srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
+            representations = srn(train.attributes).detach()  # R(a) of all classes [C, R]
+        else:
+            representations = sample_linearly(train, prototypes, config.ldf_ridge)
+        regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
+        generator, regressors = train_gan(train, representations, regressors, config.gan, seed=seed, log=log)
     condition = generator_condition(train.attributes, representations, config.gan)
     return Synthesizer(train=train, generator=generator, condition=condition, regressors=regressors)
 

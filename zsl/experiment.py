@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator
 
 from zsl.curves import Calibrated
 from zsl.data import describe_data
+from zsl.dcrgan import DCRGANConfig
 from zsl.evaluate import DETAILS_FILE, Scores, ZeroShotModel, save_details
 from zsl.features import FeatureTable, TestSplit, TrainSplit
 from zsl.files import read_json, write_json
 from zsl.journal import Journal
-from zsl.methods import Method, describe_method
+from zsl.methods import Method, describe_method, find_method
 from zsl.published import LABEL, train_published
 from zsl.run import ACCESS_FILE, LOG_FILE, RESULTS_FILE, claim_folder, name_of_run, record_to, run_seeds, summarise
-from zsl.select import Selection, Trainer
+from zsl.select import Selection, Trainer, read_selection
 from zsl.splits import Splits
 from zsl.stages import Log
 
@@ -47,6 +48,27 @@ class Experiment:
             return model if selection is None else Calibrated(model, selection.best.gamma, train.seen).eval()
 
         return run_seeds(train_method, self.train, self.test, self.seeds, folder, facts, self.accelerator)
+
+    def run(
+        self,
+        name: str,
+        config: DCRGANConfig,
+        folder: Path,
+        *,
+        selection: Path | None = None,
+        protocol: Literal["honest", "published"] = "honest",
+        every: int = 50,
+    ) -> dict[str, Any]:
+        """The method `name` with `config`, or with what the selection in the file `selection` has instead."""
+        method, chosen = find_method(name, config), None
+        config = method.configured(method.config)
+        if selection is not None:
+            facts = self.table.manifest
+            chosen = read_selection(selection, benchmark=facts["benchmark"], backbone=facts["backbone"])
+            config = method.configured(chosen.config(method))
+        if protocol == "published":
+            return self.published(method, config, folder, every=every)
+        return self.honest(method, config, folder, selection=chosen, trainer=Trainer())
 
     def published(self, method: Method, config: Any, folder: Path, *, every: int) -> dict[str, Any]:
         """The literature's protocol: of each seed's test epochs the best, chosen on the test rows."""
