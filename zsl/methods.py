@@ -140,6 +140,6 @@ DCRGAN_ROUNDS = (
         for srs in (0.05, 0.1, 0.2, 0.5)
     ),
     _each("gan.steps", 100, 200, 300, 400),
-    _each("metric.representation_dim", 20, 40),
+    _each("metric.representation_dim", 10, 20, 40, 80),
     _each("gan.shortcut_ridge", 0.1, 0.3, 1.0),
 )
