@@ -12,7 +12,7 @@ evaluation  all of a GZSL evaluation: softmax heads in 2048, 312 and 20 dimensio
             inputs, 200 classes, and the fused answers to 4,731 test inputs.  Ours is the same softmax regression by
             `fit_head`'s schedule; beside it the reference schedule: VS 25 epochs of batch 150, SS and SRS 20 of batch
             100.  The discriminants in closed form of CUB's recipe are measured, too.  All get the same standardised
-            inputs of Gaussian classes; H is the mean over the rounds.  README says how they do on real features.
+            inputs of Gaussian classes; H is the mean over the rounds.  For real features see docs/methods.md.
 
 Before anything is timed, five updates of D and one of G by both ways, from equal weights and equal draws, must give
 equal weights.  A shared machine is noisy: both take turns in each round, a ratio is taken within a round, and what is

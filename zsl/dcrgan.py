@@ -1,6 +1,6 @@
 """DCR-GAN on one page (Ye et al. 2022): the stages in the paper's order.
 
-Where the paper and its reference code differ this follows the paper; README's table says where, why, and what it cost.
+Where the paper and its reference code differ this follows the paper; docs/methods.md says where, why, and what it cost.
 """
 
 from __future__ import annotations
