@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.fuse import fuse_conv_bn
 from backbones.preprocess import Transform
-from backbones.presets import OFFLINE_PRESET, Preset, find_preset
+from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
+
+MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +90,7 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
     if file is None:
         model: Any = _from_hub(preset)
     else:
-        # With timm's weights tag comes that tag's transform; the offline weights' tag is ours, not timm's.
-        model = timm.create_model(preset.timm_name if preset.weights_file else preset.full_name, pretrained=False)
+        model = timm.create_model(preset.architecture, pretrained=False)
         _load_weights(model, file, preset.rename_keys)
     transform = _transform(model, options)
     model.reset_classifier(0)
@@ -99,10 +103,41 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
         name=f"{preset.timm_name}.{tag}{options.tag}",
         encoder=encoder,
         transform=transform,
-        pretraining=preset.pretraining if weights is None else f"unknown (weights file {Path(weights).name})",
+        pretraining=preset.pretraining if weights is None else _pretraining_of(Path(weights)),
         weights_sha256=weights_sha256,
         dim=dim,
         options=options,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a feature costs, whatever the machine."""
+
+    parameters: int  # of the encoder, without classifier
+    flops: int  # an image, all crops and mirror images of it; a multiplication and an addition are two
+    input_size: int  # side in pixels
+
+
+def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
+    """Count parameters and operations of `name`'s architecture, without weights, memory or arithmetic.
+
+    Raises:
+        ValueError: unknown name, or an option that does not fit.
+    """
+    with torch.device("meta"):
+        model: Any = timm.create_model(find_preset(name).architecture, pretrained=False).eval()
+        transform = _transform(model, options)
+        model.reset_classifier(0)
+        encoder = _sized_encoder(model, transform.size, options)
+        image = torch.zeros(1, 3, *transform.size)
+    # Attention as plain matrix products: the counter does not know every fused form of it.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        encoder(image)
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        flops=counter.get_total_flops() * options.crops * (1 + options.flip),
+        input_size=transform.size[0],
     )
 
 
@@ -139,14 +174,19 @@ class _InFloat32(nn.Module):
             return self.module(features.float())
 
 
-def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> tuple[nn.Module, int]:
-    """The model as it is run, and the size of its features."""
+def _sized_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> nn.Module:
+    """The model at its input size, up to the layer that is asked for."""
     if options.image_size is not None and hasattr(model, "set_input_size"):
         try:
             model.set_input_size(img_size=size)  # transformers resample their position embedding
         except AssertionError as error:
             raise ValueError(f"--image-size {options.image_size} does not suit this model: {error}") from error
-    encoder: nn.Module = model if options.layer is None else _Stage(model, _stage_number(model, options.layer))
+    return model if options.layer is None else _Stage(model, _stage_number(model, options.layer))
+
+
+def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> tuple[nn.Module, int]:
+    """The model as it is run, and the size of its features."""
+    encoder = _sized_encoder(model, size, options)
     example = torch.zeros(1, 3, *size)
     try:
         with torch.inference_mode():
@@ -186,6 +226,16 @@ def _from_hub(preset: Preset) -> nn.Module:
             f"    python -c \"import timm; timm.create_model('{full_name}', pretrained=True)\"\n"
             f"    and copy its ~/.cache/huggingface to this one (HF_HOME names another place)"
         ) from error
+
+
+def _pretraining_of(weights: Path) -> str:
+    """What the manifest beside a weights file says that they were trained on; fine-tuning writes one."""
+    manifest = weights.with_name(MANIFEST_FILE)
+    if manifest.is_file():
+        stated = json.loads(manifest.read_text()).get("pretraining")
+        if isinstance(stated, str):
+            return stated
+    return f"{UNKNOWN} (weights file {weights.name})"
 
 
 def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict] | None) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from backbones.efficientnet_lite import lite_weights, rename_lite_keys
+
+# What a backbone's pretraining data may hold of classes that a benchmark calls unseen.
+UnseenClasses = Literal["clean", "synonyms", "probably seen", "unknown"]
+IMAGENET = "ImageNet-1k"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +22,14 @@ class Preset:
 
     `pretraining` is the data behind the weights: it decides whether the unseen classes of a benchmark were unseen.
     `weights_file` and `rename_keys` serve weights that come in an installed package instead of timm's hub.
+    `dim` and `input_size` are stated for listed presets alone; a loaded `Backbone` knows its own.
     """
 
     timm_name: str
     weights_tag: str
     pretraining: str
+    dim: int | None = None  # size D of a feature
+    input_size: int | None = None  # side of the weights' input in pixels
     weights_file: Callable[[], Path] | None = None
     rename_keys: Callable[..., dict] | None = None
 
@@ -28,49 +38,56 @@ class Preset:
         """`architecture.weights_tag`."""
         return f"{self.timm_name}.{self.weights_tag}"
 
+    @property
+    def architecture(self) -> str:
+        """What timm calls the model: with its weights tag, for that tag's transform, unless the tag is ours."""
+        return self.timm_name if self.weights_file else self.full_name
 
-PRESETS: dict[str, Preset] = {
-    "resnet101": Preset(timm_name="resnet101", weights_tag="tv_in1k", pretraining="ImageNet-1k"),
-    "efficientnet_lite0": Preset(
-        timm_name="tf_efficientnet_lite0",
-        weights_tag="offline_in1k",
-        pretraining="ImageNet-1k",
-        weights_file=lambda: lite_weights(0),
-        rename_keys=rename_lite_keys,
-    ),
-}
-OFFLINE_PRESET = "efficientnet_lite0"
+    @property
+    def unseen_classes(self) -> UnseenClasses:
+        """The worst that these weights can mean for a benchmark's unseen classes."""
+        return unseen_classes(self.pretraining)
 
 
-def find_preset(name: str) -> Preset:
-    """The preset `name`, or one made on the spot for any timm model, `arch` or `arch.weights_tag`.
+def unseen_classes(pretraining: str) -> UnseenClasses:
+    """What `pretraining` data can mean at worst for unseen classes.
 
-    Raises:
-        ValueError: neither a preset nor a model of timm.
+    The Proposed Splits keep ImageNet-1k's classes out of the unseen ones, but for synonyms.  Whether a benchmark has
+    any of those its class names tell (`zsl.pretraining`).
     """
-    import timm
+    if pretraining.startswith(UNKNOWN):
+        return "unknown"
+    return "synonyms" if pretraining.startswith(IMAGENET) else "probably seen"
 
-    if name in PRESETS:
-        return PRESETS[name]
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        near = timm.list_models(f"*{architecture[:6]}*")[:5]
-        raise ValueError(
-            f"no backbone {name!r}; there are {', '.join(sorted(PRESETS))} and timm's models"
-            + (f" such as {', '.join(near)}" if near else "")
-        )
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in tags:
-        raise ValueError(f"no weights {tag!r} for {architecture}; there are {', '.join(tags) or 'none'}")
-    default = timm.get_pretrained_cfg(architecture)
-    tag = tag or (default.tag if default and default.tag else "default")
-    return Preset(timm_name=architecture, weights_tag=tag, pretraining=_pretraining(tag))
+
+def _preset(full_name: str, dim: int, input_size: int = 224, pretraining: str | None = None) -> Preset:
+    architecture, _, tag = full_name.partition(".")
+    return Preset(
+        timm_name=architecture,
+        weights_tag=tag,
+        pretraining=pretraining or _pretraining(tag),
+        dim=dim,
+        input_size=input_size,
+    )
+
+
+def _offline_lite(variant: int, input_size: int) -> Preset:
+    return Preset(
+        timm_name=f"tf_efficientnet_lite{variant}",
+        weights_tag="offline_in1k",
+        pretraining=IMAGENET,
+        dim=1280,
+        input_size=input_size,
+        weights_file=partial(lite_weights, variant),
+        rename_keys=rename_lite_keys,
+    )
 
 
 def _pretraining(tag: str) -> str:
     """What a timm weights tag says about its training data; tags end in e.g. `in1k` or `in22k_ft_in1k`."""
     for mark, data in (  # first the large collections: most such weights were tuned on ImageNet-1k last
         ("laion", "LAION"),
+        ("lvd142m", "LVD-142M"),
         ("lvd", "LVD"),
         ("openai", "CLIP data (400 M pairs, not public)"),
         ("webli", "WebLI"),
@@ -89,8 +106,65 @@ def _pretraining(tag: str) -> str:
         ("in22k", "ImageNet-22k"),
         ("in21k", "ImageNet-21k"),
         ("in12k", "ImageNet-12k"),
-        ("in1k", "ImageNet-1k"),
+        ("in1k", IMAGENET),
     ):
         if mark in tag:
             return data
-    return f"unknown (weights tag {tag!r})"
+    return f"{UNKNOWN} (weights tag {tag!r})"
+
+
+PRESETS: dict[str, Preset] = {
+    "resnet101": _preset("resnet101.tv_in1k", 2048),  # the nearest to the published res101 features
+    "resnet101_a1": _preset("resnet101.a1_in1k", 2048),
+    "resnet50": _preset("resnet50.a1_in1k", 2048),
+    "resnext50": _preset("resnext50_32x4d.a1_in1k", 2048),
+    "resnext101": _preset("resnext101_32x8d.tv_in1k", 2048),
+    "convnext_tiny": _preset("convnext_tiny.fb_in1k", 768),
+    "convnext_tiny_in22k": _preset("convnext_tiny.fb_in22k_ft_in1k", 768),
+    "convnext_base": _preset("convnext_base.fb_in1k", 1024),
+    "convnext_base_in22k": _preset("convnext_base.fb_in22k_ft_in1k", 1024),
+    "vit_base": _preset("vit_base_patch16_224.augreg_in1k", 768),
+    "deit_base": _preset("deit_base_patch16_224.fb_in1k", 768),
+    "vit_base_in21k": _preset("vit_base_patch16_224.augreg_in21k", 768),
+    "vit_base_dino": _preset("vit_base_patch16_224.dino", 768, pretraining=f"{IMAGENET} (without labels)"),
+    "vit_base_dinov2": _preset("vit_base_patch14_dinov2.lvd142m", 768, 518),
+    "vit_base_dinov2_reg4": _preset("vit_base_patch14_reg4_dinov2.lvd142m", 768, 518),
+    "vit_base_clip": _preset("vit_base_patch16_clip_224.openai", 768),  # before the projection to CLIP's 512
+    "swin_tiny": _preset("swin_tiny_patch4_window7_224.ms_in1k", 768),
+    "swin_base": _preset("swin_base_patch4_window7_224.ms_in1k", 1024),
+    "swin_base_in22k": _preset("swin_base_patch4_window7_224.ms_in22k_ft_in1k", 1024),
+    "efficientnet_lite0": _offline_lite(0, 224),
+    "efficientnet_lite1": _offline_lite(1, 240),
+    "efficientnet_lite2": _offline_lite(2, 260),
+}
+OFFLINE_PRESET = "efficientnet_lite0"
+
+
+def find_preset(name: str) -> Preset:
+    """The preset `name`, or one made on the spot for any timm model, `arch` or `arch.weights_tag`.
+
+    A preset's full name is that preset too, with what is known of its pretraining data.
+
+    Raises:
+        ValueError: neither a preset nor a model of timm.
+    """
+    import timm
+
+    if name in PRESETS:
+        return PRESETS[name]
+    for preset in PRESETS.values():
+        if name == preset.full_name:
+            return preset
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = timm.list_models(f"*{architecture[:6]}*")[:5]
+        raise ValueError(
+            f"no backbone {name!r}; there are {', '.join(sorted(PRESETS))} and timm's models"
+            + (f" such as {', '.join(near)}" if near else "")
+        )
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ValueError(f"no weights {tag!r} for {architecture}; there are {', '.join(tags) or 'none'}")
+    default = timm.get_pretrained_cfg(architecture)
+    tag = tag or (default.tag if default and default.tag else "default")
+    return Preset(timm_name=architecture, weights_tag=tag, pretraining=_pretraining(tag))

@@ -20,9 +20,7 @@ from zsl.features import split_features
 from zsl.files import write_text
 from zsl.methods import VARIANTS
 from zsl.recipes import find_recipe
-from zsl.table import markdown_table, run_methods
-
-PUBLISHED = "published"
+from zsl.table import PUBLISHED, markdown_table, run_methods
 
 
 @dataclass(frozen=True, kw_only=True)

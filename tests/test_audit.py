@@ -19,12 +19,13 @@ from safetensors.torch import save_file
 from shards import write_shards
 from zsl.audit import AUDIT_FILE, PICTURE_FILE, Finding, audit
 from zsl.audit.findings import table
-from zsl.audit.pretraining import SYNONYMS, check_pretraining, imagenet_names
+from zsl.audit.pretraining import check_pretraining
 from zsl.audit.provenance import check_overlap, check_scaler
 from zsl.benchmarks import read_benchmark
 from zsl.benchmarks.instances import Instance
 from zsl.features import FeatureScaler, read_features
 from zsl.files import read_json, write_json
+from zsl.pretraining import SYNONYMS, imagenet_names
 from zsl.splits import make_splits, read_split_file
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "audit.py"

@@ -12,6 +12,7 @@ from shards import Location, ShardIndex, open_index, read_index, write_shards
 from zsl.benchmarks import READERS, Benchmark, find_reader, own, read_benchmark
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable
+from zsl.pretraining import judge_pretraining
 from zsl.progress import progress_bar
 from zsl.splits import (
     PARTS,
@@ -168,6 +169,9 @@ def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
         "benchmark": manifest["benchmark"],
         "backbone": manifest["backbone"],
         "pretraining": manifest["pretraining"],
+        "unseen_classes": judge_pretraining(
+            manifest["pretraining"], [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
+        ),
         "data": manifest["source"]["verdict"] + (f"; {lost} photos QUARANTINED" if lost else ""),
         "missing_photos": manifest["source"]["missing"],
         "quarantined_photos": lost,

@@ -27,7 +27,7 @@ import torchvision
 from accelerate import Accelerator
 from torch import Tensor
 
-from backbones import Backbone, compile_backbone
+from backbones import Backbone, compile_backbone, unseen_classes
 from shards import Location, ShardIndex
 from zsl.features import FORMAT, MANIFEST_FILE
 from zsl.files import read_json
@@ -106,10 +106,11 @@ def extract_features(
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             compute |= {"processes": accelerator.num_processes, "threads": torch.get_num_threads()}
+            judged = {"unseen_classes": unseen_classes(backbone.pretraining)}  # follows from what is compared already
             speed = {"images_per_second": round((index.count - before) / seconds, 1)} if index.count > before else {}
             with parts.alone():  # an unrelated start may be as far, and done when it is our turn
                 if _finished(out, origin, on_error) is None:
-                    merge_parts(parts, backbone.dim, out, origin | {"compute": compute} | speed)
+                    merge_parts(parts, backbone.dim, out, origin | judged | {"compute": compute} | speed)
     accelerator.wait_for_everyone()
     return read_json(out / MANIFEST_FILE)
 

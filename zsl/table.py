@@ -8,19 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zsl.baselines import BASELINES
 from zsl.dcrgan import DCRGANConfig
 from zsl.evaluate import DETAILS_FILE, curve_of, load_details
 from zsl.experiment import Experiment
 from zsl.methods import Method, find_method, override
 from zsl.select import Folds, Selection, Trainer, select
 
+PUBLISHED = "published"
 COLUMNS = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
 
 
 def run_methods(
     data: Experiment, folds: Folds, names: Sequence[str], recipe: DCRGANConfig, folder: Path, budget: int, every: int
 ) -> dict[str, dict[str, Any]]:
-    """Results by method; DCR-GAN's configuration is chosen first, and shared by its variants."""
+    """Results by method; DCR-GAN's configuration is chosen first where it is needed, and shared by its variants."""
     trainer = Trainer()
 
     def chosen(method: Method, budget: int) -> Selection:
@@ -30,13 +32,14 @@ def run_methods(
         )  # fmt: skip
 
     dcrgan = find_method("dcrgan", recipe)
-    selection = chosen(dcrgan, budget)
-    recipe = selection.config(dcrgan)
+    if not set(names) <= set(BASELINES):
+        shared = chosen(dcrgan, budget)
+        recipe = shared.config(dcrgan)
     results = {}
     for name in names:
-        if name == "published":
+        if name == PUBLISHED:
             method = find_method("C-5", recipe)
-            gamma = recipe.classifiers.gamma + selection.best.gamma  # the honest one: only the epoch is chosen on test
+            gamma = recipe.classifiers.gamma + shared.best.gamma  # the honest one: only the epoch is chosen on test
             config = override(recipe, {"classifiers.gamma": gamma})
             results[name] = data.published(method, config, folder / name, every=every)
             continue

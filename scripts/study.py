@@ -1,0 +1,59 @@
+"""Backbones x methods x seeds in one command, ending in one table and a plot of H against images/s.
+
+    python scripts/study.py --benchmark cub --backbones efficientnet_lite0 resnet101 swin_base --methods eszsl dcrgan
+    python scripts/study.py --backbones efficientnet_lite0 efficientnet_lite0@runs/ft/weights.safetensors
+
+NAME@FILE is a backbone with weights of one's own, such as fine-tuned ones.  Feature tables below --data and runs below
+runs/<name>/<backbone>/<method> that are there already are not made again, so a killed study goes on.  A backbone that
+fails is reported, the others go on, and the exit code is 1.  docs/backbones.md says how to read the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from backbones import EncodeOptions
+from zsl.cli import default_backbone, run_script
+from zsl.compute import Precision, make_accelerator
+from zsl.data import benchmark_name
+from zsl.study import Study, names_of, run_study
+from zsl.study_table import STUDY_FILES, write_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Compare backbones."""
+
+    benchmark: str = "shapes"
+    backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default resnet101, for shapes the offline preset
+    methods: tuple[str, ...] = ("eszsl", "dcrgan")  # dcrgan, a variant, a baseline; published: C-5, best look at test
+    seeds: tuple[int, ...] = (0, 1, 2)
+    options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
+    precision: Precision = "auto"  # of extraction; training is in fp32
+    batch_size: int = 32  # of extraction
+    budget: int = 0  # configurations of DCR-GAN to try beside the recipe's, per backbone
+    every: int = 25  # GAN steps between two looks at the test rows by the published protocol
+    name: str | None = None  # of the folder below --runs; default: benchmark-study
+    data: Path = Path("data")
+    runs: Path = Path("runs")
+
+
+def main(args: Args) -> None:
+    """Do what is missing, print the table and where it is."""
+    study = Study(
+        benchmark=args.benchmark, entries=names_of(args.backbones or (default_backbone(args.benchmark),)),
+        methods=args.methods, seeds=args.seeds, options=args.options, batch_size=args.batch_size, budget=args.budget,
+        every=args.every, folder=args.runs / (args.name or f"{benchmark_name(args.benchmark)}-study"), data=args.data,
+    )  # fmt: skip
+    rows, failures = run_study(study, make_accelerator(args.precision))
+    print(write_study(rows, failures, study.folder), *(study.folder / name for name in STUDY_FILES), sep="\n")
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(study.entries)} backbones failed: {', '.join(failures)}")
+
+
+if __name__ == "__main__":
+    run_script(main, Args)

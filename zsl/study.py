@@ -1,0 +1,196 @@
+"""Backbones x methods x seeds on one benchmark: missing feature tables are extracted, missing runs run.
+
+All that is finished is a file (feature table, validation trials, run folder), so a killed study goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from accelerate import Accelerator
+
+from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
+from zsl.data import features_folder, load_splits, open_shards, shards_folder
+from zsl.experiment import Experiment
+from zsl.extract import extract_features
+from zsl.features import FeatureTable, read_features, split_features
+from zsl.files import read_json, write_json
+from zsl.methods import find_method
+from zsl.recipes import find_recipe
+from zsl.splits import Splits
+from zsl.table import PUBLISHED, run_methods
+
+FOLDS = (1, 2, 3)
+COST_FILE = "cost.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A backbone of the study: frozen with its published weights, or with a file of weights."""
+
+    name: str  # preset or timm model
+    weights: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`NAME` or `NAME@FILE`.
+
+        Raises:
+            ValueError: there is no backbone of that name.
+        """
+        name, at, file = text.partition("@")
+        find_preset(name)
+        if at and not file:
+            raise ValueError(f"--backbones {text}: a weights file is to follow the @, as in {name}@runs/ft/weights.pth")
+        return cls(name=name, weights=Path(file) if file else None)
+
+    def __str__(self) -> str:
+        return self.name if self.weights is None else f"{self.name}@{self.weights}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is compared, and where it lies."""
+
+    benchmark: str
+    entries: tuple[Entry, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folder: Path
+    data: Path
+    options: EncodeOptions = field(default_factory=EncodeOptions)
+    batch_size: int = 32
+    budget: int = 0  # configurations of DCR-GAN to try beside the recipe's
+    every: int = 25  # GAN steps between two looks of the published protocol
+
+    def check(self) -> None:
+        """Refuse at once what would fail after hours.
+
+        Raises:
+            ValueError: an unknown or repeated method, backbone or seed.
+        """
+        for name in self.methods:
+            if name != PUBLISHED:
+                find_method(name, find_recipe(self.benchmark))
+        for what, given in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
+            if not given or len(set(given)) != len(given):
+                raise ValueError(f"--{what} {' '.join(map(str, given))}: at least one is needed, and each once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method on one backbone."""
+
+    entry: str  # as it was asked for
+    backbone: str  # full name with weights tag
+    method: str
+    mean: dict[str, float]  # fractions, by score
+    std: dict[str, float]
+    seeds: int
+    parameters: int
+    flops: int  # an image
+    images_per_second: float | None  # when the features were made; None where that is not known
+    input_size: int
+    pretraining: str
+    unseen_classes: str
+    protocol: str
+    measured_on: str  # where and how images_per_second came about
+
+
+def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[str, str]]:
+    """Rows of all backbones that could be run, and {entry: message} of those that could not.
+
+    Raises:
+        ValueError: what is asked for makes no sense for any backbone.
+    """
+    study.check()
+    rows: list[Row] = []
+    failures: dict[str, str] = {}
+    for entry in study.entries:
+        try:
+            rows += _run_backbone(study, entry, accelerator)
+        except (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError) as error:
+            failures[str(entry)] = str(error)
+            log.warning("%s failed, going on with the others: %s", entry, error)
+    return rows, failures
+
+
+def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
+    """The feature table of `entry`, made from the shards where it is not there.
+
+    Raises:
+        FileNotFoundError: neither table nor weights, or no shards.
+        ValueError: the weights do not fit, or the table is incomplete.
+    """
+    published = f"{find_preset(entry.name).full_name}{study.options.tag}"
+    folder = features_folder(study.data, study.benchmark, published)
+    if entry.weights is None and (folder / "manifest.json").is_file():
+        return read_features(folder)  # weights that made a table need not be had again
+    backbone = load_backbone(entry.name, entry.weights, study.options)
+    folder = features_folder(study.data, study.benchmark, backbone.name)
+    if not (folder / "manifest.json").is_file():
+        index = open_shards(study.benchmark, study.data)
+        extract_features(
+            backbone, shards_folder(study.data, study.benchmark), index, folder, accelerator,
+            batch_size=study.batch_size,
+        )  # fmt: skip
+    return read_features(folder)
+
+
+def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator) -> list[Row]:
+    table = find_or_extract(study, entry, accelerator)
+    folder = study.folder / str(table.manifest["backbone"])
+    splits = load_splits(study.benchmark, study.data, table)
+    results = run_on_table(table, splits, study, folder, accelerator)
+    cost = _cost(folder / COST_FILE, entry.name, study.options)
+    return [_row(entry, table.manifest, name, result, cost) for name, result in results.items()]
+
+
+def run_on_table(
+    table: FeatureTable, splits: Splits, study: Study, folder: Path, accelerator: Accelerator
+) -> dict[str, dict[str, Any]]:
+    """Results of the study's methods on one table by name; chosen on validation folds, tested once a seed."""
+    train, test = split_features(table, splits)
+    folds = {fold: split_features(table, load_splits(study.benchmark, study.data, table, fold=fold)) for fold in FOLDS}
+    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator)
+    recipe = find_recipe(study.benchmark)
+    return run_methods(data, folds, study.methods, recipe, folder, study.budget, study.every)
+
+
+def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, int]:
+    if not path.is_file():
+        write_json(path, asdict(measure_cost(name, options)))
+    return read_json(path)
+
+
+def _row(entry: Entry, manifest: dict[str, Any], method: str, result: dict[str, Any], cost: dict[str, int]) -> Row:
+    compute = manifest.get("compute", {})
+    facts = [f"{compute[key]} {key}" for key in ("processes", "threads") if key in compute]
+    return Row(
+        entry=str(entry),
+        backbone=manifest["backbone"],
+        method=method,
+        mean=result["mean"],
+        std=result["std"],
+        seeds=len(result["seeds"]),
+        parameters=cost["parameters"],
+        flops=cost["flops"],
+        images_per_second=manifest.get("images_per_second"),
+        input_size=cost["input_size"],
+        pretraining=result["pretraining"],
+        unseen_classes=result["unseen_classes"],
+        protocol=result["protocol"].split(":")[0],
+        measured_on=", ".join([str(compute.get("device", "?")), f"precision {manifest['precision']}", *facts]),
+    )
+
+
+def names_of(entries: Sequence[str]) -> tuple[Entry, ...]:
+    """Entries of the words behind `--backbones`."""
+    return tuple(Entry.parse(text) for text in entries)
