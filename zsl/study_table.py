@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from zsl.evaluate import SCORES
 from zsl.files import atomic_path, write_text
@@ -91,6 +92,8 @@ def plot(rows: Sequence[Row]) -> Figure | None:
             color=colours[row.backbone], marker=markers[row.method], markersize=8, capsize=4, linestyle="none",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())  # 40, not 4 × 10^1
+    axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
     axes.set_xlabel("images/s at extraction")
     axes.set_ylabel("H [%], mean ± sd over seeds")
     axes.grid(visible=True, which="both", alpha=0.25)
