@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -25,6 +25,8 @@ from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
 
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
+
+FINETUNED = "fine-tuned weights"  # `kind` of the manifest that scripts/finetune.py writes beside weights
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Backbone:
     weights_sha256: str  # of all parameters and buffers, so that it does not depend on the file they came in
     dim: int  # size D of a feature
     options: EncodeOptions = EncodeOptions()
+    finetuned: dict[str, Any] = field(default_factory=dict)  # on which benchmark, part and rows; empty: not at all
 
     def encode(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] or crops [B, 5, 3, H, W], on the encoder's device, to features [B, D].
@@ -86,27 +89,63 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
         FileNotFoundError: the weights cannot be had; the message names what to do.
     """
     preset = find_preset(name)
+    model = create_model(preset, weights)
+    finetuned = _read_finetuning(preset, weights)
+    if finetuned and options.image_size is None and finetuned["image_size"] != _transform(model, options).size[0]:
+        options = replace(options, image_size=finetuned["image_size"])
+    if finetuned and finetuned["fold"] is not None:
+        log.warning("%s was fine-tuned for validation fold %s; it judges a recipe", weights, finetuned["fold"])
+    backbone = as_backbone(
+        model,
+        preset.full_name + options.tag,
+        options,
+        pretraining=preset.pretraining if weights is None else _pretraining_of(Path(weights)),
+        finetuned={key: finetuned[key] for key in ("benchmark", "fold", "trainval")} if finetuned else {},
+    )
+    if weights is None:
+        return backbone
+    # A file of one's own is named with its content: two files of the same name must not share a feature table.
+    tag = f"{Path(weights).stem}-{backbone.weights_sha256[:8]}"
+    return replace(backbone, name=f"{preset.timm_name}.{tag}{options.tag}")
+
+
+def create_model(preset: Preset, weights: Path | None = None) -> Any:
+    """Timm's model with its classifier, as published, from its package, or with the weights of the file `weights`.
+
+    Raises:
+        ValueError: the file is no weights of this architecture.
+        FileNotFoundError: the weights cannot be had; the message names what to do.
+    """
     file = Path(weights) if weights is not None else preset.weights_file() if preset.weights_file else None
     if file is None:
-        model: Any = _from_hub(preset)
-    else:
-        model = timm.create_model(preset.architecture, pretrained=False)
-        _load_weights(model, file, preset.rename_keys)
+        return _from_hub(preset)
+    model = timm.create_model(preset.architecture, pretrained=False)
+    _load_weights(model, file, preset.rename_keys)
+    return model
+
+
+def as_backbone(
+    model: Any, name: str, options: EncodeOptions, *, pretraining: str, finetuned: dict[str, Any] | None = None
+) -> Backbone:
+    """A frozen encoder of `model`, which is used up: it loses its classifier and its gradients.
+
+    Raises:
+        ValueError: an option does not suit the model.
+    """
     transform = _transform(model, options)
     model.reset_classifier(0)
     model.eval().requires_grad_(False)
-    weights_sha256 = _state_sha256(model)
+    weights_sha256 = state_sha256(model)
     encoder, dim = _prepare_encoder(model, transform.size, options)
-    # A file of one's own is named with its content: two files of the same name must not share a feature table.
-    tag = preset.weights_tag if weights is None else f"{Path(weights).stem}-{weights_sha256[:8]}"
     return Backbone(
-        name=f"{preset.timm_name}.{tag}{options.tag}",
+        name=name,
         encoder=encoder,
         transform=transform,
-        pretraining=preset.pretraining if weights is None else _pretraining_of(Path(weights)),
+        pretraining=pretraining,
         weights_sha256=weights_sha256,
         dim=dim,
         options=options,
+        finetuned=finetuned or {},
     )
 
 
@@ -230,12 +269,13 @@ def _from_hub(preset: Preset) -> nn.Module:
 
 def _pretraining_of(weights: Path) -> str:
     """What the manifest beside a weights file says that they were trained on; fine-tuning writes one."""
+    stated = _manifest_beside(weights).get("pretraining")
+    return stated if isinstance(stated, str) else f"{UNKNOWN} (weights file {weights.name})"
+
+
+def _manifest_beside(weights: Path) -> dict[str, Any]:
     manifest = weights.with_name(MANIFEST_FILE)
-    if manifest.is_file():
-        stated = json.loads(manifest.read_text()).get("pretraining")
-        if isinstance(stated, str):
-            return stated
-    return f"{UNKNOWN} (weights file {weights.name})"
+    return dict(json.loads(manifest.read_text())) if manifest.is_file() else {}
 
 
 def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict] | None) -> None:
@@ -278,7 +318,18 @@ def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
     )
 
 
-def _state_sha256(model: nn.Module) -> str:
+def _read_finetuning(preset: Preset, weights: Path | None) -> dict[str, Any]:
+    """What scripts/finetune.py wrote beside the weights; empty where the file came from elsewhere."""
+    manifest = {} if weights is None else _manifest_beside(Path(weights))
+    if manifest.get("kind") != FINETUNED or manifest.get("weights_file") != Path(str(weights)).name:
+        return {}
+    if manifest["architecture"] != preset.timm_name:
+        raise ValueError(f"{weights} is a fine-tuned {manifest['architecture']}, asked for is {preset.timm_name}")
+    return dict(manifest)
+
+
+def state_sha256(model: nn.Module) -> str:
+    """One hash of all parameters and buffers."""
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(key.encode())

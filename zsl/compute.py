@@ -68,6 +68,11 @@ def matmul_precision(precision: Literal["no", "bf16"]) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def training_precision() -> Precision:
+    """What training defaults to: fp32 on a CPU, where the backward pass of a depthwise convolution in bf16 is slow."""
+    return "auto" if torch.cuda.is_available() else "no"
+
+
 def _keep_freed_memory() -> None:
     """Let the C library reuse large blocks instead of returning each one to the system and faulting it in again.
 

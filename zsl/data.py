@@ -158,6 +158,14 @@ def load_splits(
         )
     splits = make_splits(split_file, table.rows, table.labels)
     check_class_lists(splits, folder)
+    tuned = table.manifest.get("finetuned")
+    if fold is not None and tuned and tuned["fold"] != fold:
+        part = "all of trainval" if tuned["fold"] is None else f"fold {tuned['fold']}"
+        raise ValueError(
+            f"the backbone of these features was fine-tuned on {part} of {tuned['benchmark']}, so that it knows the "
+            f"validation classes of fold {fold}: nothing can be chosen there.  scripts/finetune.py writes the weights "
+            f"of a fold beside the others (fold-{fold}/weights.safetensors); extract with those"
+        )
     return splits if fold is None else validation_fold(splits, folder, fold, table.rows, table.labels)
 
 

@@ -179,7 +179,8 @@ def _origin(backbone: Backbone, index: ShardIndex, precision: str, decoder: Deco
     """All that the numbers in a table depend on, and what a reader wants to know about it."""
     crop = "the row's box" if "shared_photos" in index.source else "none, whole image"
     options = {key: value for key, value in asdict(backbone.options).items() if key in ("flip", "layer", "fp32_layers")}
-    return {
+    finetuned = {"finetuned": backbone.finetuned} if backbone.finetuned else {}
+    return finetuned | {
         "format": FORMAT,
         "benchmark": index.benchmark,
         "source": index.source,

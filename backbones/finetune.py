@@ -1,0 +1,159 @@
+"""A timm encoder with a head over seen classes: what fine-tuning trains, by which loss and with which step sizes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from timm.models import group_parameters
+from timm.optim._optim_factory import create_optimizer_v2
+from timm.optim._param_groups import param_groups_layer_decay
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss, normalize
+
+from backbones.augment import AugmentConfig
+
+NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """One way to fine-tune; the defaults suit a CNN and some thousand photos."""
+
+    head: Literal["linear", "attributes"] = "attributes"  # logits: W f + b, or scale · cos(W f, attributes)
+    scale: float = 20.0  # of the cosine
+    attribute_loss: float = 0.0  # weight of the mean squared error of attributes regressed from features
+    label_smoothing: float = 0.1
+    image_size: int | None = None  # of training, and of extraction with the weights; None: that of the weights
+    epochs: int = 8
+    patience: int = 3  # epochs without a lower loss on the held-out share before training ends
+    held_out: float = 0.1  # share of each class's training images, for early stopping alone
+    batch_size: int = 32  # of one update, over all processes
+    accumulation: int = 1  # parts in which a process works through its share of a batch
+    optimizer: str = "adamw"  # any of timm's
+    lr: float = 2e-4  # of the encoder's last layer
+    lr_head: float = 2e-3
+    layer_decay: float = 0.85  # step size of a layer, as a share of the next one's
+    weight_decay: float = 0.02
+    warmup: float = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
+    clip: float = 5.0  # largest norm of the gradient; 0: any
+    probe_steps: int = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
+    frozen_stages: int = 1  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
+    freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor
+    ema: float = 0.0  # decay of the moving average of weights that is kept; 0: none
+    l2sp: float = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
+    wise: tuple[float, ...] = (0.5, 1.0)  # shares of the tuned weights in the mean with the old (Wortsman et al. 2022)
+    checkpoint_gradients: bool = False  # less memory, a third more time
+    seed: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"batch size {self.batch_size} is no multiple of accumulation {self.accumulation}")
+        if not self.wise or not all(0 < share <= 1 for share in self.wise):
+            raise ValueError(f"wise is {self.wise}; it holds one or more shares in (0, 1]")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out is {self.held_out}; it is a share in (0, 1)")
+
+
+class Finetuner(nn.Module):
+    """Encoder and head.  `attributes` are those of the seen classes [S, A], and no other class's."""
+
+    attributes: Tensor
+
+    def __init__(self, encoder: Any, dim: int, attributes: Tensor, config: FinetuneConfig) -> None:
+        """`encoder`: a timm model without classifier, which becomes part of this one; `dim`: its D."""
+        super().__init__()
+        # All classes share most of their attributes; what is left without the mean tells them apart.
+        centred = attributes - attributes.mean(0)
+        self.register_buffer("attributes", centred / centred.norm(dim=1).mean())
+        self.encoder = encoder
+        self.config = config
+        classes, width = attributes.shape
+        self.head = nn.Linear(dim, classes if config.head == "linear" else width)
+        self.regressor = nn.Linear(dim, width) if config.attribute_loss else None
+        for frozen in frozen_parameters(encoder, config.frozen_stages):
+            frozen.requires_grad_(False)
+        if config.checkpoint_gradients:
+            encoder.set_grad_checkpointing(True)
+
+    def train(self, mode: bool = True) -> Finetuner:
+        """As always, but frozen batch norms keep computing with their stored statistics."""
+        super().train(mode)
+        if self.config.freeze_norm:
+            for module in self.encoder.modules():
+                if isinstance(module, NORMS):
+                    module.eval()
+        return self
+
+    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images [B, 3, H, W] and soft targets [B, S] to the sum of their losses, and logits [B, S]."""
+        return self.loss(self.encoder(images), targets)
+
+    def loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of features [B, D]."""
+        features = features.float()
+        logits = self.logits(features)
+        loss = cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing, reduction="sum")
+        if self.regressor is not None:
+            wanted = targets @ self.attributes
+            error = mse_loss(self.regressor(features), wanted, reduction="none").sum()
+            loss = loss + self.config.attribute_loss * error
+        return loss, logits
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[B, D] to [B, S]."""
+        if self.config.head == "linear":
+            return self.head(features)
+        return self.config.scale * normalize(self.head(features), dim=1) @ normalize(self.attributes, dim=1).T
+
+
+def frozen_parameters(encoder: Any, stages: int) -> list[nn.Parameter]:
+    """Parameters of the first `stages` groups of layers, as timm counts them: stem, then stages.
+
+    Raises:
+        ValueError: nothing would be left to train.
+    """
+    if stages == 0:
+        return []
+    groups = group_parameters(encoder, encoder.group_matcher(coarse=True))
+    if stages >= len(groups):
+        raise ValueError(f"frozen_stages is {stages}, the encoder has {len(groups)} groups of layers; leave some free")
+    named = dict(encoder.named_parameters())
+    return [named[name] for number in sorted(groups)[:stages] for name in groups[number] if name in named]
+
+
+def make_optimizer(model: Finetuner, config: FinetuneConfig) -> torch.optim.Optimizer:
+    """One parameter group a layer and kind, with its own step size; biases and norms are not decayed."""
+    groups = param_groups_layer_decay(
+        model.encoder, weight_decay=config.weight_decay, layer_decay=config.layer_decay,
+        no_weight_decay_list=getattr(model.encoder, "no_weight_decay", set)(),
+    )  # fmt: skip
+    heads = [*model.head.parameters(), *(model.regressor.parameters() if model.regressor else ())]
+    groups.append({"params": heads, "weight_decay": 0.0, "lr_scale": config.lr_head / config.lr})
+    return create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr, weight_decay=0.0)
+
+
+def distance_to(model: nn.Module, origin: Mapping[str, Tensor]) -> Tensor:
+    """Half the squared distance of the free parameters of `model` to those of the same name in `origin`."""
+    parts = [(p - origin[name]).square().sum() for name, p in model.named_parameters() if p.requires_grad]
+    return torch.stack(parts).sum() / 2
+
+
+def average(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """(1 - share) old + share new of each floating-point tensor that both have; the others are the old ones."""
+    mixed = {name: tensor.clone() for name, tensor in old.items()}
+    for name, tensor in new.items():
+        if tensor.is_floating_point():
+            mixed[name] = tensor.clone() if share == 1 else torch.lerp(old[name], tensor, share)
+    return mixed
+
+
+def without_classifier(model: Any) -> Any:
+    """A copy of a timm model that gives features."""
+    encoder = copy.deepcopy(model)
+    encoder.reset_classifier(0)
+    return encoder

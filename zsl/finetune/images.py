@@ -1,0 +1,121 @@
+"""Photos of trainval rows, decoded once and kept; there is no way from them to any other row."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backbones import Transform, decode_image
+from shards import Location, Sample, ShardIndex, open_shard, read_samples
+from zsl.data import load_splits
+from zsl.features import FORMAT, FeatureTable
+from zsl.progress import progress_bar
+from zsl.splits import Splits, rows_hash
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainImages:
+    """The photos of all trainval rows, each in several sizes, and what may be known of their classes."""
+
+    rows: np.ndarray  # [N] official rows, rising
+    labels: np.ndarray  # [N] class ids
+    sizes: tuple[Tensor, ...]  # uint8 [N, 3, h, w], one a transform
+
+    @property
+    def rows_hash(self) -> str:
+        """Six hex digits of the rows that were read, comparable with the trainval hash of a split file."""
+        return rows_hash(self.rows)
+
+    def position(self, rows: np.ndarray) -> np.ndarray:
+        """Where `rows` [n] lie in this table [n].
+
+        Raises:
+            ValueError: a row is not one of these.
+        """
+        if not np.isin(rows, self.rows).all():
+            raise ValueError(f"row {int(np.setdiff1d(rows, self.rows)[0])} is no trainval row; its photo was not read")
+        return np.searchsorted(self.rows, rows)
+
+
+def shard_splits(
+    benchmark: str, data: Path, location: Location, index: ShardIndex, *, fold: int | None = None
+) -> Splits:
+    """The splits of the photos in the shards, as `zsl.data.load_splits` gives them for a feature table."""
+    rows, labels = [], []
+    for sample in _samples(location, index, first=0, last=index.total):
+        rows.append(sample.row)
+        labels.append(sample.label)
+    # A table without features: rows, labels and origin are what splits are made from.
+    table = FeatureTable(
+        features=np.zeros((len(rows), 0), np.float32),
+        labels=np.array(labels),
+        rows=np.array(rows),
+        manifest={"format": FORMAT, "benchmark": index.benchmark, "source": index.source},
+    )
+    return load_splits(benchmark, data, table, fold=fold)
+
+
+def load_train_images(
+    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[Transform], *, memory: float = 4e9
+) -> TrainImages:
+    """Decode the trainval photos of `splits` once by each transform.
+
+    Up to `memory` bytes they are kept in memory, beyond that in an unnamed temporary file that ends with the process.
+
+    Raises:
+        ValueError: a trainval row is not in the shards, or its photo cannot be decoded.
+    """
+    rows = splits.trainval_loc
+    need = sum(3 * t.size[0] * t.size[1] for t in transforms) * len(rows)
+    stores = tuple(_store((len(rows), 3, *t.size), in_memory=need <= memory) for t in transforms)
+    labels = np.full(len(rows), -1)
+    threads = max(1, torch.get_num_threads())
+    wanted = set(rows.tolist())
+
+    def decode(sample: Sample) -> list[Tensor]:
+        try:
+            image = decode_image(sample.image, sample.box)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"row {sample.row} ({sample.file}) cannot be decoded: {error}") from error
+        return [transform(image) for transform in transforms]
+
+    samples = (s for s in _samples(location, index, int(rows[0]), int(rows[-1])) if s.row in wanted)
+    with (
+        progress_bar(total=len(rows), what="photos of seen classes", unit=" images") as bar,
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        while some := list(islice(samples, 16 * threads)):
+            for sample, views in zip(some, pool.map(decode, some), strict=True):
+                at = int(np.searchsorted(rows, sample.row))
+                labels[at] = sample.label
+                for store, view in zip(stores, views, strict=True):
+                    store[at] = view
+            bar.update(len(some))
+    if (labels < 0).any():
+        raise ValueError(
+            f"the shards have no row {rows[labels < 0][0]} ({int((labels < 0).sum())} trainval rows absent)"
+        )
+    return TrainImages(rows=rows, labels=labels, sizes=stores)
+
+
+def _store(shape: tuple[int, ...], *, in_memory: bool) -> Tensor:
+    if in_memory:
+        return torch.empty(shape, dtype=torch.uint8)
+    with tempfile.TemporaryFile() as file:  # the mapping outlives the handle
+        return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
+
+
+def _samples(location: Location, index: ShardIndex, first: int, last: int) -> Iterator[Sample]:
+    """Samples of all shards that may hold a row from `first` to `last`."""
+    for shard in index.shards:
+        if shard.first_row <= last and shard.last_row >= first:
+            with open_shard(location, shard) as stream:
+                yield from read_samples(stream, shard.file)

@@ -1,0 +1,110 @@
+"""Keep or roll back: zero-shot scores on validation classes with the encoder's features before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from backbones import Backbone
+from zsl.curves import choose_gamma
+from zsl.evaluate import Details, curve_of, evaluate_details, scores_of
+from zsl.features import FORMAT, FeatureTable, split_features
+from zsl.finetune.images import TrainImages
+from zsl.methods import find_method, override
+from zsl.progress import progress_bar
+from zsl.recipes import find_recipe
+from zsl.splits import Splits
+
+Judge = Literal["dcrgan", "eszsl"]
+JUDGE_STEPS = 100  # of a judging DCR-GAN: half of CUB's, as the closed-form start of G does most of the work
+BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldScores:
+    """Means over folds and seeds; H at the one γ that is best for all of them."""
+
+    acc_zsl: float
+    harmonic: float
+    gamma: float
+
+
+@torch.inference_mode()
+def encode_images(backbone: Backbone, images: Tensor, accelerator: Accelerator, what: str) -> Tensor:
+    """Features [N, D] float32, on the CPU, of photos uint8 [N, 3, H, W] at the backbone's input size."""
+    backbone.encoder.to(accelerator.device)
+    features = []
+    with accelerator.autocast(), progress_bar(total=len(images), what=what, unit=" images") as bar:
+        for some in images.split(BATCH):
+            features.append(backbone.encode(some.to(accelerator.device)).float().cpu())
+            bar.update(len(some))
+    return torch.cat(features)
+
+
+def judge_features(
+    features: Sequence[Tensor],
+    images: TrainImages,
+    folds: Sequence[Splits],
+    *,
+    benchmark: str,
+    judge: Judge,
+    seeds: Sequence[int],
+) -> FoldScores:
+    """Scores on validation folds, of features [N, D] of all trainval photos, one set for each of `folds`.
+
+    Everything here is a trainval row: the folds' validation classes play unseen.
+    """
+    method = find_method(judge, find_recipe(benchmark))
+    config = method.configured(method.config)
+    if judge == "dcrgan":
+        config = override(config, {"gan.steps": min(config.gan.steps, JUDGE_STEPS), "classifiers.gamma": 0.0})
+    details: list[Details] = []
+    for of_fold, splits in zip(features, folds, strict=True):
+        table = FeatureTable(
+            features=of_fold.numpy(),
+            labels=images.labels.astype(np.int64),
+            rows=images.rows,
+            manifest={"format": FORMAT, "benchmark": benchmark},
+        )
+        train, test = split_features(table, splits)
+        for seed in seeds if judge == "dcrgan" else (0,):
+            details.append(evaluate_details(method.train(train, config, seed=seed), test, lambda note: None))
+    curves = [curve_of(detail) for detail in details]
+    gamma = choose_gamma(curves)
+    return FoldScores(
+        acc_zsl=sum(scores_of(detail).acc_zsl for detail in details) / len(details),
+        harmonic=sum(curve.harmonic_at(gamma) for curve in curves) / len(curves),
+        gamma=gamma,
+    )
+
+
+def decide(before: FoldScores, after: Mapping[float, FoldScores], margin: float) -> dict[str, Any]:
+    """Keep the share of tuned weights with the highest H if it gains more than `margin` on the encoder as it was."""
+    share = max(after, key=lambda candidate: (after[candidate].harmonic, -candidate))
+    gain = after[share].harmonic - before.harmonic
+    return {
+        "verdict": "keep" if gain > margin else "roll back",
+        "gain": gain,
+        "margin": margin,
+        "share": share,
+        "before": asdict(before),
+        "after": asdict(after[share]),
+        "candidates": [{"share": candidate, **asdict(scores)} for candidate, scores in after.items()],
+    }
+
+
+def verdict_text(verdict: Mapping[str, Any]) -> str:
+    """The verdict and its two numbers in a line."""
+    before, after = verdict["before"], verdict["after"]
+    return (
+        f"{verdict['verdict']}: H on the validation classes of fold {' '.join(map(str, verdict['folds']))} "
+        f"{100 * before['harmonic']:.1f} before, {100 * after['harmonic']:.1f} after "
+        f"(T1 {100 * before['acc_zsl']:.1f}, {100 * after['acc_zsl']:.1f}; share of tuned weights "
+        f"{verdict['share']:g}; {verdict['epochs']} epochs)"
+    )
