@@ -89,8 +89,8 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
         FileNotFoundError: the weights cannot be had; the message names what to do.
     """
     preset = find_preset(name)
-    model = create_model(preset, weights)
     finetuned = _read_finetuning(preset, weights)
+    model = create_model(preset, weights)
     if finetuned and options.image_size is None and finetuned["image_size"] != _transform(model, options).size[0]:
         options = replace(options, image_size=finetuned["image_size"])
     if finetuned and finetuned["fold"] is not None:
