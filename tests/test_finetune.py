@@ -22,16 +22,17 @@ from torch.nn.functional import cosine_similarity
 from backbones import Transform, load_backbone
 from backbones.augment import AugmentConfig, augment, mix
 from backbones.finetune import FinetuneConfig, Finetuner, average, make_optimizer
-from shards import ShardIndex, open_shard, read_index, read_samples, write_shards
+from shards import Location, ShardIndex, open_shard, read_index, read_samples, write_shards
 from zsl.benchmarks.instances import Instance
 from zsl.data import load_splits, shards_folder
 from zsl.features import FORMAT, FeatureTable
 from zsl.finetune import Finetuning, run_finetuning
 from zsl.finetune import train as train_module
 from zsl.finetune.command import WEIGHTS_FILE
-from zsl.finetune.images import TrainImages, load_train_images, shard_splits
+from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import TuningData, finetune
 from zsl.finetune.verdict import FoldScores, decide
+from zsl.splits import Splits
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "finetune.py"
 MODEL = "test_resnet"
@@ -82,6 +83,10 @@ def images(tiny_shapes: Path) -> TrainImages:
 def tuning(tiny_shapes: Path, images: TrainImages) -> TuningData:
     shards = shards_folder(tiny_shapes, "shapes")
     return TuningData.of(images, shard_splits("shapes", tiny_shapes, shards, read_index(shards)))
+
+
+def shard_splits(benchmark: str, data: Path, shards: Location, index: ShardIndex) -> Splits:
+    return load_splits(benchmark, data, read_labels(shards, index))
 
 
 def model_of(weights: Path) -> Any:

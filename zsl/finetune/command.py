@@ -23,8 +23,10 @@ from backbones import Backbone, EncodeOptions, find_preset
 from backbones.backbone import FINETUNED, as_backbone, create_model
 from backbones.finetune import FinetuneConfig, average, without_classifier
 from shards import Location, ShardIndex
+from zsl.data import load_splits
+from zsl.features import FeatureTable
 from zsl.files import atomic_path, read_json, write_json
-from zsl.finetune.images import TrainImages, load_train_images, shard_splits
+from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import CHECKPOINT_FILE, Tuned, TuningData, finetune
 from zsl.finetune.verdict import Judge, decide, encode_images, judge_features
 from zsl.run import claim_folder, name_of_run
@@ -68,7 +70,8 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         without_classifier(model), preset.full_name + options.tag, options,
         pretraining=preset.pretraining if job.weights is None else f"unknown (weights file {job.weights.name})",
     )  # fmt: skip
-    splits = shard_splits(job.benchmark, job.data, job.shards, index)
+    table = read_labels(job.shards, index)
+    splits = load_splits(job.benchmark, job.data, table)
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision)
     with accelerator.main_process_first():
         claim_folder(folder, facts)
@@ -77,11 +80,14 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     size = backbone.transform.size
     larger = replace(backbone.transform, size=(round(CACHE_SCALE * size[0]), round(CACHE_SCALE * size[1])))
     images = load_train_images(job.shards, index, splits, (larger, backbone.transform), memory=job.memory)
-    stage = _Stage(job, model, backbone, images, folder, name_of_run(facts, job.config.seed), facts, accelerator)
-    verdict = stage.judge(index) if job.folds else None
+    stage = _Stage(job, model, backbone, table, images, folder, name_of_run(facts, job.config.seed), facts, accelerator)
+    verdict = stage.judge() if job.folds else None
     tuned = stage.tune(splits, folder, "all seen classes", epochs=verdict["epochs"] if verdict else None)
     share = verdict["share"] if verdict else max(job.config.wise)
     manifest = stage.write(tuned, share, splits, folder, verdict=verdict, fold=None)
+    if accelerator.is_main_process:
+        for checkpoint in folder.rglob(CHECKPOINT_FILE):
+            checkpoint.unlink()
     accelerator.wait_for_everyone()
     return manifest
 
@@ -93,6 +99,7 @@ class _Stage:
     job: Finetuning
     model: Any  # with its published classifier
     backbone: Backbone  # before
+    table: FeatureTable  # rows and labels of all photos, without features
     images: TrainImages
     folder: Path
     key: str
@@ -108,21 +115,31 @@ class _Stage:
             epochs=epochs, checkpoint_seconds=self.job.checkpoint_seconds, what=f"fine-tune on {what}",
         )  # fmt: skip
 
-    def judge(self, index: ShardIndex) -> dict[str, Any]:
+    def judge(self) -> dict[str, Any]:
         """Fine-tune once a fold, compare features before and after, write the verdict."""
         path = self.folder / VERDICT_FILE
-        if path.is_file():
-            return dict(read_json(path))
+        if not path.is_file():
+            job = self.job
+            folds = [load_splits(job.benchmark, job.data, self.table, fold=fold) for fold in job.folds]
+            tuned = [
+                self.tune(splits, self.folder / f"fold-{fold}", f"fold {fold}")
+                for fold, splits in zip(job.folds, folds, strict=True)
+            ]
+            if self.accelerator.is_main_process:
+                verdict = self._compare(tuned, folds)
+                for fold, splits, result in zip(job.folds, folds, tuned, strict=True):
+                    at = self.folder / f"fold-{fold}"
+                    self.write(result, verdict["share"], splits, at, verdict=None, fold=fold)
+                write_json(path, verdict)
+            self.accelerator.wait_for_everyone()
+        return dict(read_json(path))
+
+    def _compare(self, tuned: Sequence[Tuned], folds: Sequence[Splits]) -> dict[str, Any]:
         job = self.job
-        folds = [shard_splits(job.benchmark, job.data, job.shards, index, fold=fold) for fold in job.folds]
-        tuned = []
-        for fold, splits in zip(job.folds, folds, strict=True):
-            tuned.append(self.tune(splits, self.folder / f"fold-{fold}", f"fold {fold}"))
         before = self._features({}, 0.0)
         after = {share: [self._features(fold.state, share) for fold in tuned] for share in job.config.wise}
         scores = {share: self._scores(features, folds) for share, features in after.items()}
-        verdict = decide(self._scores([before] * len(folds), folds), scores, job.margin)
-        verdict |= {
+        return decide(self._scores([before] * len(folds), folds), scores, job.margin) | {
             "folds": list(job.folds),
             "judge": job.judge,
             "judge_seeds": list(job.judge_seeds),
@@ -130,12 +147,6 @@ class _Stage:
             "meaning": "mean over the folds; the classes that judge were not trained on; the share with the highest H "
             "was chosen by the same numbers, so that the gain is a little too high",
         }
-        for fold, splits, result in zip(job.folds, folds, tuned, strict=True):
-            self.write(result, verdict["share"], splits, self.folder / f"fold-{fold}", verdict=None, fold=fold)
-        if self.accelerator.is_main_process:
-            write_json(path, verdict)
-        self.accelerator.wait_for_everyone()
-        return verdict
 
     def _features(self, state: dict[str, Tensor], share: float) -> Tensor:
         encoder = without_classifier(self.model)
@@ -188,7 +199,6 @@ class _Stage:
             with atomic_path(folder / WEIGHTS_FILE) as temporary:
                 save_file({name: tensor.contiguous() for name, tensor in (whole | mixed).items()}, temporary)
             write_json(folder / MANIFEST_FILE, manifest)
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=fold is None)
         return manifest
 
 

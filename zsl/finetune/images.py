@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from backbones import Transform, decode_image
 from shards import Location, Sample, ShardIndex, open_shard, read_samples
-from zsl.data import load_splits
 from zsl.features import FORMAT, FeatureTable
 from zsl.progress import progress_bar
 from zsl.splits import Splits, rows_hash
@@ -45,22 +43,18 @@ class TrainImages:
         return np.searchsorted(self.rows, rows)
 
 
-def shard_splits(
-    benchmark: str, data: Path, location: Location, index: ShardIndex, *, fold: int | None = None
-) -> Splits:
-    """The splits of the photos in the shards, as `zsl.data.load_splits` gives them for a feature table."""
+def read_labels(location: Location, index: ShardIndex) -> FeatureTable:
+    """Rows and labels of all photos in the shards, as a table without features: `load_splits` makes splits of it."""
     rows, labels = [], []
     for sample in _samples(location, index, first=0, last=index.total):
         rows.append(sample.row)
         labels.append(sample.label)
-    # A table without features: rows, labels and origin are what splits are made from.
-    table = FeatureTable(
+    return FeatureTable(
         features=np.zeros((len(rows), 0), np.float32),
         labels=np.array(labels),
         rows=np.array(rows),
         manifest={"format": FORMAT, "benchmark": index.benchmark, "source": index.source},
     )
-    return load_splits(benchmark, data, table, fold=fold)
 
 
 def load_train_images(

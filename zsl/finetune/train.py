@@ -129,6 +129,7 @@ def finetune(
             if ended or time.monotonic() - saved >= checkpoint_seconds:
                 run.save(path, key)
                 saved = time.monotonic()
+    accelerator.free_memory(run.wrapped, run.stepper)  # else it keeps every model that it has prepared
     return Tuned(state=run.best, progress=run.progress)
 
 

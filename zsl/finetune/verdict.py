@@ -100,11 +100,12 @@ def decide(before: FoldScores, after: Mapping[float, FoldScores], margin: float)
 
 
 def verdict_text(verdict: Mapping[str, Any]) -> str:
-    """The verdict and its two numbers in a line."""
+    """The verdict, its two numbers, and the γ that features of the weights need, in two lines."""
     before, after = verdict["before"], verdict["after"]
     return (
         f"{verdict['verdict']}: H on the validation classes of fold {' '.join(map(str, verdict['folds']))} "
-        f"{100 * before['harmonic']:.1f} before, {100 * after['harmonic']:.1f} after "
-        f"(T1 {100 * before['acc_zsl']:.1f}, {100 * after['acc_zsl']:.1f}; share of tuned weights "
-        f"{verdict['share']:g}; {verdict['epochs']} epochs)"
+        f"{100 * before['harmonic']:.1f} before, {100 * after['harmonic']:.1f} after; "
+        f"T1 {100 * before['acc_zsl']:.1f} before, {100 * after['acc_zsl']:.1f} after "
+        f"({verdict['judge']}, share of tuned weights {verdict['share']:g}, {verdict['epochs']} epochs)\n"
+        f"γ there {before['gamma']:.3g} before, {after['gamma']:.3g} after"
     )
