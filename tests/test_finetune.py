@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from shards import Location, ShardIndex, open_shard, read_index, read_samples, w
 from zsl.benchmarks.instances import Instance
 from zsl.data import load_splits, shards_folder
 from zsl.features import FORMAT, FeatureTable
+from zsl.files import read_json
 from zsl.finetune import Finetuning, run_finetuning
 from zsl.finetune import train as train_module
 from zsl.finetune.command import WEIGHTS_FILE
@@ -33,6 +35,7 @@ from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import TuningData, finetune
 from zsl.finetune.verdict import FoldScores, decide
 from zsl.splits import Splits
+from zsl.study import Study, names_of, run_study
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "finetune.py"
 MODEL = "test_resnet"
@@ -343,3 +346,27 @@ def test_averaging_weights_goes_from_the_old_to_the_new() -> None:
     assert average(old, new, 0.25)["w"].tolist() == [0.25] * 3
     assert average(old, new, 0.25)["n"] == 4
     assert torch.equal(average(old, new, 1.0)["w"], new["w"])
+
+
+def test_a_study_of_fine_tuned_weights_chooses_where_their_fold_s_weights_know_no_class(
+    made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    for part in ("shards", "splits"):
+        shutil.copytree(tiny_shapes / "shapes" / part, tmp_path / "shapes" / part)
+    study = Study(
+        benchmark="shapes", entries=names_of([f"{MODEL}@{made / WEIGHTS_FILE}"]), methods=("eszsl",), seeds=(0,),
+        folder=tmp_path / "study", data=tmp_path,
+    )  # fmt: skip
+    (row,), failures = run_study(study, accelerator)
+    assert not failures
+    results = read_json(study.folder / row.backbone / "eszsl" / "results.json")
+    assert results["selection"]["folds"].keys() == {"1"}
+    tables = {path.parent.name for path in tmp_path.glob("shapes/features/*/manifest.json")}
+    assert row.backbone in tables
+    assert len(tables) == 2  # the other one is of the weights of fold 1
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for file in (WEIGHTS_FILE, "manifest.json"):
+        shutil.copyfile(made / file, alone / file)
+    _, failures = run_study(replace(study, entries=names_of([f"{MODEL}@{alone / WEIGHTS_FILE}"])), accelerator)
+    assert [("--skip-verdict" in message) for message in failures.values()] == [True]

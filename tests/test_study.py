@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -232,7 +233,7 @@ def test_the_plot_has_a_point_a_row_a_colour_a_backbone_and_a_bar_of_one_sd() ->
     assert axes.get_xscale() == "log"
     drawn = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
     points = [container.lines[0] for container in drawn]
-    assert [tuple(point.get_xydata()[0]) for point in points] == [(10, 10), (10, 20), (1000, 30)]
+    assert [tuple(np.asarray(point.get_xydata())[0]) for point in points] == [(10, 10), (10, 20), (1000, 30)]
     assert points[0].get_color() == points[1].get_color() != points[2].get_color()
     assert points[0].get_marker() == points[2].get_marker() != points[1].get_marker()
     (bar,) = drawn[0].lines[2]

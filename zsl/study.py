@@ -6,8 +6,8 @@ All that is finished is a file (feature table, validation trials, run folder), s
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,6 @@ from zsl.features import FeatureTable, read_features, split_features
 from zsl.files import read_json, write_json
 from zsl.methods import find_method
 from zsl.recipes import find_recipe
-from zsl.splits import Splits
 from zsl.table import PUBLISHED, run_methods
 
 FOLDS = (1, 2, 3)
@@ -147,18 +146,47 @@ def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fea
 def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator) -> list[Row]:
     table = find_or_extract(study, entry, accelerator)
     folder = study.folder / str(table.manifest["backbone"])
-    splits = load_splits(study.benchmark, study.data, table)
-    results = run_on_table(table, splits, study, folder, accelerator)
+    results = run_on_table(table, fold_tables(study, entry, table, accelerator), study, folder, accelerator)
     cost = _cost(folder / COST_FILE, entry.name, study.options)
     return [_row(entry, table.manifest, name, result, cost) for name, result in results.items()]
 
 
+def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator) -> dict[int, FeatureTable]:
+    """The table to choose on, for each validation fold.
+
+    Weights that were fine-tuned on all seen classes know each fold's validation classes, so there the weights that were
+    fine-tuned for a fold take their place; scripts/finetune.py leaves them beside the others.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not table.manifest.get("finetuned"):
+        return dict.fromkeys(FOLDS, table)
+    assert entry.weights is not None
+    there = {fold: entry.weights.parent / f"fold-{fold}" / entry.weights.name for fold in FOLDS}
+    entries = {fold: replace(entry, weights=path) for fold, path in there.items() if path.is_file()}
+    if not entries:
+        raise ValueError(
+            f"{entry.weights} was fine-tuned on all seen classes, so that nothing can be chosen on validation folds, "
+            f"and beside it is no {Path('fold-1') / entry.weights.name}; fine-tune without --skip-verdict"
+        )
+    return {fold: find_or_extract(study, of_fold, accelerator) for fold, of_fold in entries.items()}
+
+
 def run_on_table(
-    table: FeatureTable, splits: Splits, study: Study, folder: Path, accelerator: Accelerator
+    table: FeatureTable,
+    tables: Mapping[int, FeatureTable],
+    study: Study,
+    folder: Path,
+    accelerator: Accelerator,
 ) -> dict[str, dict[str, Any]]:
-    """Results of the study's methods on one table by name; chosen on validation folds, tested once a seed."""
+    """Results of the study's methods on `table` by name; chosen on the folds of `tables`, tested once a seed."""
+    splits = load_splits(study.benchmark, study.data, table)
     train, test = split_features(table, splits)
-    folds = {fold: split_features(table, load_splits(study.benchmark, study.data, table, fold=fold)) for fold in FOLDS}
+    folds = {
+        fold: split_features(of_fold, load_splits(study.benchmark, study.data, of_fold, fold=fold))
+        for fold, of_fold in tables.items()
+    }
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator)
     recipe = find_recipe(study.benchmark)
     return run_methods(data, folds, study.methods, recipe, folder, study.budget, study.every)
