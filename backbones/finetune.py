@@ -34,12 +34,13 @@ class FinetuneConfig:
     batch_size: int = 32  # of one update, over all processes
     accumulation: int = 1  # parts in which a process works through its share of a batch
     optimizer: str = "adamw"  # any of timm's
-    lr: float = 2e-4  # of the encoder's last layer
-    lr_head: float = 2e-3
+    lr: float = 5e-5  # of the encoder's last layer
+    lr_head: float = 5e-4
     layer_decay: float = 0.85  # step size of a layer, as a share of the next one's
     weight_decay: float = 0.02
     warmup: float = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
     clip: float = 5.0  # largest norm of the gradient; 0: any
+    lr_probe: float = 2e-3
     probe_steps: int = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
     frozen_stages: int = 1  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
     freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor

@@ -238,7 +238,7 @@ class _Run:
             features = torch.cat([self.tuner.encoder(images).float() for images in self._whole_images(self.train)])
         targets = one_hot(self.data.labels[self.train], len(self.data.attributes)).float().to(features.device)
         heads = [p for name, p in self.tuner.named_parameters() if not name.startswith("encoder.")]
-        optimizer = torch.optim.Adam(heads, lr=self.config.lr_head)
+        optimizer = torch.optim.Adam(heads, lr=self.config.lr_probe)
         for _ in range(self.config.probe_steps):
             loss, _ = self.tuner.loss(features, targets)
             optimizer.zero_grad()
