@@ -10,6 +10,7 @@ from typing import Any
 from backbones import find_preset
 from shards import Location, ShardIndex, open_index, read_index, write_shards
 from zsl.benchmarks import READERS, Benchmark, find_reader, own, read_benchmark
+from zsl.benchmarks.attribute_names import find_names, read_names, write_names
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable
 from zsl.pretraining import judge_pretraining
@@ -88,6 +89,8 @@ def make_shards(
     raw = replace(raw, name=name)
     check_class_lists(raw.splits, raw.split_folder)
     _copy_split_files(raw.split_folder, splits_folder(data, name))
+    if attribute_names := find_names(images, raw.split_file.attributes.shape[1]):
+        write_names(splits_folder(data, name), attribute_names)
     index = write_shards(
         raw.instances,
         raw.images,
@@ -157,6 +160,7 @@ def load_splits(
             "make shards and features anew, or give the right --splits"
         )
     splits = make_splits(split_file, table.rows, table.labels)
+    splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))
     check_class_lists(splits, folder)
     tuned = table.manifest.get("finetuned")
     if fold is not None and tuned and tuned["fold"] != fold:

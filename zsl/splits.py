@@ -95,6 +95,7 @@ class Splits:
     test_unseen_loc: np.ndarray
     verdict: str
     attribute_kind: str = "att"  # in words: which of the file's attributes, and what was done to them
+    attribute_names: tuple[str, ...] = ()  # A, empty where they are not known
 
     def describe(self) -> str:
         """Counts in one line, for terminals and manifests."""

@@ -109,12 +109,13 @@ class AttributeTable:
     strengths: np.ndarray  # [C, A] float64
 
 
-def read_attributes(path: Path) -> AttributeTable:
+def read_attributes(path: Path, *, at_least: int = 4) -> AttributeTable:
     """Read `attributes.csv`: first column `class`, then one column an attribute, no gaps.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a class or attribute occurs twice, or a value is absent or no number; the place is named.
+        ValueError: a class or attribute occurs twice, a value is absent or no number, the place is named; or there are
+            not `at_least` so many classes.
     """
     header, lines = _read_csv(path)
     if header[0] != "class" or len(header) < 2:
@@ -122,7 +123,7 @@ def read_attributes(path: Path) -> AttributeTable:
     attributes, classes = tuple(header[1:]), tuple(line[0] for line in lines)
     _refuse_twice(attributes, "attribute", path)
     _refuse_twice(classes, "class", path)
-    if len(classes) < 4:
+    if len(classes) < at_least:
         raise ValueError(
             f"{path} has {len(classes)} classes; at least 3 seen ones (for the folds) and 1 unseen are needed"
         )
