@@ -16,9 +16,9 @@ from zsl.dcrgan import train_dcrgan
 from zsl.evaluate import evaluate
 from zsl.experiment import Experiment
 from zsl.features import TestSplit, TrainSplit
-from zsl.methods import Method, override
+from zsl.methods import Method, flatten, override
 from zsl.published import LABEL
-from zsl.select import Selection, Trainer, _flatten, read_selection, select
+from zsl.select import Selection, Trainer, read_selection, select
 from zsl.table import markdown_table, run_methods
 
 Folds = dict[int, tuple[TrainSplit, TestSplit]]
@@ -156,7 +156,7 @@ def test_the_published_protocol_is_never_below_any_of_its_looks(
     results = run_methods(experiment, folds, ["published"], TINY, tmp_path, 0, 4)["published"]
     for entry in results["seeds"]:
         for steps in (4, 8):
-            config = override(TINY, _flatten(results["config"]) | {"gan.steps": steps})
+            config = override(TINY, flatten(results["config"]) | {"gan.steps": steps})
             model = train_dcrgan(experiment.train, config, seed=entry["seed"])
             scores = evaluate(model, experiment.test, lambda note: None)
             assert entry["harmonic"] >= scores.harmonic

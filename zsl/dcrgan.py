@@ -5,14 +5,14 @@ Where the paper and its reference code differ this follows the paper; docs/metho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
 
 from zsl.compute import matmul_precision
-from zsl.features import TrainSplit, centre_attributes
-from zsl.networks import Generator
+from zsl.features import AttributeScaler, TrainSplit
+from zsl.networks import SRN, Generator
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig, train_classifiers
 from zsl.stages.gan import GANConfig, generator_condition, train_gan
@@ -39,18 +39,24 @@ class DCRGANConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Synthesizer:
-    """All that is trained before the classifiers."""
+    """All that is trained before the classifiers, and what a class that joins later needs."""
 
     train: TrainSplit  # with the attributes as the networks see them
+    attribute_scaler: AttributeScaler  # from attributes as given to those
+    srn: SRN | None  # None: representations are sampled linearly
+    representations: Tensor  # R(a) of all classes [C, R]
     generator: Generator
     condition: Tensor  # what the generator takes for each class [C, A + R]
     regressors: Regressors
+    config: DCRGANConfig
+    seed: int
 
 
 def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> Synthesizer:
     """Metric network, class representations, regressors, generator; nothing here depends on `config.classifiers`."""
-    if config.attribute_norm is not None:
-        train = centre_attributes(train, config.attribute_norm)
+    scaler = attribute_scaler(train.attributes[train.seen], config)
+    train = replace(train, attributes=scaler(train.attributes))
+    srn = None
     with matmul_precision(config.precision):
         metric = train_metric(train, config.metric, seed=seed, log=log)
         prototypes = class_prototypes(metric, train)
@@ -64,12 +70,28 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
         regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
         generator, regressors = train_gan(train, representations, regressors, config.gan, seed=seed, log=log)
     condition = generator_condition(train.attributes, representations, config.gan)
-    return Synthesizer(train=train, generator=generator, condition=condition, regressors=regressors)
+    return Synthesizer(
+        train=train, attribute_scaler=scaler, srn=srn, representations=representations, generator=generator,
+        condition=condition, regressors=regressors, config=config, seed=seed,
+    )  # fmt: skip
+
+
+def attribute_scaler(attributes: Tensor, config: DCRGANConfig) -> AttributeScaler:
+    """What is done to attributes, fitted on those of the seen classes [S, A]."""
+    if config.attribute_norm is None:
+        return AttributeScaler.none(attributes)
+    return AttributeScaler.fit(attributes, config.attribute_norm)
+
+
+def fit_classifiers(made: Synthesizer, config: ClassifierConfig, *, log: Log = silent) -> DCRGAN:
+    """The classifiers of a synthesizer; the model knows it, so that a run can keep both."""
+    model = train_classifiers(
+        made.train, made.generator, made.condition, made.regressors, config, seed=made.seed, log=log
+    )
+    model.synthesizer = made
+    return model
 
 
 def train_dcrgan(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> DCRGAN:
     """Train the whole method on one split; equal seed and split give equal models."""
-    made = train_synthesizer(train, config, seed=seed, log=log)
-    return train_classifiers(
-        made.train, made.generator, made.condition, made.regressors, config.classifiers, seed=seed, log=log
-    )
+    return fit_classifiers(train_synthesizer(train, config, seed=seed, log=log), config.classifiers, log=log)

@@ -17,6 +17,7 @@ from zsl.features import FeatureTable, TestSplit, TrainSplit
 from zsl.files import read_json, write_json
 from zsl.journal import Journal
 from zsl.methods import Method, describe_method, find_method
+from zsl.predictor import save_facts
 from zsl.published import LABEL, train_published
 from zsl.run import ACCESS_FILE, LOG_FILE, RESULTS_FILE, claim_folder, name_of_run, record_to, run_seeds, summarise
 from zsl.select import Selection, Trainer, read_selection
@@ -47,7 +48,10 @@ class Experiment:
             model = trainer.model(method, train, config, seed=seed, log=log)
             return model if selection is None else Calibrated(model, selection.best.gamma, train.seen).eval()
 
-        return run_seeds(train_method, self.train, self.test, self.seeds, folder, facts, self.accelerator)
+        results = run_seeds(train_method, self.train, self.test, self.seeds, folder, facts, self.accelerator)
+        if self.accelerator.is_main_process and isinstance(config, DCRGANConfig):
+            save_facts(folder, self.table, self.splits, self.train, facts)
+        return results
 
     def run(
         self,

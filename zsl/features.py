@@ -156,14 +156,40 @@ class TrainSplit:
         return replace(self, scaler=scaler, **moved)
 
 
-def centre_attributes(train: TrainSplit, norm: float) -> TrainSplit:
-    """The same split with attributes minus the seen classes' mean, scaled so that theirs have the mean norm `norm`.
+@dataclass(frozen=True, eq=False)
+class AttributeScaler:
+    """Attributes minus the seen classes' mean, scaled so that the seen classes' have a given mean norm.
 
-    Fitted on the seen classes alone.  All classes of a benchmark share most of their attributes (every bird has a
-    beak), so that official attribute vectors differ little beside their common part.
+    All classes of a benchmark share most of their attributes (every bird has a beak), so that official attribute
+    vectors differ little beside their common part.
     """
-    centred = train.attributes - train.attributes[train.seen].mean(0)
-    return replace(train, attributes=centred * (norm / centred[train.seen].norm(dim=1).mean()))
+
+    centre: Tensor  # [A]
+    factor: Tensor  # one number
+
+    @classmethod
+    def fit(cls, attributes: Tensor, norm: float) -> Self:
+        """From the attributes [S, A] of the seen classes alone."""
+        centre = attributes.mean(0)
+        return cls(centre, norm / (attributes - centre).norm(dim=1).mean())
+
+    @classmethod
+    def none(cls, attributes: Tensor) -> Self:
+        """The one that leaves attributes [S, A] as they are."""
+        return cls(torch.zeros_like(attributes[0]), attributes.new_ones(()))
+
+    def __call__(self, attributes: Tensor) -> Tensor:
+        """Scaled attributes [..., A]."""
+        return (attributes - self.centre) * self.factor
+
+    def undo(self, scaled: Tensor) -> Tensor:
+        """Attributes [..., A] in the units in which they were given."""
+        return scaled / self.factor + self.centre
+
+
+def centre_attributes(train: TrainSplit, norm: float) -> TrainSplit:
+    """The same split with attributes as an AttributeScaler of its seen classes gives them."""
+    return replace(train, attributes=AttributeScaler.fit(train.attributes[train.seen], norm)(train.attributes))
 
 
 @dataclass(frozen=True, eq=False)

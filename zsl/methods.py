@@ -44,6 +44,14 @@ def override(config: Any, overrides: Overrides) -> Any:
     return config
 
 
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"gan.steps": 450, …} of nested dictionaries: the overrides that make a configuration."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
 def _replace(config: Any, path: list[str], value: Any, whole: str) -> Any:
     known = [item.name for item in fields(config)] if is_dataclass(config) else []
     if path[0] not in known:

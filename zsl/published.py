@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zsl.dcrgan import DCRGANConfig, train_synthesizer
+from zsl.dcrgan import DCRGANConfig, fit_classifiers, train_synthesizer
 from zsl.evaluate import Details, Record, Scores, evaluate_details, harmonic_mean, scores_of
 from zsl.features import TestSplit, TrainSplit
 from zsl.journal import Journal
-from zsl.stages.classifiers import DCRGAN, train_classifiers
+from zsl.stages.classifiers import DCRGAN
 
 LABEL = "published: the best of several test epochs, selected on test"
 # CUB-GZSL's (ω1, ω2) in the reference code differ between test_seen and test_unseen images: they know the answer.
@@ -39,9 +39,7 @@ def train_published(
     for steps in range(every, config.gan.steps + 1, every):
         until = replace(config, gan=replace(config.gan, steps=steps))
         made = train_synthesizer(train, until, seed=seed, log=journal)
-        model = train_classifiers(
-            made.train, made.generator, made.condition, made.regressors, config.classifiers, seed=seed
-        )
+        model = fit_classifiers(made, config.classifiers)
         details = evaluate_details(model, test, record)
         looks.append((scores_of(details), _with_oracle_weights(model, test, record), details))
     by_harmonic = max(range(len(looks)), key=lambda look: looks[look][0].harmonic)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zsl.evaluate import (
@@ -30,6 +29,7 @@ from zsl.evaluate import (
 from zsl.features import RowsRead, TestSplit, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
 from zsl.journal import Journal
+from zsl.predictor import MODEL_FILE, save_synthesizer, save_tensors
 from zsl.stages import Log
 
 CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
@@ -71,7 +71,8 @@ def run_seeds(
             _check_reads(own.reads, test)
             write_json(folder / f"seed-{seed}" / READS_FILE, _union(own.reads))
             if isinstance(model, nn.Module):
-                _save_model(model, folder / f"seed-{seed}" / "model.safetensors")
+                save_tensors(model.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
+                save_synthesizer(model, folder / f"seed-{seed}")
             details = evaluate_details(model, test.to(accelerator.device), record_to(folder / ACCESS_FILE, seed))
             save_details(details, folder / f"seed-{seed}" / DETAILS_FILE)
             write_json(_scores_file(folder, seed), asdict(scores_of(details)))
@@ -185,9 +186,3 @@ def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
             path = folder / f"seed-{seed}" / LOG_FILE
             for line in path.read_text().splitlines() if path.is_file() else ():  # closed forms log nothing
                 stream.write(json.dumps({"seed": seed} | json.loads(line)) + "\n")
-
-
-def _save_model(model: nn.Module, path: Path) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zsl.curves import choose_gamma
-from zsl.dcrgan import DCRGANConfig, Synthesizer, train_synthesizer
+from zsl.dcrgan import DCRGANConfig, Synthesizer, fit_classifiers, train_synthesizer
 from zsl.evaluate import Details, ZeroShotModel, curve_of, evaluate_details, scores_of
 from zsl.features import TestSplit, TrainSplit
 from zsl.files import read_json, write_json
 from zsl.journal import Journal, StepsBehind
-from zsl.methods import Method, override
+from zsl.methods import Method, flatten, override
 from zsl.progress import progress_bar
 from zsl.stages import Log, silent
-from zsl.stages.classifiers import DCRGAN, ClassifierConfig, train_classifiers
+from zsl.stages.classifiers import DCRGAN, ClassifierConfig
 
 SELECTION_FILE, TRIALS_FILE = "selection.json", "trials.jsonl"
 Goal = Literal["harmonic", "acc_zsl", "acc_seen"]
@@ -57,7 +57,7 @@ class Selection:
 
     def config(self, method: Method) -> Any:
         """The chosen configuration of `method`."""
-        return override(method.config, _flatten(self.best.config))
+        return override(method.config, flatten(self.best.config))
 
 
 def select(
@@ -102,7 +102,7 @@ def select(
         spent = trainer.trainings - before >= budget * len(folds)
         if spent and any(not path.startswith("classifiers.") for path in overrides):
             continue
-        base = override(method.config, _flatten(best.config))
+        base = override(method.config, flatten(best.config))
         trial = trials.get(method.configured(override(base, overrides)), train_and_test)
         if getattr(trial, goal) > getattr(best, goal):
             best = trial
@@ -193,9 +193,7 @@ class Trainer:
         unweighted = replace(config.classifiers, weight_vs=1.0, weight_ss=1.0, weight_srs=1.0)
         key = _fingerprint(train), seed, _name(replace(config, classifiers=unweighted))
         if key not in self._models:
-            self._models[key] = train_classifiers(
-                made.train, made.generator, made.condition, made.regressors, config.classifiers, seed=seed, log=log
-            )
+            self._models[key] = fit_classifiers(made, config.classifiers, log=log)
         train.reads.extend(read for read in made.train.reads if read not in train.reads)
         model = copy.copy(self._models[key])
         model.config = config.classifiers
@@ -232,11 +230,3 @@ def _fingerprint(train: TrainSplit) -> str:
 
 def _flat_rounds(method: Method) -> list[Mapping[str, Any]]:
     return [overrides for tried in method.rounds for overrides in tried]
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"gan.steps": 450, …} of nested dictionaries."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

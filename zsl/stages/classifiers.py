@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from zsl.networks import Generator
 from zsl.stages import Log, silent, stage, watch
 from zsl.stages.gan import synthesize
 from zsl.stages.regressors import Regressors
+
+if TYPE_CHECKING:
+    from zsl.dcrgan import Synthesizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +91,15 @@ class Ensemble(nn.Module):
 
     def forward(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> Tensor:
         """Features [B, D] to fused scores [B, classes]."""
+        visual, semantic, representation = self.votes(features, regressors, config)
+        return visual + semantic + representation
+
+    def votes(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> tuple[Tensor, ...]:
+        """What VS, SS and SRS add to the fused scores, each [B, classes]: weighted log-probabilities."""
         return (
-            config.weight_vs * self.visual(features)
-            + config.weight_ss * self.semantic(regressors.attributes(features))
-            + config.weight_srs * self.representation(regressors.representations(features))
+            config.weight_vs * self.visual(features),
+            config.weight_ss * self.semantic(regressors.attributes(features)),
+            config.weight_srs * self.representation(regressors.representations(features)),
         )
 
 
@@ -100,6 +108,7 @@ class DCRGAN(nn.Module):
 
     zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
     gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
+    synthesizer: Synthesizer | None = None  # what it was made with (`zsl.dcrgan`); not part of its state
 
     def __init__(
         self, regressors: Regressors, zsl: Ensemble, gzsl: Ensemble, train: TrainSplit, config: ClassifierConfig
