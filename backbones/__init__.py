@@ -1,6 +1,14 @@
 """Frozen image encoders: a study name, timm's model with its own transform, decoding and preprocessing."""
 
-from backbones.backbone import Backbone, Cost, EncodeOptions, compile_backbone, load_backbone, measure_cost
+from backbones.backbone import (
+    Backbone,
+    Cost,
+    EncodeOptions,
+    compile_backbone,
+    export_weights,
+    load_backbone,
+    measure_cost,
+)
 from backbones.preprocess import Transform, decode_image
 from backbones.presets import PRESETS, Preset, UnseenClasses, find_preset, unseen_classes
 
@@ -14,6 +22,7 @@ __all__ = [
     "UnseenClasses",
     "compile_backbone",
     "decode_image",
+    "export_weights",
     "find_preset",
     "load_backbone",
     "measure_cost",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -178,6 +178,17 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
         flops=counter.get_total_flops() * options.crops * (1 + options.flip),
         input_size=transform.size[0],
     )
+
+
+def export_weights(name: str, path: Path, weights: Path | None = None) -> None:
+    """Write the weights that `load_backbone(name, weights)` loads to `path`, a file that can take its `weights`' place.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_backbone`.
+    """
+    tensors = create_model(find_preset(name), weights).state_dict().items()
+    # Copies: safetensors refuses tensors that share their memory.
+    save_file({key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in tensors}, path)
 
 
 def compile_backbone(backbone: Backbone) -> Backbone:

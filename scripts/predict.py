@@ -1,0 +1,71 @@
+"""Photos to classes, seen and unseen, by the models of a run; and classes that nobody trained on, by their attributes.
+
+    python scripts/predict.py --run runs/cub photos/ bird.jpg 'more/*.png'
+    python scripts/predict.py --run runs/cub --classes new.csv bird.jpg --json
+    python scripts/predict.py --run runs/cub --export exported        # then: --run exported, without runs/ or data/
+
+Photos that cannot be read are named on stderr and passed over; the exit code is then 1.  docs/predict.md says what the
+numbers mean.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional, arg
+
+from zsl.cli import run_script
+from zsl.photos import Limits, Unread, find_photos
+from zsl.predict import PROBABILITIES, as_text, export, open_reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Predict the classes of photos."""
+
+    photos: Positional[tuple[str, ...]] = ()  # files, folders, patterns
+    run: Path = tyro.MISSING  # folder of a run, or one that --export made
+    seeds: tuple[int, ...] = ()  # of the run, averaged; default: all
+    classes: Path | None = None  # table of new classes: class,<attribute>,<attribute>,… as in attributes.csv
+    top: int = 5  # classes shown for a photo
+    strongest: int = 5  # attributes shown, for and against
+    json: bool = False  # JSON instead of a table
+    export: Path | None = None  # write backbone and models, new classes included, to this folder
+    weights: Path | None = None  # the backbone's weights file, where the features were made with one
+    within: Path | None = None  # read no photo outside this folder
+    batch_size: int = 32
+    limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
+
+
+def main(args: Args) -> None:
+    """Print an answer for each photo."""
+    reader = open_reader(
+        args.run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
+    )
+    if args.export:
+        export(reader.predictor, args.export, args.run, args.weights)
+        print(f"{args.export}: {len(reader.predictor.class_names)} classes", file=sys.stderr)
+    elif not args.photos:
+        raise ValueError("no photo given; name files, folders or patterns")
+    answers, unread = [], []
+    for result in reader.read(find_photos(args.photos, args.within), args.limits, args.batch_size):
+        if isinstance(result, Unread):
+            unread.append(result)
+            print(f"{result.photo}: {result.reason}", file=sys.stderr)
+        elif args.json:
+            answers.append(asdict(result))
+        else:
+            print(as_text(result))
+    if args.json:
+        failed = [asdict(item) for item in unread]
+        print(json.dumps({"run": str(args.run), "probabilities": PROBABILITIES, "photos": answers, "failed": failed}))
+    sys.exit(bool(unread))
+
+
+if __name__ == "__main__":
+    run_script(main, Args)

@@ -1,0 +1,134 @@
+"""Photos from elsewhere: which files are meant, and from bytes nobody has checked to pixels, or to words why not."""
+
+from __future__ import annotations
+
+import glob
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from backbones import decode_image
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_MEGABYTES, MAX_MEGAPIXELS = 20.0, 50.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is read at most."""
+
+    max_megabytes: float = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
+    max_megapixels: float = MAX_MEGAPIXELS  # width x height as the header says; checked before anything is decoded
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file, or a word of the command line, that gives no photo."""
+
+    photo: str
+    reason: str
+
+
+def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Path | Unread]:
+    """The files that words of a command line mean: a file as it is, a folder's photos, a pattern's matches.
+
+    A folder is searched with all below it.  Each file comes once, in the order of the words.  With `within`, a file
+    outside that folder, links followed, is an Unread.
+    """
+    seen: set[Path] = set()
+    for word in words:
+        for found in _expand(word):
+            if isinstance(found, Unread):
+                yield found
+            elif within is not None and not found.resolve().is_relative_to(within.resolve()):
+                yield Unread(str(found), f"is outside {within}, the folder that photos may be read from")
+            elif found.resolve() not in seen:
+                seen.add(found.resolve())
+                yield found
+
+
+def _expand(word: str) -> list[Path | Unread]:
+    path = Path(word)
+    if path.is_dir():
+        inside: list[Path | Unread] = [p for p in sorted(path.rglob("*")) if _is_photo(p)]
+        return inside or [Unread(word, f"a folder without photos ({', '.join(sorted(SUFFIXES))})")]
+    if path.is_file():
+        return [path]
+    if glob.has_magic(word):
+        found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+        matches: list[Path | Unread] = [p for p in map(Path, found) if p.is_file()]
+        return matches or [Unread(word, "no file matches this pattern")]
+    return [Unread(word, "no such file or folder")]
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def read_file(path: Path, limits: Limits = Limits()) -> tuple[Tensor, tuple[str, ...]]:
+    """`read_photo` of a file; one that is too large is not read.
+
+    Raises:
+        ValueError, OSError: as `read_photo`, or the file cannot be read.
+    """
+    _check_size(path.stat().st_size, limits)
+    return read_photo(path.read_bytes(), limits)
+
+
+def read_photo(data: bytes, limits: Limits = Limits()) -> tuple[Tensor, tuple[str, ...]]:
+    """A photo as uint8 [3, h, w] in RGB, upright, and notes on what was done to it.
+
+    Raises:
+        ValueError: empty, too large, no image, animated, or cut short; the message says which.
+    """
+    _check_size(len(data), limits)
+    notes = _check_header(data, limits)
+    try:
+        return decode_image(data), notes
+    except ValueError as error:
+        raise ValueError(f"the image is cut short or damaged ({_cause(error)})") from error
+
+
+def _check_size(size: int, limits: Limits) -> None:
+    if size == 0:
+        raise ValueError("the file is empty")
+    if size > limits.max_megabytes * 1e6:
+        raise ValueError(f"the file has {size / 1e6:,.1f} MB, the limit is {limits.max_megabytes:g} MB")
+
+
+def _check_header(data: bytes, limits: Limits) -> tuple[str, ...]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the one that counts
+            with Image.open(io.BytesIO(data), formats=FORMATS) as header:  # reads no pixels
+                (width, height), mode = header.size, header.mode
+                _check_pixels(width, height, limits)
+                # A phone's MPO is a photo and its preview; all else with frames moves or has pages.
+                frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"more pixels than the limit of {limits.max_megapixels:g} megapixels ({error})") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"not an image, whatever its name says; read are {', '.join(FORMATS)}") from error
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"the image is cut short or damaged ({error})") from error
+    if frames > 1:
+        raise ValueError(f"animated or of several pages: {frames} frames; save the frame you mean as a photo")
+    return ("CMYK, converted to RGB without its colour profile",) if mode == "CMYK" else ()
+
+
+def _check_pixels(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.max_megapixels * 1e6:
+        raise ValueError(
+            f"{width:,} x {height:,} pixels are {width * height / 1e6:,.1f} megapixels, "
+            f"the limit is {limits.max_megapixels:g}"
+        )
+
+
+def _cause(error: ValueError) -> str:
+    return str(error.__cause__ or error)

@@ -1,0 +1,262 @@
+"""Photos to answers: classes with probabilities, how each space voted, which attributes speak for and against."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from backbones import Backbone, EncodeOptions, Transform, export_weights, load_backbone
+from zsl.benchmarks.own import read_attributes
+from zsl.compute import make_accelerator
+from zsl.files import atomic_path
+from zsl.photos import Limits, Unread, read_file
+from zsl.predictor import (
+    BACKBONE_FILE,
+    SPACES,
+    Predictor,
+    Scored,
+    add_classes,
+    load_predictor,
+    save_predictor,
+    score,
+)
+
+PROBABILITIES = "softmax of the fused scores: an order with a scale, not calibrated; expect them to be too sure"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One class of an answer."""
+
+    name: str
+    kind: str  # seen, unseen or new
+    probability: float
+    score: float  # fused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """What one space says; a space of weight 0 votes without being counted."""
+
+    space: str  # VS, SS or SRS; calibration: what γ takes off seen classes
+    top: str | None  # the class that this space alone would give
+    contribution: float  # to the answer's fused score
+    margin: float  # the same minus that to the second class's: below 0 it speaks for the second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One attribute of an answer; strengths in the units of the run's attributes."""
+
+    name: str
+    photo: float  # as F1 reads it from the photo
+    of_class: float  # of the answer's class
+    usual: float  # mean of the seen classes
+    weight: float  # (photo - usual)(of_class - usual) of scaled attributes: above 0 it speaks for the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """All that is said about one photo."""
+
+    photo: str
+    notes: tuple[str, ...]  # what was done to it
+    classes: tuple[Choice, ...]  # the likeliest first
+    votes: tuple[Vote, ...]
+    attributes_for: tuple[Evidence, ...]  # the strongest first
+    attributes_against: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reader:
+    """Everything between a photo's pixels and its Answer."""
+
+    predictor: Predictor
+    backbone: Backbone
+    accelerator: Accelerator  # device and precision of the backbone; the heads are on the CPU
+    top: int = 5
+    strongest: int = 5  # attributes for, and against
+
+    def features(self, inputs: list[Tensor]) -> Tensor:
+        """Features [N, D] of what the backbone's transform gives for N photos."""
+        self.backbone.encoder.to(self.accelerator.device)
+        with torch.inference_mode(), self.accelerator.autocast():
+            return self.backbone.encode(torch.stack(inputs).to(self.accelerator.device)).float().cpu()
+
+    def answers(self, inputs: list[Tensor], names: list[str], notes: list[tuple[str, ...]]) -> list[Answer]:
+        """Answers for photos as the backbone's transform gives them, with their names and notes."""
+        scored = score(self.predictor, self.features(inputs))
+        return [self._answer(scored, row, *of_photo) for row, of_photo in enumerate(zip(names, notes, strict=True))]
+
+    def read(self, photos: Iterable[Path | Unread], limits: Limits, batch_size: int) -> Iterator[Answer | Unread]:
+        """Answers of files in their order; an Unread for each file that gives none."""
+        waiting = iter(photos)
+        while batch := tuple(islice(waiting, batch_size)):
+            images: dict[int, Tensor] = {}
+            notes: list[tuple[str, ...]] = []
+            results: list[Any] = list(batch)
+            for place, photo in enumerate(batch):
+                if isinstance(photo, Path):
+                    try:
+                        image, note = read_file(photo, limits)
+                        images[place] = self.backbone.transform(image)  # small before the next one is decoded
+                        notes.append(note)
+                    except (ValueError, OSError) as error:
+                        results[place] = Unread(str(photo), str(error))
+            if images:
+                answers = self.answers(list(images.values()), [str(batch[place]) for place in images], notes)
+                for place, answer in zip(images, answers, strict=True):
+                    results[place] = answer
+            yield from results
+
+    def _answer(self, scored: Scored, row: int, name: str, notes: tuple[str, ...]) -> Answer:
+        names, kinds = self.predictor.class_names, self.predictor.kinds
+        scores = scored.scores[row]
+        probabilities = scores.double().softmax(0)
+        order = scores.argsort(descending=True, stable=True).tolist()
+        first, second = order[0], order[1]
+        terms = [*zip(SPACES, scored.votes[:, row], strict=True), ("calibration", scored.calibration)]
+        votes = tuple(
+            Vote(
+                space=space,
+                top=names[int(votes.argmax())] if space in SPACES and bool(votes.any()) else None,
+                contribution=votes[first].item(),
+                margin=(votes[first] - votes[second]).item(),
+            )
+            for space, votes in terms
+        )
+        evidence = self._evidence(scored.attributes[row], first)
+        return Answer(
+            photo=name,
+            notes=notes,
+            classes=tuple(
+                Choice(name=names[k], kind=kinds[k], probability=probabilities[k].item(), score=scores[k].item())
+                for k in order[: self.top]
+            ),
+            votes=votes,
+            attributes_for=tuple(e for e in evidence[: self.strongest] if e.weight > 0),
+            attributes_against=tuple(e for e in evidence[::-1][: self.strongest] if e.weight < 0),
+        )
+
+    def _evidence(self, photo: Tensor, column: int) -> list[Evidence]:
+        """Every attribute, the one that speaks most for the class first."""
+        train = self.predictor.train
+        usual, of_class = train.attributes[train.seen].mean(0), train.attributes[self.predictor.classes[column]]
+        made = next(iter(self.predictor.models.values())).synthesizer
+        assert made is not None
+        weights = (photo - usual) * (of_class - usual) * made.attribute_scaler.factor.square()
+        names = self.predictor.attribute_names
+        return [
+            Evidence(
+                name=names[k], photo=photo[k].item(), of_class=of_class[k].item(), usual=usual[k].item(),
+                weight=weights[k].item(),
+            )
+            for k in weights.argsort(descending=True, stable=True).tolist()
+        ]  # fmt: skip
+
+
+def open_reader(
+    run: Path,
+    seeds: Sequence[int] = (),
+    *,
+    classes: Path | None = None,
+    weights: Path | None = None,
+    top: int = 5,
+    strongest: int = 5,
+) -> Reader:
+    """The Reader of a run, or of an export; with the classes of the table `classes` added.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_predictor`, `add_classes` and `open_backbone`.
+    """
+    predictor = load_predictor(run, seeds)
+    backbone = open_backbone(predictor, run, weights)
+    if classes is not None:
+        predictor = add_classes(predictor, read_attributes(classes, at_least=1))
+    accelerator = make_accelerator(predictor.facts["backbone"]["precision"])
+    return Reader(predictor=predictor, backbone=backbone, accelerator=accelerator, top=top, strongest=strongest)
+
+
+# --- backbone --------------------------------------------------------------------------------------------------------
+
+
+def open_backbone(predictor: Predictor, folder: Path, weights: Path | None = None) -> Backbone:
+    """The backbone that the run's features came from: of the export in `folder`, of `weights`, or by its name.
+
+    Raises:
+        ValueError: the features came from no backbone, or these are other weights.
+        FileNotFoundError: the weights cannot be had.
+    """
+    facts = predictor.facts["backbone"]
+    if not facts["transform"]:
+        raise ValueError(f"the features of {folder} were imported ({facts['name']}); no backbone here makes them")
+    exported = folder / BACKBONE_FILE
+    name = _architecture(predictor, weights or exported.is_file())
+    backbone = load_backbone(name, weights or (exported if exported.is_file() else None), _options(facts))
+    if backbone.weights_sha256 != facts["weights_sha256"]:
+        raise ValueError(
+            f"the features of {folder} were made with weights {facts['weights_sha256'][:8]}, these of {name} are "
+            f"{backbone.weights_sha256[:8]}; name the right file by --weights"
+        )
+    own: dict[str, Any] = {key: value for key, value in facts["transform"].items() if key not in ("crop", "decoder")}
+    own |= {key: tuple(value) for key, value in own.items() if isinstance(value, list)}
+    transform = Transform(**own)
+    return replace(backbone, name=facts["name"], pretraining=facts["pretraining"], transform=transform)
+
+
+def _architecture(predictor: Predictor, have_file: Any) -> str:
+    """The study name that loads the model: without what the options and a file of one's own add to it."""
+    facts = predictor.facts["backbone"]
+    name = str(facts["name"]).removesuffix(_options(facts).tag)
+    if not facts["pretraining"].startswith("unknown (weights file"):
+        return name
+    if not have_file:
+        raise FileNotFoundError(f"the features were made with weights of your own ({name}); name the file by --weights")
+    return name.partition(".")[0]
+
+
+def _options(facts: dict[str, Any]) -> EncodeOptions:
+    """The EncodeOptions behind a manifest's words."""
+    transform, encode = facts["transform"], facts["encode"] or {}
+    side = transform["size"][0]
+    given = EncodeOptions(
+        crop_pct=transform["crop_pct"], crops=transform["crops"], flip=encode.get("flip", False),
+        layer=encode.get("layer"), fp32_layers=tuple(encode.get("fp32_layers", ())),
+    )  # fmt: skip
+    sized = replace(given, image_size=side)
+    return sized if re.search(rf"-{side}px(-|$)", facts["name"]) else given
+
+
+def export(predictor: Predictor, folder: Path, source: Path, weights: Path | None = None) -> None:
+    """Write a predictor with its backbone to a folder that needs neither run, data nor hub.
+
+    Raises:
+        FileExistsError: the folder is there and not empty.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; --export makes a folder of its own")
+    exported = source / BACKBONE_FILE
+    file = weights or (exported if exported.is_file() else None)
+    name = _architecture(predictor, file)
+    with atomic_path(folder / BACKBONE_FILE) as temporary:
+        export_weights(name, temporary, file)
+    save_predictor(predictor, folder)
+
+
+def as_text(answer: Answer) -> str:
+    """An answer as a table for a terminal."""
+    lines = [f"{answer.photo}" + "".join(f"  ({note})" for note in answer.notes)]
+    lines += [f"  {100 * choice.probability:5.1f} %  {choice.name} ({choice.kind})" for choice in answer.classes]
+    for vote in answer.votes:
+        lines.append(f"  {vote.space:<11} {vote.margin:+8.2f}  {vote.top or ''}")
+    for word, evidence in (("for", answer.attributes_for), ("against", answer.attributes_against)):
+        lines.append(f"  {word:<11} " + (", ".join(item.name for item in evidence) or "nothing"))
+    return "\n".join(lines)
