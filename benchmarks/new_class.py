@@ -1,0 +1,105 @@
+"""How well a class is recognised that was held out of a benchmark altogether and added by a table of its attributes.
+
+    python benchmarks/new_class.py --run runs/cub --json benchmark.json
+
+Each unseen class in turn is taken out of the run: it is none of its classes, and its attributes are zeros.  No network
+saw them anyway, so that the run's networks serve for all turns.  A CSV of one line brings it back, by the same code as
+`scripts/predict.py --classes`.  Recall is the share of the class's test images that get its name, with all classes to
+choose from; chance is 1 / number of classes.  Beside it: the recall that the class had in the run itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import torch
+import tyro
+from torch import Tensor
+
+from zsl.benchmarks.own import read_attributes
+from zsl.cli import run_script
+from zsl.data import find_features
+from zsl.evaluate import DETAILS_FILE, load_details, wilson_interval
+from zsl.features import TrainSplit, read_features
+from zsl.files import write_json
+from zsl.predictor import Predictor, add_classes, load_predictor, score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Hold out and add each unseen class of a run."""
+
+    run: Path = tyro.MISSING
+    data: Path = Path("data")
+    json: Path | None = None  # write the figures there
+
+
+def main(args: Args) -> None:
+    predictor = load_predictor(args.run)
+    facts = predictor.facts
+    table = read_features(find_features(args.data, facts["benchmark"], facts["backbone"]["name"]))
+    seeds = list(predictor.models)
+    details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in seeds}
+    chance = 1 / len(predictor.class_names)
+    recalls, in_run, seconds = [], [], []
+    print(f"{'class':<32} {'images':>6} {'added':>7} {'95 %':>13} {'in the run':>10}")
+    for label in predictor.train.unseen.tolist():
+        with tempfile.TemporaryDirectory() as folder:
+            path = _write_table(predictor, label, Path(folder) / "new.csv")
+            start = time.perf_counter()
+            extended = add_classes(_without(predictor, label), read_attributes(path, at_least=1))
+            seconds.append((time.perf_counter() - start) / len(seeds))
+        features, _ = table.at(details[seeds[0]].unseen_rows[details[seeds[0]].unseen_labels == label].numpy())
+        new = extended.class_names.index(predictor.train.class_names[label])
+        right = torch.cat([_answers(extended, seed, features) == new for seed in seeds])
+        before = torch.cat([(d.unseen_predicted == label)[d.unseen_labels == label].double() for d in details.values()])
+        low, high = wilson_interval(right.sum() / len(seeds), torch.tensor(len(features)))
+        recalls.append(right.double().mean().item())
+        in_run.append(before.mean().item())
+        name = predictor.train.class_names[label]
+        print(f"{name:<32} {len(features):>6} {recalls[-1]:>7.1%} {low:>5.1%} – {high:>5.1%} {in_run[-1]:>10.1%}")
+    above = sum(recall > chance for recall in recalls)
+    print(
+        f"mean recall {fmean(recalls):.1%}, in the run {fmean(in_run):.1%}, chance {chance:.1%}; {above} of "
+        f"{len(recalls)} classes above chance; {len(seeds)} seeds; {fmean(seconds):.1f} s to add a class"
+    )
+    if args.json:
+        write_json(args.json, {"recall": fmean(recalls), "chance": chance, "times_chance": fmean(recalls) / chance})
+
+
+def _answers(predictor: Predictor, seed: int, features: Tensor) -> Tensor:
+    alone = replace(predictor, models={seed: predictor.models[seed]})
+    return score(alone, features).scores.argmax(dim=1)
+
+
+def _without(predictor: Predictor, label: int) -> Predictor:
+    """The run as if the class had never been in it; the heads are left, adding a class fits them anew."""
+
+    def left(train: TrainSplit) -> TrainSplit:
+        attributes = train.attributes.clone()
+        attributes[label] = 0
+        return replace(train, attributes=attributes, unseen=train.unseen[train.unseen != label])
+
+    models = {seed: copy.copy(model) for seed, model in predictor.models.items()}
+    for model in models.values():
+        assert model.synthesizer is not None
+        model.synthesizer = replace(model.synthesizer, train=left(model.synthesizer.train))
+    return replace(predictor, train=left(predictor.train), models=models)
+
+
+def _write_table(predictor: Predictor, label: int, path: Path) -> Path:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["class", *predictor.attribute_names])
+        writer.writerow([predictor.train.class_names[label], *predictor.train.attributes[label].tolist()])
+    return path
+
+
+if __name__ == "__main__":
+    run_script(main, Args)
