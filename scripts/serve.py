@@ -1,0 +1,53 @@
+"""A page on this machine: drop a photo, see the answer; add a class by its attributes.
+
+    python scripts/serve.py --run runs/cub            # then open the address that it prints
+
+Only this machine can reach it unless --host names another of its addresses; then anybody who reaches that one can use
+it.  Photos stay in memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import arg
+
+from zsl.cli import run_script
+from zsl.photos import Limits
+from zsl.predict import open_reader
+from zsl.serve import Desk, PageServer, is_loopback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Serve the page of one run."""
+
+    run: Path = tyro.MISSING  # folder of a run, or one that predict.py --export made
+    seeds: tuple[int, ...] = ()  # of the run, averaged; default: all
+    classes: Path | None = None  # table of new classes to start with
+    weights: Path | None = None  # the backbone's weights file, where the features were made with one
+    host: str = "127.0.0.1"
+    port: int = 8765  # 0: any free one
+    limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
+
+
+def main(args: Args) -> None:
+    """Serve until Ctrl-C."""
+    reader = open_reader(args.run, args.seeds, classes=args.classes, weights=args.weights)
+    desk = Desk(reader=reader, run=args.run.resolve().name, limits=args.limits)
+    with PageServer(desk, args.host, args.port) as server:
+        if not is_loopback(args.host):
+            print(f"everyone who reaches {args.host} can use this page; it asks for no password", file=sys.stderr)
+        print(f"{server.url}  (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    run_script(main, Args)
