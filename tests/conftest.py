@@ -13,8 +13,15 @@ from backbones import Backbone, load_backbone
 from shards import read_index
 from zsl.benchmarks.shapes import ShapesConfig, write_shapes
 from zsl.compute import make_accelerator
-from zsl.data import features_folder, make_shards, shards_folder
+from zsl.data import features_folder, load_splits, make_shards, shards_folder
+from zsl.dcrgan import DCRGANConfig
+from zsl.experiment import Experiment
 from zsl.extract import extract_features
+from zsl.features import read_features, split_features
+from zsl.methods import find_method, override
+from zsl.predict import Reader, open_backbone
+from zsl.predictor import load_predictor
+from zsl.select import Trainer
 
 TINY_SHAPES = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=8, image_size=64)
 
@@ -71,3 +78,33 @@ def tiny_features(tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accel
     out = features_folder(tiny_shapes, "shapes", tiny_backbone.name)
     extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, batch_size=16)
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(
+    tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run of two seeds on `tiny_features`, discriminants and γ as in CUB's recipe.  Do not write."""
+    table = read_features(tiny_features)
+    splits = load_splits("shapes", tiny_shapes, table)
+    train, test = split_features(table, splits)
+    config = override(
+        DCRGANConfig(),
+        {
+            "metric.steps": 20, "srn.steps": 20, "gan.steps": 5, "gan.hidden_dim": 32, "gan.shortcut_ridge": 0.3,
+            "regressors.hidden_dim": 16, "classifiers.fit": "discriminant", "classifiers.gamma": 1.5,
+            "classifiers.images_per_unseen_class": 10,
+        },
+    )  # fmt: skip
+    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    data.honest(find_method("dcrgan", config), config, folder, trainer=Trainer())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_reader(tiny_run: Path, tiny_weights: Path, accelerator: Accelerator) -> Reader:
+    """What `predict.py --run` opens for `tiny_run`."""
+    predictor = load_predictor(tiny_run)
+    backbone = open_backbone(predictor, tiny_run, tiny_weights)
+    return Reader(predictor=predictor, backbone=backbone, accelerator=accelerator)

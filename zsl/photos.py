@@ -14,7 +14,7 @@ from torch import Tensor
 
 from backbones import decode_image
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_MEGABYTES, MAX_MEGAPIXELS = 20.0, 50.0
 
