@@ -135,6 +135,12 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     )
 
 
+def open_for_figures(test: TestSplit, record: Record) -> LabelledFeatures:
+    """The test images of unseen classes, to be shown and to choose nothing; `record` is told that they were opened."""
+    record({"test_unseen": test.unseen.facts, "purpose": "figures"})
+    return test.unseen
+
+
 def _rows(part: LabelledFeatures) -> Tensor:
     return torch.empty(0, dtype=torch.int64) if part.rows is None else torch.as_tensor(part.rows, dtype=torch.int64)
 

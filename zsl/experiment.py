@@ -18,6 +18,7 @@ from zsl.files import read_json, write_json
 from zsl.journal import Journal
 from zsl.methods import Method, describe_method, find_method
 from zsl.predictor import save_facts
+from zsl.provenance import note_start
 from zsl.published import LABEL, train_published
 from zsl.run import ACCESS_FILE, LOG_FILE, RESULTS_FILE, claim_folder, name_of_run, record_to, run_seeds, summarise
 from zsl.select import Selection, Trainer, read_selection
@@ -79,6 +80,7 @@ class Experiment:
         facts = describe_data(self.table, self.splits) | describe_method(method, config)
         facts |= {"protocol": LABEL, "every": every}
         claim_folder(folder, facts)
+        note_start(folder)
         best, extra = {}, []
         for seed in self.seeds:
             scores_file = folder / f"seed-{seed}" / "published.json"

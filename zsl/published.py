@@ -5,9 +5,10 @@ Nothing here feeds an honest result; every number carries the label "selected on
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from zsl.dcrgan import DCRGANConfig, fit_classifiers, train_synthesizer
+from zsl.dcrgan import DCRGANConfig, Synthesizer, fit_classifiers, train_synthesizer
 from zsl.evaluate import Details, Record, Scores, evaluate_details, harmonic_mean, scores_of
 from zsl.features import TestSplit, TrainSplit
 from zsl.journal import Journal
@@ -36,10 +37,7 @@ def train_published(
     The GAN goes on from look to look through the checkpoints of `journal`.
     """
     looks: list[tuple[Scores, float, Details]] = []
-    for steps in range(every, config.gan.steps + 1, every):
-        until = replace(config, gan=replace(config.gan, steps=steps))
-        made = train_synthesizer(train, until, seed=seed, log=journal)
-        model = fit_classifiers(made, config.classifiers)
+    for _, _, model in models_over_steps(train, config, journal, seed=seed, every=every):
         details = evaluate_details(model, test, record)
         looks.append((scores_of(details), _with_oracle_weights(model, test, record), details))
     by_harmonic = max(range(len(looks)), key=lambda look: looks[look][0].harmonic)
@@ -51,6 +49,16 @@ def train_published(
         harmonic_oracle_weights=max(look[1] for look in looks),
     )
     return published, details
+
+
+def models_over_steps(
+    train: TrainSplit, config: DCRGANConfig, journal: Journal, *, seed: int, every: int
+) -> Iterator[tuple[int, Synthesizer, DCRGAN]]:
+    """(steps, what they have made, model) after each `every` steps of one GAN, which goes on through `journal`."""
+    for steps in range(every, config.gan.steps + 1, every):
+        until = replace(config, gan=replace(config.gan, steps=steps))
+        made = train_synthesizer(train, until, seed=seed, log=journal)
+        yield steps, made, fit_classifiers(made, config.classifiers)
 
 
 def _with_oracle_weights(model: DCRGAN, test: TestSplit, record: Record) -> float:

@@ -30,6 +30,7 @@ from zsl.features import RowsRead, TestSplit, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
 from zsl.journal import Journal
 from zsl.predictor import MODEL_FILE, save_synthesizer, save_tensors
+from zsl.provenance import note_start
 from zsl.stages import Log
 
 CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
@@ -62,6 +63,8 @@ def run_seeds(
         raise ValueError(f"--seeds {' '.join(map(str, seeds))}: a seed that occurs twice is not a new sample")
     with accelerator.main_process_first():
         claim_folder(folder, facts)
+    if accelerator.is_main_process:
+        note_start(folder)
     train = train.to(accelerator.device)
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
         if not _scores_file(folder, seed).is_file():

@@ -1,0 +1,58 @@
+"""What program made a run: its command, commit and versions, one line for each start."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+STARTS_FILE = "starts.jsonl"
+PACKAGES = ("zsl-dcrgan", "torch", "timm", "accelerate", "numpy", "scipy")
+
+
+def note_start(folder: Path) -> None:
+    """Append a line with time, command, commit and versions to the run's `starts.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / STARTS_FILE).open("a") as stream:
+        stream.write(json.dumps(describe_program()) + "\n")
+
+
+def describe_program() -> dict[str, Any]:
+    """Time, command line, commit (None outside a git checkout) and versions of the running program."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def commit() -> str | None:
+    """The checked-out commit of this program, with `+changes` where tracked files differ from it."""
+    here = Path(__file__).resolve()
+    git = ["git", "-C", str(here.parent)]
+    try:
+        # Installed below somebody else's checkout, this file is not tracked there, and that commit says nothing of it.
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, timeout=10)
+        if tracked.returncode:
+            return None
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, timeout=10).returncode
+    except (OSError, subprocess.TimeoutExpired):  # no git here
+        return None
+    return head.stdout.strip()[:12] + ("+changes" if changed else "")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

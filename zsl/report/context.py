@@ -1,0 +1,143 @@
+"""What lies below `--data` for a run: class names, features and photos; each piece may be absent and is then said so."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+from shards import ShardIndex, read_index
+from zsl.data import find_features, load_splits, shards_folder
+from zsl.features import FeatureTable, TestSplit, TrainSplit, read_features, split_features
+from zsl.report.runs import ReportRun
+from zsl.splits import AttributeKind, Splits
+
+# Where a benchmark's attribute names may lie below `data/<benchmark>`.
+NAME_FILES = ("attributes.txt", "splits/attributes.txt", "raw/attributes.txt", "raw/attributes.csv")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """A run's data, as far as they are at hand."""
+
+    benchmark: str
+    data: Path
+    table_folder: Path | None = None
+    table: FeatureTable | None = None
+    splits: Splits | None = None
+    train: TrainSplit | None = None
+    test: TestSplit | None = None  # handed on to zsl.evaluate only
+    attribute_names: tuple[str, ...] | None = None
+    index: ShardIndex | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def class_name(self, class_id: int) -> str:
+        """The class's name, without a number in front or underscores; its id where names are not at hand."""
+        if self.splits is None:
+            return f"class {class_id}"
+        return readable(self.splits.class_names[class_id])
+
+    def attribute_name(self, number: int) -> str:
+        """`bill shape: hooked`, or the attribute's number."""
+        return f"attribute {number + 1}" if self.attribute_names is None else self.attribute_names[number]
+
+    @property
+    def shards(self) -> Path:
+        """Where the photos lie."""
+        return shards_folder(self.data, self.benchmark)
+
+
+def readable(name: str) -> str:
+    """`087.Mallard_Duck` to `Mallard Duck`."""
+    return re.sub(r"^\d+\.", "", name).replace("_", " ")
+
+
+def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute_names: Path | None) -> Context:
+    """Load what is there; data that were not the run's are refused, those that are absent are noted.
+
+    Raises:
+        ValueError: the features are not those that the run was made from, or the attribute names do not fit them.
+        FileNotFoundError: a file that was named is not there.
+    """
+    benchmark, notes = str(run.results["benchmark"]), []
+    found, index = features, None
+    if found is None:
+        try:
+            found = find_features(data, benchmark, str(run.results["backbone"]))
+        except (FileNotFoundError, ValueError):
+            notes.append(
+                f"No features of {run.results['backbone']} for {benchmark} below {data}: classes have numbers instead of "
+                "names, and nothing that needs the features is shown; --data says where they are."
+            )
+    try:
+        index = read_index(shards_folder(data, benchmark))
+    except FileNotFoundError:
+        notes.append(
+            f"No shards of {benchmark} below {data}, so no gallery of photos; scripts/make_shards.py packs them."
+        )
+    if found is None:
+        return Context(benchmark=benchmark, data=data, index=index, notes=notes)
+    table = read_features(found, allow_incomplete=True)
+    _check_table(run, table, found)
+    splits = _splits_of(run, data, table)
+    train, test = split_features(table, splits)
+    names = read_attribute_names(attribute_names or _name_file(data / benchmark), splits.attributes.shape[1])
+    if names is None:
+        notes.append("No file of attribute names is at hand, so attributes have numbers; --attribute-names names one.")
+    return Context(
+        benchmark=benchmark, data=data, table_folder=found, table=table, splits=splits, train=train, test=test,
+        attribute_names=names, index=index, notes=notes,
+    )  # fmt: skip
+
+
+def _check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
+    made_from = run.results.get("features", {})
+    for key in ("shards_sha256", "weights_sha256"):
+        if key in made_from and made_from[key] != table.manifest.get(key):
+            raise ValueError(
+                f"{run.folder} was made from other features than {folder} ({key} differs); "
+                "give the --data or --features that it was trained on"
+            )
+
+
+def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
+    """The splits with the attributes and the fold that the run says it had."""
+    verdict = str(run.results.get("splits", ""))
+    of_fold = re.match(r"validation fold (\d)", verdict)
+    fold, wanted = int(of_fold[1]) if of_fold else None, run.results.get("attributes")
+    benchmark = str(run.results["benchmark"])
+    kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)
+    for kind, normalise in product(kinds, (False, True)):
+        try:
+            splits = load_splits(benchmark, data, table, fold=fold, attributes=kind, normalise=normalise)
+        except ValueError:
+            if kind == "att":  # always there
+                raise
+            continue
+        if wanted in (None, splits.attribute_kind):
+            return splits
+    raise ValueError(f"{run.folder} was trained with attributes {wanted!r}, which the splits below {data} do not have")
+
+
+def _name_file(folder: Path) -> Path | None:
+    return next((folder / name for name in NAME_FILES if (folder / name).is_file()), None)
+
+
+def read_attribute_names(path: Path | None, count: int) -> tuple[str, ...] | None:
+    """Names of `count` attributes: lines `number name` as in CUB's `attributes.txt`, or the head of an attributes.csv.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has another number of names.
+    """
+    if path is None:
+        return None
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of attribute names {path}; CUB's is attributes.txt, AWA's predicates.txt")
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    names = lines[0].split(",")[1:] if path.suffix == ".csv" else [re.sub(r"^\s*\d+\s+", "", line) for line in lines]
+    if len(names) != count:
+        raise ValueError(f"{path} has {len(names)} attribute names, the split file has {count} attributes")
+    return tuple(re.sub(r"^(has|is)_", "", name.strip()).replace("::", ": ").replace("_", " ") for name in names)

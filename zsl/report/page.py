@@ -1,0 +1,145 @@
+"""The pages: everything a report shows, put together and written as one file that needs no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from zsl.files import write_text
+from zsl.report import tables
+from zsl.report.context import Context, find_context
+from zsl.report.figures import FIGURES_FOLDER, classes_plot, confusion_plot, curve_plot, curves_plot
+from zsl.report.gallery import make_gallery
+from zsl.report.paper_figures import paper_figures, why_not
+from zsl.report.provenance import facts, find_audit, reads
+from zsl.report.runs import ReportRun, read_report_run
+from zsl.run import TABLE
+
+REPORT_FILE, COMPARISON_FILE = "report.html", "comparison.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a report is made from beside the run folder."""
+
+    data: Path = Path("data")
+    features: Path | None = None  # feature table, instead of the backbone's below `data`
+    attribute_names: Path | None = None
+    audit: bool = True
+    audit_file: Path | None = None  # take this audit instead of making one
+    paper_figures: bool = False
+
+
+def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Options) -> Path:
+    """Write `report.html` and `figures/` into the run's folder; `companions` are runs to show beside it.
+
+    Raises:
+        ValueError, FileNotFoundError: `--data` or a file that was named does not fit the run.
+    """
+    context = find_context(
+        run, options.data, features=options.features, attribute_names=options.attribute_names
+    )  # fmt: skip
+    folder = run.folder / FIGURES_FOLDER
+    cards, gallery_notes = make_gallery(run, context)
+    missing = why_not(run, context)
+    paper = paper_figures(run, context, folder) if options.paper_figures and missing is None else None
+    verdict = find_audit(run, context, options.audit_file, folder) if options.audit or options.audit_file else None
+    companions = [other for other in companions if other.results["benchmark"] == run.results["benchmark"]]
+    differences, incomparable = tables.difference_table(companions, run) if companions else (None, [])
+    run = read_report_run(run.folder)  # the figures have opened test rows since
+    page = _environment().get_template("report.html").render(
+        run=run, headline=headline(run), notes=[*run.notes, *context.notes],
+        seeds=tables.seed_table(run), beside=tables.run_table([run, *companions], run) if companions else None,
+        differences=differences, incomparable=incomparable, paper_rows=tables.paper_table(run, companions),
+        answers=_answers(run, context, folder), paper=paper, no_paper=missing or _ASK_FOR_PAPER_FIGURES,
+        cards=cards, gallery_notes=gallery_notes, facts=facts(run, context), reads=reads(run), audit=verdict,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), link=_link,
+    )  # fmt: skip
+    write_text(run.folder / REPORT_FILE, page)
+    return run.folder / REPORT_FILE
+
+
+_ASK_FOR_PAPER_FIGURES = "Not drawn: they need networks that a run does not keep. --paper-figures trains those again."
+
+
+def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
+    """Write the page that compares `runs` to `out`, and its figure beside it.
+
+    Raises:
+        ValueError: the runs are of several benchmarks.
+    """
+    names = {str(run.results["benchmark"]) for run in runs}
+    if len(names) > 1:
+        raise ValueError(f"the runs are on {', '.join(sorted(names))}; a comparison is of runs on one benchmark")
+    with_answers = [run for run in runs if run.details]
+    curves = curves_plot(with_answers, out.parent / f"{out.stem}-figures") if with_answers else None
+    differences, incomparable = tables.difference_table(runs)
+    paper = tables.paper_table(runs[0], runs[1:])
+    page = _environment().get_template("comparison.html").render(
+        benchmark=names.pop(), runs=runs, scores=tables.run_table(runs), curves=curves, differences=differences,
+        incomparable=incomparable, paper_rows=paper, photos=sorted({str(run.results.get("data")) for run in runs}),
+        notes=[f"{run.name}: {note}" for run in runs for note in run.notes], first_seeds=_first_seeds(runs),
+        links={run.name: _link(run.folder / REPORT_FILE, out.parent) for run in runs},
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )  # fmt: skip
+    write_text(out, page)
+    return out
+
+
+def headline(run: ReportRun) -> list[dict[str, str]]:
+    """The five scores as they stand at the top of the page."""
+    said = {
+        "T1": "unseen images, unseen classes to choose from",
+        "U": "unseen images, all classes to choose from",
+        "S": "test images of seen classes, all classes to choose from",
+        "H": "harmonic mean of U and S",
+        "AUSUC": "area under the seen–unseen curve",
+    }
+    mean, std = run.results["mean"], run.results["std"]
+    return [
+        {"name": name, "mean": f"{100 * mean[key]:.1f}", "std": f"{100 * std[key]:.1f}", "said": said[name]}
+        for name, key in TABLE.items()
+    ]
+
+
+def _answers(run: ReportRun, context: Context, folder: Path) -> dict[str, Any] | None:
+    """Everything that is drawn from the kept answers; None where the run kept none."""
+    if run.first is None:
+        return None
+    return {
+        "curve": curve_plot(run, folder),
+        "unseen": classes_plot(run, "unseen", context, folder),
+        "seen": classes_plot(run, "seen", context, folder),
+        "classes": tables.class_table(run.first, context),
+        "confusion": confusion_plot(run, folder),
+        "astray": tables.astray_table(run.first, context),
+    }
+
+
+def _first_seeds(runs: Sequence[ReportRun]) -> str:
+    return ", ".join(sorted({str(run.first_seed) for run in runs}))
+
+
+def _link(target: Path, start: Path) -> str | None:
+    """A relative link to `target`, if it is there."""
+    if not target.is_file():
+        return None
+    return Path(os.path.relpath(target, start)).as_posix()  # pathlib walks up from Python 3.12 on
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("zsl.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

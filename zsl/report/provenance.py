@@ -1,0 +1,147 @@
+"""Where a run's numbers come from, as pairs of words; and the audit's verdict on it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsl.audit import AUDIT_FILE, audit
+from zsl.files import read_json, write_json
+from zsl.report.context import Context
+from zsl.report.runs import ReportRun
+from zsl.run import ACCESS_FILE
+from zsl.splits import read_split_file
+
+OWN_AUDIT = "cache/audit"  # below the run's figures
+UNKNOWN = "not recorded (made by an earlier version)"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit said, or why there is none."""
+
+    verdict: str
+    findings: tuple[dict[str, Any], ...] = ()  # each with severity, check, message
+
+
+def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
+    """(name, value) of everything the numbers depend on."""
+    r = run.results
+    features = r.get("features", {})
+    hashes = "/".join(context.table.manifest["source"]["split_hashes"]) if context.table else "features not at hand"
+    rows, classes = r.get("rows", {}), r.get("classes", {})
+    return [
+        ("benchmark", str(r["benchmark"])),
+        ("photos", str(r.get("data", UNKNOWN))),
+        ("splits", str(r.get("splits", UNKNOWN))),
+        ("split hashes", hashes),
+        ("rows", ", ".join(f"{part.removesuffix('_loc')} {number:,}" for part, number in rows.items())),
+        ("classes", ", ".join(f"{number} {part}" for part, number in classes.items())),
+        ("class attributes", str(r.get("attributes", UNKNOWN))),
+        ("backbone", str(r["backbone"])),
+        ("its pretraining", _pretraining(r)),
+        ("weights sha256", str(features.get("weights_sha256"))),
+        ("shards sha256", str(features.get("shards_sha256"))),
+        ("features", f"{features.get('count', 0):,} x {features.get('dim')}, precision {features.get('precision')}"),
+        ("method", str(r["method"])),
+        ("protocol", str(r["protocol"])),
+        ("inductive", "yes: no training loss saw an unseen class's attributes" if r.get("inductive")
+         else "no: a training loss saw unseen classes' attributes"),
+        ("seeds", ", ".join(str(entry["seed"]) for entry in r["seeds"])),
+        *_program(run),
+        ("test rows opened", _opened(run)),
+    ]  # fmt: skip
+
+
+def _pretraining(results: dict[str, Any]) -> str:
+    known = results.get("pretraining")
+    if known is None:
+        return UNKNOWN
+    return known if isinstance(known, str) else json.dumps(known)
+
+
+def _program(run: ReportRun) -> list[tuple[str, str]]:
+    if not run.starts:
+        return [("command, commit, versions", UNKNOWN), ("time", _time_of(run))]
+    last = run.starts[-1]
+    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items() if version)
+    started = f"{len(run.starts)} times" if len(run.starts) > 1 else "once"
+    return [
+        ("command", last["command"]),
+        ("commit", last["commit"] or "not a git checkout"),
+        ("versions", f"Python {last['python']}, {versions}"),
+        ("machine", last["machine"]),
+        ("time", f"{last['time']} (command started {started})"),
+    ]
+
+
+def _time_of(run: ReportRun) -> str:
+    times = [entry["time"] for entry in run.accesses if "purpose" not in entry and "time" in entry]
+    return f"last tested {times[-1][:19]} UTC" if times else UNKNOWN
+
+
+def _opened(run: ReportRun) -> str:
+    if not run.accesses:
+        return f"no {ACCESS_FILE} in the run folder"
+    shown = sum("purpose" in entry for entry in run.accesses)
+    seeds = len(run.results["seeds"])
+    tested = len(run.accesses) - shown
+    extra = "" if tested == seeds or not run.honest else " (a seed was tested more than once)"
+    return f"{tested} times for scores of {seeds} seeds{extra}, {shown} times for figures, which choose nothing"
+
+
+def reads(run: ReportRun) -> list[tuple[str, str]]:
+    """(stage, rows) that the stages were given."""
+    return [
+        (stage, f"{entry['count']:,} rows, hash {entry['hash']}")
+        for stage, entry in run.results.get("rows_read", {}).items()
+    ]
+
+
+def find_audit(run: ReportRun, context: Context, given: Path | None, folder: Path) -> Audit:
+    """The audit in `given`, or one made now; kept below `folder` and used again while run and data are the same.
+
+    Raises:
+        FileNotFoundError: `given` is not there.
+        ValueError: it is no audit of this benchmark.
+    """
+    if given is not None:
+        return _read_given(given, run)
+    if context.table is None or context.table_folder is None:
+        return Audit("not made: the features are not at hand")
+    out = folder / OWN_AUDIT
+    made_of = {
+        "config": read_json(run.folder / "config.json"),
+        "results": run.folder.joinpath("results.json").stat().st_mtime,
+        "shards": None if context.index is None else context.index.sha256,
+        "table": context.table.manifest,
+        "splits": list(read_split_file(context.data / context.benchmark / "splits").hashes),
+    }
+    key = json.loads(json.dumps(made_of))
+    if not (out / "of.json").is_file() or read_json(out / "of.json") != key:
+        log.info("auditing %s", run.folder)
+        audit(context.benchmark, context.data, out, tables=[context.table_folder], run=run.folder)
+        write_json(out / "of.json", key)
+    return _verdict(read_json(out / AUDIT_FILE))
+
+
+def _read_given(path: Path, run: ReportRun) -> Audit:
+    if not path.is_file():
+        raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {run.folder} makes one")
+    content = read_json(path)
+    if content.get("benchmark") != run.results["benchmark"]:
+        raise ValueError(f"{path} is an audit of {content.get('benchmark')}, the run is on {run.results['benchmark']}")
+    return _verdict(content)
+
+
+def _verdict(content: dict[str, Any]) -> Audit:
+    counts = content["counts"]
+    words = "NOT CLEAN" if counts["fail"] else "clean, with warnings" if counts["warn"] else "clean"
+    told = f"{words}: {counts['fail']} failed, {counts['warn']} warnings, {counts['ok']} passed"
+    order = {"fail": 0, "warn": 1, "ok": 2}
+    return Audit(told, tuple(sorted(content["findings"], key=lambda finding: order[finding["severity"]])))

@@ -1,0 +1,147 @@
+"""A finished run folder, read for the page; what is absent is noted, what is broken is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsl.compare import read_run
+from zsl.evaluate import DETAILS_FILE, Details
+from zsl.files import read_json
+from zsl.provenance import STARTS_FILE
+from zsl.run import ACCESS_FILE, CONFIG_FILE, RESULTS_FILE, TABLE
+
+REQUIRED = ("benchmark", "backbone", "method", "protocol", "seeds", "mean", "std")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportRun:
+    """One run's results and the answers behind them."""
+
+    folder: Path
+    results: dict[str, Any]
+    details: dict[int, Details]  # by seed; empty where the run kept none
+    starts: list[dict[str, Any]]  # one entry for each time that the run's command was started
+    accesses: list[dict[str, Any]]  # one entry for each time that test rows were opened
+    notes: list[str]  # what the folder lacks
+
+    @property
+    def name(self) -> str:
+        """The folder's name, with its parent's where that says more than `runs`."""
+        parent = self.folder.parent.name
+        return self.folder.name if parent in ("", "runs") else f"{parent}/{self.folder.name}"
+
+    @property
+    def honest(self) -> bool:
+        """Whether the results say that nothing was chosen on a test row."""
+        return str(self.results["protocol"]).startswith("honest")
+
+    @property
+    def first(self) -> Details | None:
+        """The first seed's details."""
+        return next(iter(self.details.values()), None)
+
+    @property
+    def first_seed(self) -> int:
+        """The seed that figures of a single model show."""
+        return next(iter(self.details), int(self.results["seeds"][0]["seed"]))
+
+
+def find_runs(folders: Sequence[Path]) -> list[Path]:
+    """The run folders that are meant: each folder itself, or the runs in it where it is none (a table's folder).
+
+    Raises:
+        FileNotFoundError: a folder is not there, or neither is a run nor holds any.
+        ValueError: none was given, or a folder twice.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}; give run folders such as runs/quickstart")
+        inner = [folder] if (folder / CONFIG_FILE).is_file() else _runs_in(folder)
+        if not inner:
+            raise FileNotFoundError(
+                f"{folder} is no run folder (no {CONFIG_FILE}) and holds none; scripts/train_dcrgan.py makes one"
+            )
+        found += inner
+    if not found:
+        raise ValueError("which runs? give at least one run folder, such as runs/quickstart")
+    resolved = [folder.resolve() for folder in found]
+    twice = [folder for folder in resolved if resolved.count(folder) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice")
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob(f"*/{RESULTS_FILE}") if (path.parent / CONFIG_FILE).is_file())
+
+
+def read_report_run(folder: Path) -> ReportRun:
+    """What `folder` holds.
+
+    Raises:
+        FileNotFoundError: it is no run folder, or the run is not finished.
+        ValueError: a file in it is broken or lacks what every run has; the message names it.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{folder} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
+    if not (folder / RESULTS_FILE).is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {RESULTS_FILE}: the run is not finished; start its training command again, it goes on"
+        )
+    results = _read(folder / RESULTS_FILE)
+    absent = [key for key in REQUIRED if key not in results] if isinstance(results, dict) else list(REQUIRED)
+    if absent or not results["seeds"]:
+        raise ValueError(
+            f"{folder / RESULTS_FILE} lacks {', '.join(absent) or 'seeds'}; it is broken or no results file: "
+            "delete it and start the training command again"
+        )
+    for entry in results["seeds"]:
+        _check_scores(entry, folder)
+    notes: list[str] = []
+    try:
+        details = read_run(folder).details
+    except FileNotFoundError:
+        details = {}
+        notes.append(
+            f"The run kept no seed-*/{DETAILS_FILE}, so there are no curve, no classes, no confusion and no gallery; "
+            "train it anew to get them."
+        )
+    lost = [str(e["seed"]) for e in results["seeds"] if details and e["seed"] not in details]
+    if lost:
+        notes.append(f"There are no answers of seed {', '.join(lost)} (no {DETAILS_FILE}); figures show the others.")
+    details = {entry["seed"]: details[entry["seed"]] for entry in results["seeds"] if entry["seed"] in details}
+    return ReportRun(
+        folder=folder,
+        results=results,
+        details=details,
+        starts=_read_lines(folder / STARTS_FILE),
+        accesses=_read_lines(folder / ACCESS_FILE),
+        notes=notes,
+    )
+
+
+def _check_scores(entry: dict[str, Any], folder: Path) -> None:
+    for key in ("seed", *TABLE.values()):
+        if not isinstance(entry.get(key), int | float):
+            raise ValueError(f"{folder / RESULTS_FILE}: a seed's entry has {key} = {entry.get(key)!r}, not a number")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); delete it and start the training command again") from error
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); move it away to report without it") from error

@@ -1,0 +1,200 @@
+"""Numbers as tables of cells; the page and the tests read the same ones."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+
+from zsl.compare import Difference, check_comparable, compare, read_run
+from zsl.evaluate import Details, class_accuracies
+from zsl.report.context import Context
+from zsl.report.published_numbers import LABEL, published_rows
+from zsl.report.runs import ReportRun
+from zsl.run import TABLE
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and by what it is sorted; numbers are set right-aligned."""
+
+    text: str
+    value: float | str
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column of this cell is sorted as numbers."""
+        return not isinstance(self.value, str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Heads, rows of cells, and which rows are the report's own."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    own: frozenset[int] = frozenset()  # rows that stand out
+
+
+def word(text: str) -> Cell:
+    """A cell of text."""
+    return Cell(text, text.lower())
+
+
+def percent(value: float | None, std: float | None = None) -> Cell:
+    """A fraction in per cent, with its spread; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return Cell("–", -1.0)
+    return Cell(f"{100 * value:.1f}" + ("" if std is None else f" ± {100 * std:.1f}"), value)
+
+
+def count(value: int) -> Cell:
+    """A whole number."""
+    return Cell(f"{value:,}", value)
+
+
+def seed_table(run: ReportRun) -> Table:
+    """T1, U, S, H, AUSUC of each seed, and their mean ± standard deviation."""
+    rows = [
+        (word(f"seed {entry['seed']}"), *(percent(entry[key]) for key in TABLE.values()))
+        for entry in run.results["seeds"]
+    ]
+    mean, std = run.results["mean"], run.results["std"]
+    rows.append((word("mean ± sd"), *(percent(mean[key], std[key]) for key in TABLE.values())))
+    return Table(columns=("", *TABLE), rows=tuple(rows), own=frozenset({len(rows) - 1}))
+
+
+def run_table(runs: Sequence[ReportRun], own: ReportRun | None = None) -> Table:
+    """One line a run: mean ± standard deviation over seeds, and by which protocol."""
+    rows = [
+        (
+            word(run.name), word(str(run.results["method"])), word(str(run.results["backbone"])),
+            *(percent(run.results["mean"][key], run.results["std"][key]) for key in TABLE.values()),
+            count(len(run.results["seeds"])), word(protocol(run)),
+        )
+        for run in runs
+    ]  # fmt: skip
+    columns = ("run", "method", "backbone", *TABLE, "seeds", "protocol")
+    return Table(columns=columns, rows=tuple(rows), own=frozenset(i for i, run in enumerate(runs) if run is own))
+
+
+def protocol(run: ReportRun) -> str:
+    """`honest` or `published`, with what that means."""
+    words = str(run.results["protocol"])
+    return words if run.honest else f"{words.split(':')[0]}: selected on test"
+
+
+def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table, Table] | None:
+    """The run and its companions beside the paper's DCR-GAN and Table III; and all of Table II.  None without a column."""
+    published = published_rows(str(run.results["benchmark"]))
+    if not published:
+        return None
+    ours = [
+        (
+            word(f"{r.results['method']} ({r.name})"), word("this run" if r is run else "another run"),
+            *(percent(r.results["mean"][key], r.results["std"][key]) for key in list(TABLE.values())[:4]),
+            word(protocol(r)),
+        )
+        for r in (run, *companions)
+    ]  # fmt: skip
+    columns = ("method", "source", "T1", "U", "S", "H", "protocol")
+
+    def line(row: object) -> tuple[Cell, ...]:
+        scores = (getattr(row, key) for key in ("t1", "u", "s", "h"))
+        cells = (percent(None if score is None else score / 100) for score in scores)
+        table, approach, label = (getattr(row, key) for key in ("table", "approach", "label"))
+        return word(approach), word(f"paper, Table {table}"), *cells, word(label)
+
+    near = [row for row in published if row.table == "III" or row.approach == "DCR-GAN"]
+    short = Table(columns=columns, rows=(*ours, *map(line, near)), own=frozenset(range(len(ours))))
+    whole = Table(columns=columns, rows=tuple(line(row) for row in published if row.table == "II"))
+    return short, whole
+
+
+def class_table(details: Details, context: Context) -> Table:
+    """Accuracy of each class among all classes, with its Wilson interval and its most frequent wrong answer."""
+    rows = []
+    for kind in ("unseen", "seen"):
+        predicted, labels = getattr(details, f"{kind}_predicted"), getattr(details, f"{kind}_labels")
+        for entry in class_accuracies(predicted, labels):
+            wrong = wrong_answers(details, entry.class_id)
+            most = f"{context.class_name(wrong[0][0])} ({wrong[0][1]})" if wrong else "–"
+            rows.append(
+                (word(context.class_name(entry.class_id)), word(kind), count(entry.n), percent(entry.accuracy),
+                 percent(entry.low), percent(entry.high), word(most))
+            )  # fmt: skip
+    rows.sort(key=lambda row: (row[1].text != "unseen", row[3].value))
+    columns = ("class", "kind", "images", "accuracy", "low", "high", "most frequent wrong answer")
+    return Table(columns=columns, rows=tuple(rows))
+
+
+def wrong_answers(details: Details, class_id: int, *, among: torch.Tensor | None = None) -> list[tuple[int, int]]:
+    """(class id, number of images) of what images of a class were called instead, the most frequent first.
+
+    `among`: only answers of these class ids.
+    """
+    predicted = torch.cat([details.seen_predicted, details.unseen_predicted])
+    labels = torch.cat([details.seen_labels, details.unseen_labels])
+    wrong = predicted[(labels == class_id) & (predicted != class_id)]
+    if among is not None:
+        wrong = wrong[torch.isin(wrong, among)]
+    return sorted(Counter(wrong.tolist()).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def astray_table(details: Details, context: Context) -> Table:
+    """Where the images of each unseen class go: right, to a seen class, to another unseen one, and to which most."""
+    seen = details.gzsl_classes[~torch.isin(details.gzsl_classes, details.zsl_classes)]
+
+    def told(pairs: list[tuple[int, int]]) -> str:
+        return ", ".join(f"{context.class_name(class_id)} ({number})" for class_id, number in pairs[:3]) or "–"
+
+    rows = []
+    for class_id in details.unseen_labels.unique().tolist():
+        own = details.unseen_predicted[details.unseen_labels == class_id]
+        to_seen = torch.isin(own, seen).double().mean().item()
+        right = (own == class_id).double().mean().item()
+        rows.append(
+            (word(context.class_name(class_id)), count(len(own)), percent(right), percent(to_seen),
+             percent(1 - right - to_seen), word(told(wrong_answers(details, class_id, among=seen))),
+             word(told(wrong_answers(details, class_id, among=details.zsl_classes))))
+        )  # fmt: skip
+    rows.sort(key=lambda row: row[2].value)
+    columns = ("unseen class", "images", "right", "to seen", "to unseen", "seen classes it was taken for",
+               "unseen classes it was taken for")  # fmt: skip
+    return Table(columns=columns, rows=tuple(rows))
+
+
+def difference_table(runs: Sequence[ReportRun], own: ReportRun | None = None) -> tuple[Table | None, list[str]]:
+    """Paired bootstrap of each pair of runs (or of `own` with each other), and why a pair is left out."""
+    pairs = [(other, own) for other in runs if other is not own] if own else list(combinations(runs, 2))
+    rows: list[tuple[Cell, ...]] = []
+    notes = []
+    for a, b in pairs:
+        try:
+            first, second = read_run(a.folder), read_run(b.folder)
+            check_comparable(first, second)
+        except (FileNotFoundError, ValueError) as error:
+            notes.append(f"{a.name} and {b.name} cannot be compared: {error}.")
+            continue
+        rows += [_difference(a, b, d) for d in compare(first.details, second.details, resamples=RESAMPLES)]
+    columns = ("A", "B", "score", "A %", "B %", "B − A", "low", "high", "B better", "sd of one seed's B − A")
+    return (Table(columns=columns, rows=tuple(rows)) if rows else None), notes
+
+
+def _difference(a: ReportRun, b: ReportRun, d: Difference) -> tuple[Cell, ...]:
+    def signed(value: float) -> Cell:
+        return Cell(f"{100 * value:+.1f}".replace("-", "−"), value)
+
+    return (
+        word(a.name), word(b.name), word(d.score), percent(d.a), percent(d.b), signed(d.difference), signed(d.low),
+        signed(d.high), Cell(f"{100 * d.b_better:.1f} %", d.b_better), percent(d.seed_std),
+    )  # fmt: skip
+
+
+PAPER_LABEL = LABEL
