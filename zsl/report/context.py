@@ -1,4 +1,4 @@
-"""What lies below `--data` for a run: class names, features and photos; each piece may be absent and is then said so."""
+"""What lies below `--data` for a run: class names, features and photos.  What is absent is noted."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
             found = find_features(data, benchmark, str(run.results["backbone"]))
         except (FileNotFoundError, ValueError):
             notes.append(
-                f"No features of {run.results['backbone']} for {benchmark} below {data}: classes have numbers instead of "
-                "names, and nothing that needs the features is shown; --data says where they are."
+                f"No features of {run.results['backbone']} for {benchmark} below {data}: classes have numbers "
+                "instead of names, and nothing that needs the features is shown; --data says where they are."
             )
     try:
         index = read_index(shards_folder(data, benchmark))
     except FileNotFoundError:
         notes.append(
-            f"No shards of {benchmark} below {data}, so no gallery of photos; scripts/make_shards.py packs them."
+            f"No shards of {benchmark} below {data}, so there is no gallery; scripts/make_shards.py packs photos."
         )
     if found is None:
         return Context(benchmark=benchmark, data=data, index=index, notes=notes)

@@ -20,17 +20,17 @@ from zsl.files import atomic_path, write_text
 INK = "#1b1c1e"  # text and axes; in the page this becomes the colour of the text, light or dark
 SEEN, UNSEEN = "#2f7fc1", "#d9731a"  # both have a contrast of 3 and more on white and on the dark page
 COLOURS = ("#2f7fc1", "#d9731a", "#2b9a66", "#c2559d", "#8a6fd1", "#a8862a", "#d24b45", "#3a9fb0", "#7d8590", "#8c6a4f")
-WIDTH = 4.6  # inches; at this width 9 pt stays legible when a phone scales the figure down
+WIDTH = 4.6  # inches; at this width 9 or 10 pt stays legible when a phone scales the figure down
 FILE_DPI = 200
 
 _STYLE = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.5,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
+    "font.size": 10.0,
+    "axes.titlesize": 10.0,
+    "axes.labelsize": 10.0,
+    "legend.fontsize": 9.0,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -47,6 +47,7 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "svg.fonttype": "none",  # text stays text: the page's fonts, selectable, small
     "image.interpolation": "none",
+    "text.parse_math": False,  # a class may be called a$b
 }
 
 

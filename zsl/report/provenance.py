@@ -70,13 +70,12 @@ def _program(run: ReportRun) -> list[tuple[str, str]]:
         return [("command, commit, versions", UNKNOWN), ("time", _time_of(run))]
     last = run.starts[-1]
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items() if version)
-    started = f"{len(run.starts)} times" if len(run.starts) > 1 else "once"
     return [
         ("command", last["command"]),
         ("commit", last["commit"] or "not a git checkout"),
         ("versions", f"Python {last['python']}, {versions}"),
         ("machine", last["machine"]),
-        ("time", f"{last['time']} (command started {started})"),
+        ("time", f"{last['time']} (command started {_times(len(run.starts))})"),
     ]
 
 
@@ -92,7 +91,11 @@ def _opened(run: ReportRun) -> str:
     seeds = len(run.results["seeds"])
     tested = len(run.accesses) - shown
     extra = "" if tested == seeds or not run.honest else " (a seed was tested more than once)"
-    return f"{tested} times for scores of {seeds} seeds{extra}, {shown} times for figures, which choose nothing"
+    return f"{_times(tested)} for scores of {seeds} seeds{extra}, {_times(shown)} for figures, which choose nothing"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def reads(run: ReportRun) -> list[tuple[str, str]]:
@@ -142,6 +145,7 @@ def _read_given(path: Path, run: ReportRun) -> Audit:
 def _verdict(content: dict[str, Any]) -> Audit:
     counts = content["counts"]
     words = "NOT CLEAN" if counts["fail"] else "clean, with warnings" if counts["warn"] else "clean"
-    told = f"{words}: {counts['fail']} failed, {counts['warn']} warnings, {counts['ok']} passed"
+    warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
+    told = f"{words}: {counts['fail']} failed, {warnings}, {counts['ok']} passed"
     order = {"fail": 0, "warn": 1, "ok": 2}
     return Audit(told, tuple(sorted(content["findings"], key=lambda finding: order[finding["severity"]])))

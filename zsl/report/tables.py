@@ -13,7 +13,7 @@ import torch
 from zsl.compare import Difference, check_comparable, compare, read_run
 from zsl.evaluate import Details, class_accuracies
 from zsl.report.context import Context
-from zsl.report.published_numbers import LABEL, published_rows
+from zsl.report.published_numbers import PublishedRow, published_rows
 from zsl.report.runs import ReportRun
 from zsl.run import TABLE
 
@@ -85,13 +85,12 @@ def run_table(runs: Sequence[ReportRun], own: ReportRun | None = None) -> Table:
 
 
 def protocol(run: ReportRun) -> str:
-    """`honest` or `published`, with what that means."""
-    words = str(run.results["protocol"])
-    return words if run.honest else f"{words.split(':')[0]}: selected on test"
+    """`honest`, or the other protocol's name with what it means."""
+    return "honest" if run.honest else f"{str(run.results['protocol']).split(':')[0]}, selected on test"
 
 
 def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table, Table] | None:
-    """The run and its companions beside the paper's DCR-GAN and Table III; and all of Table II.  None without a column."""
+    """The run and its companions beside the paper's DCR-GAN and Table III; all of Table II.  None if it has no column."""
     published = published_rows(str(run.results["benchmark"]))
     if not published:
         return None
@@ -105,11 +104,9 @@ def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table,
     ]  # fmt: skip
     columns = ("method", "source", "T1", "U", "S", "H", "protocol")
 
-    def line(row: object) -> tuple[Cell, ...]:
-        scores = (getattr(row, key) for key in ("t1", "u", "s", "h"))
-        cells = (percent(None if score is None else score / 100) for score in scores)
-        table, approach, label = (getattr(row, key) for key in ("table", "approach", "label"))
-        return word(approach), word(f"paper, Table {table}"), *cells, word(label)
+    def line(row: PublishedRow) -> tuple[Cell, ...]:
+        cells = (percent(None if score is None else score / 100) for score in (row.t1, row.u, row.s, row.h))
+        return word(row.approach), word(f"paper, Table {row.table}"), *cells, word(row.label)
 
     near = [row for row in published if row.table == "III" or row.approach == "DCR-GAN"]
     short = Table(columns=columns, rows=(*ours, *map(line, near)), own=frozenset(range(len(ours))))
@@ -195,6 +192,3 @@ def _difference(a: ReportRun, b: ReportRun, d: Difference) -> tuple[Cell, ...]:
         word(a.name), word(b.name), word(d.score), percent(d.a), percent(d.b), signed(d.difference), signed(d.low),
         signed(d.high), Cell(f"{100 * d.b_better:.1f} %", d.b_better), percent(d.seed_std),
     )  # fmt: skip
-
-
-PAPER_LABEL = LABEL

@@ -1,0 +1,510 @@
+"""The report says what the run's files say; what is missing is named, what is broken is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from finished import finish_run
+from PIL import Image
+from test_scripts import run as run_command
+
+from shards import read_shard
+from zsl.compare import compare, read_run
+from zsl.evaluate import DETAILS_FILE, load_details, save_details
+from zsl.files import read_json, write_json
+from zsl.provenance import STARTS_FILE, commit
+from zsl.report import Options, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
+from zsl.report import provenance as report_provenance
+from zsl.report.context import Context, read_attribute_names
+from zsl.report.drawing import INK, drawing, finish
+from zsl.report.gallery import THUMBNAIL, choose, evidence, thumbnail
+from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
+from zsl.report.tables import astray_table, class_table
+
+SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic", "ausuc")
+
+
+@pytest.fixture(scope="module")
+def pristine(
+    tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder of three runs: dcrgan, eszsl and the published protocol.  Do not write."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    finish_run(tiny_shapes, tiny_features, runs / "honest", accelerator)
+    finish_run(tiny_shapes, tiny_features, runs / "eszsl", accelerator, method="eszsl")
+    finish_run(tiny_shapes, tiny_features, runs / "published", accelerator, published=True)
+    return runs
+
+
+@pytest.fixture
+def runs(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of the runs to write reports into."""
+    shutil.copytree(pristine, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+class Page(HTMLParser):
+    """Tables by id, as rows of texts; every tag with its attributes; all text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._table: str | None = None
+        self._in_cell = False
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        if tag == "table":
+            self._table = str(given["id"])
+            self.tables[self._table] = []
+        if self._table and tag == "tr":
+            self.tables[self._table].append([])
+        if self._table and tag in ("td", "th"):
+            self.tables[self._table][-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self._table = None
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._table and self._in_cell:
+            self.tables[self._table][-1][-1] += data
+
+    def said(self) -> str:
+        return " ".join(self.text.split())
+
+
+def report(folder: Path, data: Path, **options: object) -> Page:
+    """The page of a run, without its audit unless asked for."""
+    return Page(write_report(read_report_run(folder), [], Options(**({"data": data, "audit": False} | options))))  # type: ignore[arg-type]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_results(runs: Path, tiny_shapes: Path) -> None:
+    made = report(runs / "honest", tiny_shapes)
+    results = read_json(runs / "honest" / "results.json")
+    rows = made.tables["seeds"][1:]
+    expected = [[f"seed {e['seed']}", *(f"{100 * e[key]:.1f}" for key in SCORES)] for e in results["seeds"]]
+    mean, std = results["mean"], results["std"]
+    expected.append(["mean ± sd", *(f"{100 * mean[key]:.1f} ± {100 * std[key]:.1f}" for key in SCORES)])
+    assert rows == expected
+    for fact in (results["features"]["shards_sha256"], results["pretraining"], results["splits"], results["protocol"]):
+        assert str(fact) in made.said()
+
+
+def test_the_classes_are_counted_as_a_plain_loop_counts_them(runs: Path, tiny_shapes: Path) -> None:
+    made = report(runs / "honest", tiny_shapes)
+    details = load_details(runs / "honest" / "seed-0" / DETAILS_FILE)
+    unseen = set(details.zsl_classes.tolist())
+    counted: dict[str, list[float]] = {}
+    names = read_report_run(runs / "honest")
+    assert names.first is not None
+    for label, answer in zip(details.unseen_labels.tolist(), details.unseen_predicted.tolist(), strict=True):
+        own = counted.setdefault(str(label), [0, 0, 0, 0])
+        own[0] += 1
+        own[1] += answer == label
+        own[2] += answer not in unseen
+        own[3] += answer in unseen and answer != label
+    expected = sorted([n, *(f"{100 * part / n:.1f}" for part in parts)] for n, *parts in counted.values())
+    shown = sorted([int(row[1]), *row[2:5]] for row in made.tables["astray"][1:])
+    assert shown == expected
+    assert len(made.tables["classes-table"]) == 1 + 9
+
+
+def test_wrong_answers_are_named_the_most_frequent_first(runs: Path) -> None:
+    details = load_details(runs / "honest" / "seed-0" / DETAILS_FILE)
+    one, other, seen = details.zsl_classes[0], details.zsl_classes[1], details.gzsl_classes[0]
+    own = (details.unseen_labels == one).nonzero().squeeze(1)
+    predicted = details.unseen_predicted.clone()
+    predicted[own] = one
+    predicted[own[:3]], predicted[own[3:4]] = seen, other
+    context = Context(benchmark="shapes", data=Path())
+    made = astray_table(replace(details, unseen_predicted=predicted), context)
+    row = next(row for row in made.rows if row[0].text == f"class {int(one)}")
+    assert [cell.text for cell in row[5:]] == [f"class {int(seen)} (3)", f"class {int(other)} (1)"]
+    of_class = class_table(replace(details, unseen_predicted=predicted), context)
+    assert next(row for row in of_class.rows if row[0].text == f"class {int(one)}")[6].text == f"class {int(seen)} (3)"
+
+
+def test_the_page_needs_nothing_but_itself(runs: Path, tiny_shapes: Path) -> None:
+    made = report(runs / "honest", tiny_shapes)
+    for tag, given in made.tags:
+        for key in ("src", "href", "xlink:href", "action"):
+            assert (given.get(key) or "#").startswith(("#", "data:")), (tag, given)
+        assert "@import" not in (given.get("style") or "")
+    assert {tag for tag, _ in made.tags}.isdisjoint({"iframe", "object", "embed"})
+    assert not re.search(r"url\((?!#)", (runs / "honest" / "report.html").read_text())
+    for name in ("seen-unseen-curve", "accuracy-unseen", "accuracy-seen", "confusion"):
+        assert (runs / "honest" / "figures" / f"{name}.svg").read_text().startswith("<svg")
+        with Image.open(runs / "honest" / "figures" / f"{name}.png") as picture:
+            assert picture.size[0] > 800
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(runs: Path, tiny_shapes: Path) -> None:
+    made = report(runs / "honest", tiny_shapes)
+    ids = [str(given["id"]) for _, given in made.tags if given.get("id")]
+    assert len(ids) == len(set(ids))
+    text = (runs / "honest" / "report.html").read_text()
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
+    assert used
+    assert used <= set(ids)
+    assert INK not in re.sub(r"<style>.*?</style>", "", text, count=1, flags=re.DOTALL)
+
+
+def test_words_from_files_stay_words(runs: Path, tiny_shapes: Path) -> None:
+    results = read_json(runs / "honest" / "results.json")
+    hostile = "<script>alert('x')</script>"
+    write_json(runs / "honest" / "results.json", results | {"data": hostile, "config": {"a": "</pre>" + hostile}})
+    made = report(runs / "honest", tiny_shapes)
+    assert hostile in made.said()
+    assert [tag for tag, _ in made.tags].count("script") == 1
+
+
+def test_a_name_with_dollars_and_brackets_is_drawn_as_it_is(tmp_path: Path) -> None:
+    with drawing(2.0) as (figure, axes):
+        axes.set_yticks([0.5], ["$\\frac{$ <b> & a_b"])
+        plot = finish(figure, "odd", 'alt "<&', tmp_path)
+    assert "$\\frac{$ &lt;b&gt; &amp; a_b" in plot.svg
+    assert (tmp_path / "odd.svg").is_file()
+
+
+def test_missing_answers_are_said_and_the_scores_stay(runs: Path, tiny_shapes: Path) -> None:
+    for path in (runs / "honest").glob(f"seed-*/{DETAILS_FILE}"):
+        path.unlink()
+    made = report(runs / "honest", tiny_shapes)
+    assert f"The run kept no seed-*/{DETAILS_FILE}" in made.said()
+    assert len(made.tables["seeds"]) == 4
+    assert "astray" not in made.tables
+
+
+def test_one_seed_without_answers_is_named(runs: Path, tiny_shapes: Path) -> None:
+    (runs / "honest" / "seed-0" / DETAILS_FILE).unlink()
+    assert f"no answers of seed 0 (no {DETAILS_FILE})" in report(runs / "honest", tiny_shapes).said()
+
+
+def test_without_data_the_page_has_numbers_for_names_and_says_so(runs: Path, tmp_path: Path) -> None:
+    made = report(runs / "honest", tmp_path / "nowhere")
+    assert "classes have numbers instead of names" in made.said()
+    assert "No shards of shapes" in made.said()
+    assert "No gallery" in made.said()
+    assert all(row[0].startswith("class ") for row in made.tables["astray"][1:])
+
+
+def test_a_method_without_a_regressor_shows_photos_without_attributes(runs: Path, tiny_shapes: Path) -> None:
+    made = report(runs / "eszsl", tiny_shapes)
+    assert "trains no regressor F1" in made.said()
+    assert [tag for tag, _ in made.tags].count("img") > 0
+
+
+def test_no_paper_row_and_no_paper_figures_are_said(runs: Path, tiny_shapes: Path) -> None:
+    said = report(runs / "eszsl", tiny_shapes).said()
+    assert "Tables II and III have no figures for shapes" in said
+    assert "compare variants of DCR-GAN; this run is of eszsl" in said
+    assert "--paper-figures trains those again" in report(runs / "honest", tiny_shapes).said()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda run: (run / "config.json").unlink(), ("is no run folder",)),
+        (lambda run: (run / "results.json").unlink(), ("no results.json", "not finished")),
+        (lambda run: (run / "results.json").write_text("{"), ("results.json", "no JSON")),
+        (lambda run: (run / "results.json").write_text("[]"), ("results.json lacks benchmark",)),
+        (lambda run: (run / "results.json").write_text('{"benchmark": "x"}'), ("results.json lacks backbone",)),
+        (lambda run: (run / "seed-1" / DETAILS_FILE).write_bytes(b"x" * 50), (DETAILS_FILE, "not a whole file")),
+        (lambda run: (run / "test_access.jsonl").write_text("{}\n{"), ("test_access.jsonl", "damaged")),
+    ],
+)
+def test_a_broken_run_is_refused_by_name(runs: Path, spoil: object, words: tuple[str, ...]) -> None:
+    assert callable(spoil)
+    spoil(runs / "honest")
+    with pytest.raises((ValueError, OSError)) as error:
+        read_report_run(runs / "honest")
+    for expected in words:
+        assert expected in str(error.value)
+
+
+def test_a_score_that_is_no_number_is_refused(runs: Path) -> None:
+    results = read_json(runs / "honest" / "results.json")
+    results["seeds"][0]["harmonic"] = "good"
+    write_json(runs / "honest" / "results.json", results)
+    with pytest.raises(ValueError, match="harmonic = 'good'"):
+        read_report_run(runs / "honest")
+
+
+def test_other_features_than_the_runs_are_refused(runs: Path, tiny_shapes: Path) -> None:
+    results = read_json(runs / "honest" / "results.json")
+    results["features"]["shards_sha256"] = "0" * 64
+    write_json(runs / "honest" / "results.json", results)
+    with pytest.raises(ValueError, match="made from other features"):
+        report(runs / "honest", tiny_shapes)
+
+
+def test_runs_are_found_in_a_folder_of_runs_and_strangers_are_refused(runs: Path, tmp_path: Path) -> None:
+    assert find_runs([runs]) == [runs / name for name in ("eszsl", "honest", "published")]
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        find_runs([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="is no run folder"):
+        find_runs([tmp_path / "empty"])
+    with pytest.raises(ValueError, match="given twice"):
+        find_runs([runs, runs / "honest"])
+
+
+def test_the_gallery_shows_the_photo_of_its_row(runs: Path, tiny_shapes: Path) -> None:
+    made = report(runs / "honest", tiny_shapes)
+    samples = {sample.row: sample for sample in read_shard(tiny_shapes / "shapes" / "shards" / "shard-000000.tar")}
+    images = [given for tag, given in made.tags if tag == "img"]
+    assert images
+    for given in images:
+        row = int(str(given["alt"]).rsplit(" ", 1)[1])
+        photo = base64.b64decode(str(given["src"]).split(",", 1)[1])
+        with Image.open(io.BytesIO(photo)) as shown, Image.open(io.BytesIO(samples[row].image)) as original:
+            expected = np.asarray(original.convert("RGB").resize(shown.size), dtype=float)
+            assert np.abs(np.asarray(shown.convert("RGB"), dtype=float) - expected).mean() < 12
+        others = [s for r, s in samples.items() if r != row]
+        assert samples[row].image not in [other.image for other in others]
+
+
+def test_the_gallery_takes_the_first_right_and_the_first_wrong_photo_of_each_class(runs: Path) -> None:
+    details = load_details(runs / "honest" / "seed-0" / DETAILS_FILE)
+    predicted = details.unseen_labels.clone()
+    one, other = details.zsl_classes[:2]
+    of_one = (details.unseen_labels == one).nonzero().squeeze(1)
+    predicted[of_one[[0, 2]]] = other
+    chosen = choose(replace(details, unseen_predicted=predicted))
+    assert chosen[:2] == [int(of_one[1]), int(of_one[0])]
+    assert len(chosen) == 2 + 2  # the two other classes have no wrong photo
+
+
+def test_a_thumbnail_is_small_upright_and_of_its_box() -> None:
+    photo = Image.new("RGB", (400, 200), "white")
+    photo.paste("red", (300, 100, 400, 200))
+    buffer = io.BytesIO()
+    photo.save(buffer, format="JPEG")
+
+    def opened(uri: str) -> Image.Image:
+        return Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
+
+    assert opened(thumbnail(buffer.getvalue())).size == (THUMBNAIL, THUMBNAIL // 2)
+    red = np.asarray(opened(thumbnail(buffer.getvalue(), (300, 100, 400, 200)))).mean((0, 1))
+    assert red[0] > 200
+    assert red[1] < 60
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    buffer = io.BytesIO()
+    photo.save(buffer, format="JPEG", exif=exif)
+    assert opened(thumbnail(buffer.getvalue())).size == (THUMBNAIL // 2, THUMBNAIL)
+
+
+def test_evidence_is_the_agreement_of_regressed_and_class_attributes() -> None:
+    context = Context(benchmark="x", data=Path(), attribute_names=("a", "b", "c", "d"))
+    speaks_for, against = evidence(torch.tensor([2.0, -3.0, 1.0, 0.0]), torch.tensor([1.0, -1.0, -1.0, 5.0]), context)
+    assert speaks_for == ("no b", "a")  # products 2, 3, -1, 0
+    assert against == ("c",)
+
+
+def test_attribute_names_come_from_each_form_of_file(tmp_path: Path) -> None:
+    (tmp_path / "attributes.txt").write_text("1 has_bill_shape::hooked_seabird\n2 has_eye_color::red\n")
+    (tmp_path / "attributes.csv").write_text("class,lives in water,stripes\nzebra,0,1\n")
+    names = read_attribute_names(tmp_path / "attributes.txt", 2)
+    assert names == ("bill shape: hooked seabird", "eye color: red")
+    assert read_attribute_names(tmp_path / "attributes.csv", 2) == ("lives in water", "stripes")
+    assert read_attribute_names(None, 2) is None
+    with pytest.raises(ValueError, match="has 2 attribute names, the split file has 3"):
+        read_attribute_names(tmp_path / "attributes.txt", 3)
+
+
+def test_opening_test_rows_for_a_figure_leaves_a_line(runs: Path, tiny_shapes: Path) -> None:
+    before = (runs / "honest" / "test_access.jsonl").read_text()
+    made = report(runs / "honest", tiny_shapes)
+    after = (runs / "honest" / "test_access.jsonl").read_text()
+    assert after.startswith(before)
+    new = [json.loads(line) for line in after[len(before) :].splitlines()]
+    assert [entry["purpose"] for entry in new] == ["figures"]
+    assert new[0]["test_unseen"]["count"] == 24
+    assert "2 times for scores of 2 seeds, once for figures" in made.said()
+
+
+def test_the_papers_figures_are_drawn_once_and_kept(
+    runs: Path, tiny_shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = report(runs / "honest", tiny_shapes, paper_figures=True)
+    assert {"fig7-unseen", "fig8-TL", "fig8-MMTL", "fig9-A", "fig9-C"} <= {
+        path.stem for path in (runs / "honest" / "figures").glob("*.svg")
+    }
+    assert "Test rows are shown here and choose nothing" in made.said()
+    notes = [json.loads(line) for line in (runs / "honest" / "test_access.jsonl").read_text().splitlines()]
+    looks = [note for note in notes if note.get("purpose") == "figures" and "test_seen" in note]
+    assert len(looks) == 3 * 5  # variants A, B, C after each of the 5 steps of the tiny GAN
+    assert not list((runs / "honest" / "figures" / "cache").glob("*/checkpoints/*"))
+
+    def fail(*args: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(paper_figures, "_compute", fail)
+    assert "fig7-unseen" in (runs / "honest" / "report.html").read_text()
+    report(runs / "honest", tiny_shapes, paper_figures=True)
+    results = read_json(runs / "honest" / "results.json")
+    results["config"]["gan"]["steps"] = 4
+    write_json(runs / "honest" / "results.json", results)
+    with pytest.raises(AssertionError, match="trained again"):
+        report(runs / "honest", tiny_shapes, paper_figures=True)
+
+
+def test_equal_seeds_give_equal_pictures() -> None:
+    points = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    first = paper_figures.embed(points, 3)
+    np.testing.assert_array_equal(first, paper_figures.embed(points, 3))
+    assert np.abs(first - paper_figures.embed(points, 4)).max() > 0
+
+
+def test_the_audit_is_made_once_for_one_run(runs: Path, tiny_shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "clean" in report(runs / "honest", tiny_shapes, audit=True).said()
+    calls: list[object] = []
+    real = report_provenance.audit
+
+    def counted(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(report_provenance, "audit", counted)
+    report(runs / "honest", tiny_shapes, audit=True)
+    assert not calls
+    config = read_json(runs / "honest" / "config.json")
+    write_json(runs / "honest" / "config.json", config | {"inductive": False})
+    assert "not inductive" in report(runs / "honest", tiny_shapes, audit=True).said()
+    assert len(calls) == 1
+
+
+def test_a_given_audit_is_taken_and_a_strangers_refused(runs: Path, tiny_shapes: Path, tmp_path: Path) -> None:
+    content = {"benchmark": "shapes", "counts": {"ok": 1, "warn": 0, "fail": 2},
+               "findings": [{"check": "leak", "severity": "fail", "message": "row 7 twice"}]}  # fmt: skip
+    write_json(tmp_path / "audit.json", content)
+    made = report(runs / "honest", tiny_shapes, audit_file=tmp_path / "audit.json")
+    assert "NOT CLEAN: 2 failed" in made.said()
+    assert "leak: row 7 twice" in made.said()
+    write_json(tmp_path / "audit.json", content | {"benchmark": "cub"})
+    with pytest.raises(ValueError, match="is an audit of cub"):
+        report(runs / "honest", tiny_shapes, audit_file=tmp_path / "audit.json")
+
+
+def test_a_run_notes_how_it_was_started_and_the_page_says_it(runs: Path, tiny_shapes: Path) -> None:
+    (entry,) = [json.loads(line) for line in (runs / "honest" / STARTS_FILE).read_text().splitlines()]
+    assert entry["versions"]["torch"] == torch.__version__
+    assert entry["commit"] == commit()
+    made = report(runs / "honest", tiny_shapes)
+    assert entry["command"] in made.said()
+    (runs / "honest" / STARTS_FILE).unlink()
+    assert "not recorded" in report(runs / "honest", tiny_shapes).said()
+
+
+def test_the_commit_is_that_of_git() -> None:
+    git = ["git", "-C", str(Path(page.__file__).parent), "rev-parse", "HEAD"]
+    process = subprocess.run(git, capture_output=True, text=True) if shutil.which("git") else None
+    if process is None or process.returncode:
+        pytest.skip("not a git checkout")
+    assert str(commit()).startswith(process.stdout[:12])
+
+
+def test_both_protocols_stand_side_by_side(runs: Path, tiny_shapes: Path) -> None:
+    honest, published = (read_report_run(runs / name) for name in ("honest", "published"))
+    made = Page(write_report(honest, [published], Options(data=tiny_shapes, audit=False)))
+    (own, other) = made.tables["runs"][1:]
+    assert own[-1] == "honest"
+    assert other[-1] == "published, selected on test"
+    assert own[3] == f"{100 * honest.results['mean']['acc_zsl']:.1f} ± {100 * honest.results['std']['acc_zsl']:.1f}"
+    differences = compare(read_run(runs / "published").details, read_run(runs / "honest").details)
+    shown = {row[2]: row for row in made.tables["differences"][1:]}
+    for d in differences:
+        assert float(shown[d.score][5].replace("−", "-")) == pytest.approx(100 * d.difference, abs=0.051)
+        assert float(shown[d.score][6].replace("−", "-")) == pytest.approx(100 * d.low, abs=0.051)
+    alone = Page(write_report(published, [], Options(data=tiny_shapes, audit=False)))
+    assert "not an honest result" in alone.said()
+
+
+def test_the_comparison_lists_all_runs_and_links_their_reports(runs: Path, tiny_shapes: Path) -> None:
+    found = [read_report_run(folder) for folder in find_runs([runs])]
+    write_report(found[0], [], Options(data=tiny_shapes, audit=False))
+    made = Page(write_comparison(found, runs / "comparison.html"))
+    assert [row[0] for row in made.tables["runs"][1:]] == ["eszsl", "honest", "published"]
+    assert {given["href"] for tag, given in made.tags if tag == "a"} == {"eszsl/report.html"}
+    assert len(made.tables["differences"]) == 1 + 3 * 4
+    other = replace(found[0], results=found[0].results | {"benchmark": "cub"})
+    with pytest.raises(ValueError, match="a comparison is of runs on one benchmark"):
+        write_comparison([other, found[1]], runs / "comparison.html")
+
+
+def test_runs_on_other_rows_are_compared_in_scores_alone_and_it_is_said(runs: Path) -> None:
+    for path in (runs / "eszsl").glob(f"seed-*/{DETAILS_FILE}"):
+        details = load_details(path)
+        save_details(replace(details, unseen_rows=details.unseen_rows + 1000), path)
+    made = Page(write_comparison([read_report_run(runs / n) for n in ("eszsl", "honest")], runs / "comparison.html"))
+    assert "eszsl and honest cannot be compared" in made.said()
+    assert "differences" not in made.tables
+
+
+def test_the_papers_harmonic_means_fit_its_accuracies() -> None:
+    for benchmark in BENCHMARKS:
+        rows = published_rows(benchmark)
+        assert len(rows) == 24 + 7
+        for row in rows:
+            assert row.label.startswith(LABEL)
+            if row.u is not None and row.s is not None and row.h is not None:
+                harmonic = 2 * row.u * row.s / (row.u + row.s)
+                assert row.h == pytest.approx(harmonic, abs=0.3), (benchmark, row)
+    assert not published_rows("shapes")
+    oracle = {row.approach for row in published_rows("cub") if "oracle fusion" in row.label}
+    assert oracle == {"DCR-GAN", "C-4: VS + SRS", "C-5: VS + SS + SRS"}
+
+
+def test_the_papers_rows_are_as_printed(shared_data: Path) -> None:
+    paper = shared_data.parent / "paper.txt"
+    if not paper.is_file():
+        pytest.skip(f"the paper's text is not at {paper}")
+    text = paper.read_text()
+    for benchmark, column in BENCHMARKS.items():
+        for row in published_rows(benchmark):
+            line = {"II": rf"^{re.escape(row.approach)} .*$", "III": None}[row.table]
+            if line is None:
+                continue
+            (printed,) = [found for found in re.findall(line, text, flags=re.M) if re.search(r" [\d.-]+$", found)]
+            numbers = [None if w == "-" else float(w) for w in printed.split()[-16:]]
+            assert (row.t1, row.u, row.s, row.h) == (numbers[column], *numbers[4 + 3 * column : 7 + 3 * column])
+
+
+def test_the_command_prints_its_pages_and_refuses_in_words(runs: Path, tiny_shapes: Path) -> None:
+    made = run_command("report.py", runs / "honest", runs / "eszsl", "--data", tiny_shapes, "--no-audit")
+    assert made.returncode == 0, made.stderr
+    expected = [runs / "honest" / "report.html", runs / "eszsl" / "report.html", runs / "comparison.html"]
+    assert made.stdout.split() == [str(path) for path in expected]
+    assert all(path.is_file() for path in expected)
+    refused = run_command("report.py", tiny_shapes)
+    assert refused.returncode == 1
+    assert "is no run folder" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_training_needs_no_report_package() -> None:
+    code = "import sys, zsl.experiment, zsl.table; sys.exit('matplotlib' in sys.modules or 'jinja2.loaders' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
