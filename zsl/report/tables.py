@@ -90,7 +90,7 @@ def protocol(run: ReportRun) -> str:
 
 
 def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table, Table] | None:
-    """The run and its companions beside the paper's DCR-GAN and Table III; all of Table II.  None if it has no column."""
+    """The run and its companions beside the paper's DCR-GAN and Table III; all of Table II.  None without a column."""
     published = published_rows(str(run.results["benchmark"]))
     if not published:
         return None
