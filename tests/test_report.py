@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from zsl.report import provenance as report_provenance
 from zsl.report.context import Context, read_attribute_names
 from zsl.report.drawing import INK, drawing, finish
 from zsl.report.gallery import THUMBNAIL, choose, evidence, thumbnail
+from zsl.report.provenance import facts
 from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
 from zsl.report.tables import astray_table, class_table
 
@@ -100,9 +101,25 @@ def report(folder: Path, data: Path, **options: object) -> Page:
     return Page(write_report(read_report_run(folder), [], Options(**({"data": data, "audit": False} | options))))  # type: ignore[arg-type]
 
 
-def test_the_numbers_of_the_page_are_those_of_the_results(runs: Path, tiny_shapes: Path) -> None:
-    made = report(runs / "honest", tiny_shapes)
-    results = read_json(runs / "honest" / "results.json")
+@dataclass(frozen=True)
+class Reported:
+    """A run with its report; to be read only."""
+
+    folder: Path
+    page: Page
+
+
+@pytest.fixture(scope="module")
+def honest(pristine: Path, tiny_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    """The dcrgan run and its page."""
+    folder = tmp_path_factory.mktemp("reported") / "honest"
+    shutil.copytree(pristine / "honest", folder)
+    return Reported(folder, report(folder, tiny_shapes))
+
+
+def test_the_numbers_of_the_page_are_those_of_the_results(honest: Reported) -> None:
+    made = honest.page
+    results = read_json(honest.folder / "results.json")
     rows = made.tables["seeds"][1:]
     expected = [[f"seed {e['seed']}", *(f"{100 * e[key]:.1f}" for key in SCORES)] for e in results["seeds"]]
     mean, std = results["mean"], results["std"]
@@ -112,13 +129,11 @@ def test_the_numbers_of_the_page_are_those_of_the_results(runs: Path, tiny_shape
         assert str(fact) in made.said()
 
 
-def test_the_classes_are_counted_as_a_plain_loop_counts_them(runs: Path, tiny_shapes: Path) -> None:
-    made = report(runs / "honest", tiny_shapes)
-    details = load_details(runs / "honest" / "seed-0" / DETAILS_FILE)
+def test_the_classes_are_counted_as_a_plain_loop_counts_them(honest: Reported) -> None:
+    made = honest.page
+    details = load_details(honest.folder / "seed-0" / DETAILS_FILE)
     unseen = set(details.zsl_classes.tolist())
     counted: dict[str, list[float]] = {}
-    names = read_report_run(runs / "honest")
-    assert names.first is not None
     for label, answer in zip(details.unseen_labels.tolist(), details.unseen_predicted.tolist(), strict=True):
         own = counted.setdefault(str(label), [0, 0, 0, 0])
         own[0] += 1
@@ -146,25 +161,25 @@ def test_wrong_answers_are_named_the_most_frequent_first(runs: Path) -> None:
     assert next(row for row in of_class.rows if row[0].text == f"class {int(one)}")[6].text == f"class {int(seen)} (3)"
 
 
-def test_the_page_needs_nothing_but_itself(runs: Path, tiny_shapes: Path) -> None:
-    made = report(runs / "honest", tiny_shapes)
+def test_the_page_needs_nothing_but_itself(honest: Reported) -> None:
+    made = honest.page
     for tag, given in made.tags:
         for key in ("src", "href", "xlink:href", "action"):
             assert (given.get(key) or "#").startswith(("#", "data:")), (tag, given)
         assert "@import" not in (given.get("style") or "")
     assert {tag for tag, _ in made.tags}.isdisjoint({"iframe", "object", "embed"})
-    assert not re.search(r"url\((?!#)", (runs / "honest" / "report.html").read_text())
+    assert not re.search(r"url\((?!#)", (honest.folder / "report.html").read_text())
     for name in ("seen-unseen-curve", "accuracy-unseen", "accuracy-seen", "confusion"):
-        assert (runs / "honest" / "figures" / f"{name}.svg").read_text().startswith("<svg")
-        with Image.open(runs / "honest" / "figures" / f"{name}.png") as picture:
+        assert (honest.folder / "figures" / f"{name}.svg").read_text().startswith("<svg")
+        with Image.open(honest.folder / "figures" / f"{name}.png") as picture:
             assert picture.size[0] > 800
 
 
-def test_ids_are_unique_and_every_reference_has_its_target(runs: Path, tiny_shapes: Path) -> None:
-    made = report(runs / "honest", tiny_shapes)
+def test_ids_are_unique_and_every_reference_has_its_target(honest: Reported) -> None:
+    made = honest.page
     ids = [str(given["id"]) for _, given in made.tags if given.get("id")]
     assert len(ids) == len(set(ids))
-    text = (runs / "honest" / "report.html").read_text()
+    text = (honest.folder / "report.html").read_text()
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
     assert used
     assert used <= set(ids)
@@ -210,17 +225,15 @@ def test_without_data_the_page_has_numbers_for_names_and_says_so(runs: Path, tmp
     assert all(row[0].startswith("class ") for row in made.tables["astray"][1:])
 
 
-def test_a_method_without_a_regressor_shows_photos_without_attributes(runs: Path, tiny_shapes: Path) -> None:
-    made = report(runs / "eszsl", tiny_shapes)
+def test_a_method_without_regressor_and_variants_is_shown_without_them(
+    honest: Reported, runs: Path, tiny_shapes: Path
+) -> None:
+    made = report(runs / "eszsl", tiny_shapes, paper_figures=True)
     assert "trains no regressor F1" in made.said()
     assert [tag for tag, _ in made.tags].count("img") > 0
-
-
-def test_no_paper_row_and_no_paper_figures_are_said(runs: Path, tiny_shapes: Path) -> None:
-    said = report(runs / "eszsl", tiny_shapes).said()
-    assert "Tables II and III have no figures for shapes" in said
-    assert "compare variants of DCR-GAN; this run is of eszsl" in said
-    assert "--paper-figures trains those again" in report(runs / "honest", tiny_shapes).said()
+    assert "compare variants of DCR-GAN; this run is of eszsl" in made.said()
+    assert "--paper-figures trains those again" in honest.page.said()
+    assert "Tables II and III have no figures for shapes" in honest.page.said()
 
 
 @pytest.mark.parametrize(
@@ -271,10 +284,9 @@ def test_runs_are_found_in_a_folder_of_runs_and_strangers_are_refused(runs: Path
         find_runs([runs, runs / "honest"])
 
 
-def test_the_gallery_shows_the_photo_of_its_row(runs: Path, tiny_shapes: Path) -> None:
-    made = report(runs / "honest", tiny_shapes)
+def test_the_gallery_shows_the_photo_of_its_row(honest: Reported, tiny_shapes: Path) -> None:
     samples = {sample.row: sample for sample in read_shard(tiny_shapes / "shapes" / "shards" / "shard-000000.tar")}
-    images = [given for tag, given in made.tags if tag == "img"]
+    images = [given for tag, given in honest.page.tags if tag == "img"]
     assert images
     for given in images:
         row = int(str(given["alt"]).rsplit(" ", 1)[1])
@@ -409,14 +421,15 @@ def test_a_given_audit_is_taken_and_a_strangers_refused(runs: Path, tiny_shapes:
         report(runs / "honest", tiny_shapes, audit_file=tmp_path / "audit.json")
 
 
-def test_a_run_notes_how_it_was_started_and_the_page_says_it(runs: Path, tiny_shapes: Path) -> None:
-    (entry,) = [json.loads(line) for line in (runs / "honest" / STARTS_FILE).read_text().splitlines()]
+def test_a_run_notes_how_it_was_started_and_the_page_says_it(honest: Reported, runs: Path) -> None:
+    (entry,) = [json.loads(line) for line in (honest.folder / STARTS_FILE).read_text().splitlines()]
     assert entry["versions"]["torch"] == torch.__version__
     assert entry["commit"] == commit()
-    made = report(runs / "honest", tiny_shapes)
-    assert entry["command"] in made.said()
+    for fact in (entry["command"], entry["time"], f"Python {entry['python']}, "):
+        assert fact in honest.page.said()
     (runs / "honest" / STARTS_FILE).unlink()
-    assert "not recorded" in report(runs / "honest", tiny_shapes).said()
+    told = dict(facts(read_report_run(runs / "honest"), Context(benchmark="shapes", data=runs)))
+    assert told["command, commit, versions"].startswith("not recorded")
 
 
 def test_the_commit_is_that_of_git() -> None:

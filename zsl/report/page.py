@@ -43,16 +43,15 @@ def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Optio
     Raises:
         ValueError, FileNotFoundError: `--data` or a file that was named does not fit the run.
     """
-    context = find_context(
-        run, options.data, features=options.features, attribute_names=options.attribute_names
-    )  # fmt: skip
+    context = find_context(run, options.data, features=options.features, attribute_names=options.attribute_names)
     folder = run.folder / FIGURES_FOLDER
     cards, gallery_notes = make_gallery(run, context)
     missing = why_not(run, context)
     paper = paper_figures(run, context, folder) if options.paper_figures and missing is None else None
     verdict = find_audit(run, context, options.audit_file, folder) if options.audit or options.audit_file else None
     companions = [other for other in companions if other.results["benchmark"] == run.results["benchmark"]]
-    differences, incomparable = tables.difference_table(companions, run) if companions else (None, [])
+    compared = companions if len(companions) < tables.ALL_PAIRS else []  # of more, the comparison page tells
+    differences, incomparable = tables.difference_table(compared, run)
     run = read_report_run(run.folder)  # the figures have opened test rows since
     page = _environment().get_template("report.html").render(
         run=run, headline=headline(run), notes=[*run.notes, *context.notes],
@@ -60,7 +59,7 @@ def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Optio
         differences=differences, incomparable=incomparable, paper_rows=tables.paper_table(run, companions),
         answers=_answers(run, context, folder), paper=paper, no_paper=missing or _ASK_FOR_PAPER_FIGURES,
         cards=cards, gallery_notes=gallery_notes, facts=facts(run, context), reads=reads(run), audit=verdict,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), link=_link,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
     write_text(run.folder / REPORT_FILE, page)
     return run.folder / REPORT_FILE

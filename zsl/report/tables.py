@@ -10,7 +10,7 @@ from itertools import combinations
 
 import torch
 
-from zsl.compare import Difference, check_comparable, compare, read_run
+from zsl.compare import Difference, Run, check_comparable, compare
 from zsl.evaluate import Details, class_accuracies
 from zsl.report.context import Context
 from zsl.report.published_numbers import PublishedRow, published_rows
@@ -18,6 +18,7 @@ from zsl.report.runs import ReportRun
 from zsl.run import TABLE
 
 RESAMPLES = 2000
+ALL_PAIRS = 8  # runs of which every pair is compared
 
 
 @dataclass(frozen=True)
@@ -170,16 +171,21 @@ def astray_table(details: Details, context: Context) -> Table:
 def difference_table(runs: Sequence[ReportRun], own: ReportRun | None = None) -> tuple[Table | None, list[str]]:
     """Paired bootstrap of each pair of runs (or of `own` with each other), and why a pair is left out."""
     pairs = [(other, own) for other in runs if other is not own] if own else list(combinations(runs, 2))
-    rows: list[tuple[Cell, ...]] = []
     notes = []
+    if own is None and len(runs) > ALL_PAIRS:
+        pairs = [(runs[0], other) for other in runs[1:]]
+        notes.append(f"Of so many runs each is compared with the first, {runs[0].name}, alone.")
+    rows: list[tuple[Cell, ...]] = []
     for a, b in pairs:
+        without = [run.name for run in (a, b) if not run.details]
         try:
-            first, second = read_run(a.folder), read_run(b.folder)
-            check_comparable(first, second)
-        except (FileNotFoundError, ValueError) as error:
+            if without:
+                raise ValueError(f"{without[0]} kept no answers")
+            check_comparable(*(Run(run.folder, str(run.results["benchmark"]), run.details) for run in (a, b)))
+        except ValueError as error:
             notes.append(f"{a.name} and {b.name} cannot be compared: {error}.")
             continue
-        rows += [_difference(a, b, d) for d in compare(first.details, second.details, resamples=RESAMPLES)]
+        rows += [_difference(a, b, d) for d in compare(a.details, b.details, resamples=RESAMPLES)]
     columns = ("A", "B", "score", "A %", "B %", "B − A", "low", "high", "B better", "sd of one seed's B − A")
     return (Table(columns=columns, rows=tuple(rows)) if rows else None), notes
 
