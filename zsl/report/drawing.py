@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import matplotlib as mpl
@@ -23,7 +24,7 @@ COLOURS = ("#2f7fc1", "#d9731a", "#2b9a66", "#c2559d", "#8a6fd1", "#a8862a", "#d
 WIDTH = 4.6  # inches; at this width 9 or 10 pt stays legible when a phone scales the figure down
 FILE_DPI = 200
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "axes.titlesize": 10.0,
