@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,18 +23,18 @@ from PIL import Image
 from test_scripts import run as run_command
 
 from shards import read_shard
+from zsl.audit import audit
 from zsl.compare import compare, read_run
 from zsl.evaluate import DETAILS_FILE, load_details, save_details
 from zsl.files import read_json, write_json
 from zsl.provenance import STARTS_FILE, commit
 from zsl.report import Options, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
-from zsl.report import provenance as report_provenance
 from zsl.report.context import Context, read_attribute_names
 from zsl.report.drawing import INK, drawing, finish
 from zsl.report.gallery import THUMBNAIL, choose, evidence, thumbnail
 from zsl.report.provenance import facts
 from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
-from zsl.report.tables import astray_table, class_table
+from zsl.report.tables import astray_table, class_table, difference_table
 
 SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic", "ausuc")
 
@@ -96,9 +97,9 @@ class Page(HTMLParser):
         return " ".join(self.text.split())
 
 
-def report(folder: Path, data: Path, **options: object) -> Page:
+def report(folder: Path, data: Path, **options: Any) -> Page:
     """The page of a run, without its audit unless asked for."""
-    return Page(write_report(read_report_run(folder), [], Options(**({"data": data, "audit": False} | options))))  # type: ignore[arg-type]
+    return Page(write_report(read_report_run(folder), [], Options(**({"data": data, "audit": False} | options))))
 
 
 @dataclass(frozen=True)
@@ -394,13 +395,12 @@ def test_equal_seeds_give_equal_pictures() -> None:
 def test_the_audit_is_made_once_for_one_run(runs: Path, tiny_shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "clean" in report(runs / "honest", tiny_shapes, audit=True).said()
     calls: list[object] = []
-    real = report_provenance.audit
 
-    def counted(*args: object, **kwargs: object) -> object:
+    def counted(*args: Any, **kwargs: Any) -> object:
         calls.append(args)
-        return real(*args, **kwargs)  # type: ignore[arg-type]
+        return audit(*args, **kwargs)
 
-    monkeypatch.setattr(report_provenance, "audit", counted)
+    monkeypatch.setattr("zsl.report.provenance.audit", counted)
     report(runs / "honest", tiny_shapes, audit=True)
     assert not calls
     config = read_json(runs / "honest" / "config.json")
@@ -466,6 +466,18 @@ def test_the_comparison_lists_all_runs_and_links_their_reports(runs: Path, tiny_
     other = replace(found[0], results=found[0].results | {"benchmark": "cub"})
     with pytest.raises(ValueError, match="a comparison is of runs on one benchmark"):
         write_comparison([other, found[1]], runs / "comparison.html")
+
+
+def test_of_many_runs_each_is_compared_with_the_first(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zsl.report.tables.ALL_PAIRS", 2)
+    made, notes = difference_table([read_report_run(folder) for folder in find_runs([pristine])])
+    assert made is not None
+    pairs = [(row[0].text, row[1].text) for row in made.rows[::4]]
+    assert [tuple(name.rsplit("/")[-1] for name in pair) for pair in pairs] == [
+        ("eszsl", "honest"),
+        ("eszsl", "published"),
+    ]
+    assert "with the first" in notes[0]
 
 
 def test_runs_on_other_rows_are_compared_in_scores_alone_and_it_is_said(runs: Path) -> None:

@@ -121,9 +121,7 @@ def _card(
     answers = []
     for column in details.unseen_scores[i].topk(min(3, len(details.gzsl_classes))).indices.tolist():
         class_id = int(details.gzsl_classes[column])
-        pro, contra = (), ()
-        if regressed is not None and attributes is not None:
-            pro, contra = evidence(regressed, attributes[class_id], context)
+        pro, contra = _evidence_for(class_id, regressed, attributes, context)
         is_seen = not bool((details.zsl_classes == class_id).any())
         answers.append(Answer(context.class_name(class_id), is_seen, class_id == truth, pro, contra))
     is_right = int(details.unseen_predicted[i]) == truth
@@ -145,6 +143,14 @@ def evidence(
 
     order = product.argsort(descending=True).tolist()
     return named(order[:number], 1), named(order[::-1][:number], -1)
+
+
+def _evidence_for(
+    class_id: int, regressed: Tensor | None, attributes: Tensor | None, context: Context
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if regressed is None or attributes is None:
+        return (), ()
+    return evidence(regressed, attributes[class_id], context)
 
 
 def _told(attribute: int, seen_in_photo: float, context: Context) -> str:
