@@ -70,6 +70,11 @@ def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]
         yield figure, figure.subplots()
 
 
+def shorten(name: str, letters: int) -> str:
+    """A name that leaves room for the drawing; tables have it whole."""
+    return name if len(name) <= letters else name[: letters - 1].rstrip() + "…"
+
+
 def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
     """Write `folder/name.svg` and `.png`, on white, and return the inline form; to be called inside `drawing`."""
     buffer = io.StringIO()

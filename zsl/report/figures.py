@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from zsl.curves import Curve
 from zsl.evaluate import Details, class_accuracies, confusion_matrix, curve_of
 from zsl.report.context import Context
-from zsl.report.drawing import COLOURS, INK, SEEN, UNSEEN, Plot, drawing, finish
+from zsl.report.drawing import COLOURS, INK, SEEN, UNSEEN, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
 
+LETTERS = 30  # of a class name beside its bar, at most
 NAMED = 60  # so many classes have their names beside the bars
 FIGURES_FOLDER = "figures"
 
@@ -74,7 +75,7 @@ def classes_plot(run: ReportRun, kind: str, context: Context, folder: Path) -> P
     rank = np.arange(len(order))
     colour = UNSEEN if kind == "unseen" else SEEN
     named = len(order) <= NAMED
-    with drawing(0.75 + 0.2 * len(order) if named else 4.5) as (figure, axes):
+    with drawing(0.9 + 0.2 * len(order) if named else 4.5) as (figure, axes):
         middle = np.array([100 * entry.accuracy for entry in order])
         low, high = (np.array([100 * getattr(entry, end) for entry in order]) for end in ("low", "high"))
         axes.hlines(rank, low, high, color=colour, alpha=0.45, linewidth=4 if named else 1)
@@ -87,7 +88,7 @@ def classes_plot(run: ReportRun, kind: str, context: Context, folder: Path) -> P
         axes.axvline(mean, color=INK, linewidth=0.8, linestyle="--")
         axes.set(xlim=(-2, 102), ylim=(-0.8, len(order) - 0.2), xlabel=f"accuracy, %; dashed: mean {mean:.1f}")
         if named:
-            axes.set_yticks(rank, [context.class_name(entry.class_id) for entry in order])
+            axes.set_yticks(rank, [shorten(context.class_name(entry.class_id), LETTERS) for entry in order])
             axes.tick_params(axis="y", length=0)
         else:
             axes.set(ylabel=f"{len(order)} {kind} classes, sorted")

@@ -28,13 +28,14 @@ from zsl.journal import Journal
 from zsl.methods import VARIANTS, override
 from zsl.published import models_over_steps
 from zsl.report.context import Context
-from zsl.report.drawing import COLOURS, INK, Plot, drawing, finish
+from zsl.report.drawing import COLOURS, INK, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
 from zsl.run import ACCESS_FILE, name_of_run, record_to
 from zsl.stages.gan import synthesize
 from zsl.stages.metric import train_metric
 
 LOOKS = 10  # points of an error curve
+LETTERS = 24  # of a class name in a legend of two columns, at most
 CLASSES = 10  # so many unseen classes can be told apart by colour
 REAL, SYNTHETIC = 60, 60  # features of each class in Figure 9, at most
 CACHE = "cache/paper.npz"
@@ -73,7 +74,7 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
     key = {name: run.results.get(name) for name in ("config", "features", "splits")} | {"format": FORMAT}
     compute = partial(_compute, context.train, context.test, config, run, folder)
     arrays = cached(folder / CACHE, name_of_run(key, run.first_seed), compute)
-    names = [context.class_name(class_id) for class_id in arrays["classes"].tolist()]
+    names = [shorten(context.class_name(class_id), LETTERS) for class_id in arrays["classes"].tolist()]
     return PaperFigures(
         errors=tuple(_error_plot(arrays, kind, folder) for kind in ("unseen", "harmonic")),
         representations=tuple(_representation_plot(arrays, kind, names, folder) for kind in ("TL", "MMTL")),
