@@ -430,7 +430,7 @@ def test_a_given_audit_is_taken_and_a_strangers_refused(runs: Path, tiny_shapes:
 
 def test_a_run_notes_how_it_was_started_and_the_page_says_it(honest: Reported, runs: Path) -> None:
     (entry,) = [json.loads(line) for line in (honest.folder / STARTS_FILE).read_text().splitlines()]
-    assert entry["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(entry["versions"]["torch"])
     assert entry["commit"] == commit()
     for fact in (entry["command"], entry["time"], f"Python {entry['python']}, "):
         assert fact in honest.page.said()
@@ -496,6 +496,10 @@ def test_runs_on_other_rows_are_compared_in_scores_alone_and_it_is_said(runs: Pa
     assert "differences" not in made.tables
 
 
+# The paper's own: its H is 1.6, 0.6 and 0.4 away from what its U and S give.
+MISPRINTS = {("awa1", "C-3: SRS"), ("sun", "SRGAN"), ("sun", "C-2: SS")}
+
+
 def test_the_papers_harmonic_means_fit_its_accuracies() -> None:
     for benchmark in BENCHMARKS:
         rows = published_rows(benchmark)
@@ -503,8 +507,8 @@ def test_the_papers_harmonic_means_fit_its_accuracies() -> None:
         for row in rows:
             assert row.label.startswith(LABEL)
             if row.u is not None and row.s is not None and row.h is not None:
-                harmonic = 2 * row.u * row.s / (row.u + row.s)
-                assert row.h == pytest.approx(harmonic, abs=0.3), (benchmark, row)
+                fits = abs(row.h - 2 * row.u * row.s / (row.u + row.s)) < 0.15
+                assert fits == ((benchmark, row.approach) not in MISPRINTS), (benchmark, row)
     assert not published_rows("shapes")
     oracle = {row.approach for row in published_rows("cub") if "oracle fusion" in row.label}
     assert oracle == {"DCR-GAN", "C-4: VS + SRS", "C-5: VS + SS + SRS"}
@@ -514,15 +518,16 @@ def test_the_papers_rows_are_as_printed(shared_data: Path) -> None:
     paper = shared_data.parent / "paper.txt"
     if not paper.is_file():
         pytest.skip(f"the paper's text is not at {paper}")
-    text = paper.read_text()
-    for benchmark, column in BENCHMARKS.items():
-        for row in published_rows(benchmark):
-            line = {"II": rf"^{re.escape(row.approach)} .*$", "III": None}[row.table]
-            if line is None:
-                continue
-            (printed,) = [found for found in re.findall(line, text, flags=re.M) if re.search(r" [\d.-]+$", found)]
-            numbers = [None if w == "-" else float(w) for w in printed.split()[-16:]]
-            assert (row.t1, row.u, row.s, row.h) == (numbers[column], *numbers[4 + 3 * column : 7 + 3 * column])
+    lines = paper.read_text().splitlines()
+
+    def printed(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1f}"
+
+    for rows in zip(*(published_rows(benchmark) for benchmark in BENCHMARKS), strict=True):
+        t1 = [printed(row.t1) for row in rows] if rows[0].table == "II" else []
+        numbers = " ".join([*t1, *(printed(score) for row in rows for score in (row.u, row.s, row.h))])
+        (line,) = [line for line in lines if line.endswith(f" {numbers}")]
+        assert rows[0].approach.split(": ")[-1].replace(" ", "") in line.replace(" ", "")
 
 
 def test_the_command_prints_its_pages_and_refuses_in_words(runs: Path, tiny_shapes: Path) -> None:

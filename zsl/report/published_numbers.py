@@ -1,5 +1,7 @@
 """What the paper reports (Ye et al. 2022, Tables II and III), per cent, as printed.
 
+Three printed H do not follow from their U and S: AWA1's C-3 (55.5), SUN's SRGAN (28.0) and C-2 (14.6).
+
 All of it is the literature's protocol: the best epoch was chosen on the test rows.  DCR-GAN's CUB figures are, by its
 reference code, fused with weights that differ between test images of seen and of unseen classes.
 """
