@@ -526,8 +526,8 @@ def test_the_papers_rows_are_as_printed(shared_data: Path) -> None:
     for rows in zip(*(published_rows(benchmark) for benchmark in BENCHMARKS), strict=True):
         t1 = [printed(row.t1) for row in rows] if rows[0].table == "II" else []
         numbers = " ".join([*t1, *(printed(score) for row in rows for score in (row.u, row.s, row.h))])
-        (line,) = [line for line in lines if line.endswith(f" {numbers}")]
-        assert rows[0].approach.split(": ")[-1].replace(" ", "") in line.replace(" ", "")
+        found = [line.replace(" ", "") for line in lines if line.endswith(f" {numbers}")]
+        assert any(rows[0].approach.split(": ")[-1].replace(" ", "") in line for line in found), rows[0].approach
 
 
 def test_the_command_prints_its_pages_and_refuses_in_words(runs: Path, tiny_shapes: Path) -> None:
