@@ -150,7 +150,7 @@ def test_words_stand_out_from_their_ground_in_light_and_dark(opened: Opened) -> 
 def test_text_in_figures_is_legible_on_a_phone(on_phone: Opened) -> None:
     heights = on_phone.page.evaluate(
         "[...document.querySelectorAll('.plot svg text')].filter(t => t.textContent.trim())"
-        ".map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a)"
+        ".map(t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
     )
     assert heights
     assert min(heights) >= 8
