@@ -25,7 +25,7 @@ from zsl.evaluate import Record, evaluate_details, open_for_figures, scores_of
 from zsl.features import TestSplit, TrainSplit, centre_attributes
 from zsl.files import atomic_path
 from zsl.journal import Journal
-from zsl.methods import VARIANTS, override
+from zsl.methods import VARIANTS, flatten, override
 from zsl.published import models_over_steps
 from zsl.report.context import Context
 from zsl.report.drawing import COLOURS, INK, Plot, drawing, finish, shorten
