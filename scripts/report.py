@@ -5,7 +5,7 @@
     python scripts/report.py runs/cub runs/cub-published runs/cub-table      # and a page that compares them
 
 Writes report.html and figures/ into each run folder; with several runs also comparison.html beside the first.  Seconds;
-the audit takes a second for 250 photos, --paper-figures a few trainings of the GAN; both are kept for the next report.
+the audit takes a second for 250 photos, --paper-figures minutes; what they found is kept for the next report.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class Args:
     """CUB's attributes.txt, AWA's predicates.txt, an attributes.csv of one's own."""
     paper_figures: bool = False
     """Draw the paper's figures 7 to 9; trains variants A, B and C again."""
-    audit: bool = True
-    """Audit each run; slow where photos are many."""
+    audit: bool = True  # slow where photos are many
     audit_file: Path | None = None
     """Take this audit.json instead."""
     out: Path | None = None
