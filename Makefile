@@ -11,6 +11,7 @@ STAMP := $(VENV)/.installed
 quickstart: environment
 	$(BIN)/accelerate launch --config_file accelerate_config.yaml scripts/extract.py
 	$(BIN)/accelerate launch --config_file accelerate_config.yaml scripts/train_dcrgan.py --name quickstart
+	$(BIN)/python scripts/report.py runs/quickstart
 
 test: environment
 	$(BIN)/python -m pytest -q

@@ -1,7 +1,12 @@
 """Data that several test files share: the official files where they exist, a tiny drawn benchmark, its features."""
 
+from __future__ import annotations
+
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import timm
@@ -22,6 +27,9 @@ from zsl.methods import find_method, override
 from zsl.predict import Reader, open_backbone
 from zsl.predictor import load_predictor
 from zsl.select import Trainer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TINY_SHAPES = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=8, image_size=64)
 
@@ -78,6 +86,20 @@ def tiny_features(tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accel
     out = features_folder(tiny_shapes, "shapes", tiny_backbone.name)
     extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, batch_size=16)
     return out
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium here; on Debian: apt-get install -y --no-install-recommends chromium")
+    with playwright.sync_playwright() as driver:
+        # The pages are our own files; Chromium's sandbox does not start where the tests run as root.
+        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,12 @@ import csv
 import dataclasses
 import io
 import json
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bad_photos import BAD, JPEG
@@ -20,6 +19,9 @@ from bad_photos import BAD, JPEG
 from zsl.photos import Limits, read_photo
 from zsl.predict import Reader
 from zsl.serve import MAX_TABLE_BYTES, Desk, PageServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PHOTO, TABLE, FORM = "application/octet-stream", "text/csv", "application/json"
 
@@ -192,36 +194,32 @@ def test_it_listens_to_this_machine_only_unless_told_and_never_to_every_interfac
 # --- a real browser --------------------------------------------------------------------------------------------------
 
 
-def test_the_page_answers_a_photo_and_takes_a_class_in_a_browser(server: PageServer, tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
+def test_the_page_answers_a_photo_and_takes_a_class_in_a_browser(
+    server: PageServer, browser: Browser, tmp_path: Path
+) -> None:
     (tmp_path / "photo.jpg").write_bytes(JPEG)
     (tmp_path / "text.jpg").write_bytes(BAD["text.jpg"][0])
     complaints: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(server.url)
-        page.wait_for_selector("#base option", state="attached")
-        page.set_input_files("#file", tmp_path / "photo.jpg")
-        page.wait_for_selector("#answer:not([hidden])")
-        assert page.locator("#bars li").count() == 5
-        assert page.locator("#votes tr").count() == 4
-        assert page.evaluate("document.documentElement.scrollWidth") == 390  # nothing hangs over a phone's edge
-        page.fill("#name", "<b>odd</b> one")
-        page.fill("#attribute", page.locator("#attributes option").first.get_attribute("value"))
-        page.locator("#changes input").first.evaluate("each => { each.value = each.max; }")
-        page.click("#like button:not(.small)")
-        page.wait_for_selector("#new-classes li, #add-status.error")
-        assert page.locator("#add-status").inner_text() == "Added."
-        assert page.locator("#new-classes li").inner_text() == "<b>odd</b> one"  # text, not markup
-        page.wait_for_selector("#answer:not([hidden])")
-        assert complaints == []
-        page.set_input_files("#file", tmp_path / "text.jpg")
-        page.wait_for_selector("#photo-status.error")
-        assert "not an image" in page.locator("#photo-status").inner_text()
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(server.url)
+    page.wait_for_selector("#base option", state="attached")
+    page.set_input_files("#file", tmp_path / "photo.jpg")
+    page.wait_for_selector("#answer:not([hidden])")
+    assert page.locator("#bars li").count() == 5
+    assert page.locator("#votes tr").count() == 4
+    assert page.evaluate("document.documentElement.scrollWidth") == 390  # nothing hangs over a phone's edge
+    page.fill("#name", "<b>odd</b> one")
+    page.fill("#attribute", page.locator("#attributes option").first.get_attribute("value") or "")
+    page.locator("#changes input").first.evaluate("each => { each.value = each.max; }")
+    page.click("#like button:not(.small)")
+    page.wait_for_selector("#new-classes li, #add-status.error")
+    assert page.locator("#add-status").inner_text() == "Added."
+    assert page.locator("#new-classes li").inner_text() == "<b>odd</b> one"  # text, not markup
+    page.wait_for_selector("#answer:not([hidden])")
+    assert complaints == []
+    page.set_input_files("#file", tmp_path / "text.jpg")
+    page.wait_for_selector("#photo-status.error")
+    assert "not an image" in page.locator("#photo-status").inner_text()
+    page.close()

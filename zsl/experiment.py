@@ -16,7 +16,7 @@ from zsl.evaluate import DETAILS_FILE, Scores, ZeroShotModel, save_details
 from zsl.features import FeatureTable, TestSplit, TrainSplit
 from zsl.files import read_json, write_json
 from zsl.journal import Journal
-from zsl.methods import Method, describe_method, find_method
+from zsl.methods import Method, describe_method, find_method, override
 from zsl.predictor import save_facts
 from zsl.provenance import note_start
 from zsl.published import LABEL, train_published
@@ -72,6 +72,9 @@ class Experiment:
             chosen = read_selection(selection, benchmark=facts["benchmark"], backbone=facts["backbone"])
             config = method.configured(chosen.config(method))
         if protocol == "published":
+            if chosen is not None:  # the honest γ: only the epoch is chosen on test rows
+                gamma = config.classifiers.gamma + chosen.best.gamma
+                config = override(config, {"classifiers.gamma": gamma})
             return self.published(method, config, folder, every=every)
         return self.honest(method, config, folder, selection=chosen, trainer=Trainer())
 
