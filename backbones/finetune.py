@@ -23,7 +23,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm,)
 class FinetuneConfig:
     """One way to fine-tune; the defaults suit a CNN and some thousand photos."""
 
-    head: Literal["linear", "attributes"] = "attributes"  # logits: W f + b, or scale · cos(W f, attributes)
+    head: Literal["linear", "attributes"] = "linear"  # logits: W f + b, or scale · cos(W f, attributes)
     scale: float = 20.0  # of the cosine
     attribute_loss: float = 0.0  # weight of the mean squared error of attributes regressed from features
     label_smoothing: float = 0.1
@@ -34,19 +34,19 @@ class FinetuneConfig:
     batch_size: int = 32  # of one update, over all processes
     accumulation: int = 1  # parts in which a process works through its share of a batch
     optimizer: str = "adamw"  # any of timm's
-    lr: float = 5e-5  # of the encoder's last layer
-    lr_head: float = 5e-4
-    layer_decay: float = 0.85  # step size of a layer, as a share of the next one's
+    lr: float = 6e-4  # of the encoder's last layer
+    lr_head: float = 2e-3
+    layer_decay: float = 0.8  # step size of a layer, as a share of the next one's
     weight_decay: float = 0.02
     warmup: float = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
     clip: float = 5.0  # largest norm of the gradient; 0: any
     lr_probe: float = 2e-3
     probe_steps: int = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
-    frozen_stages: int = 1  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
+    frozen_stages: int = 2  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
     freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor
     ema: float = 0.0  # decay of the moving average of weights that is kept; 0: none
     l2sp: float = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
-    wise: tuple[float, ...] = (0.5, 1.0)  # shares of the tuned weights in the mean with the old (Wortsman et al. 2022)
+    wise: tuple[float, ...] = (0.5, 0.75, 1.0)  # shares of the tuned weights in the mean with the old (Wortsman et al. 2022)
     checkpoint_gradients: bool = False  # less memory, a third more time
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
