@@ -46,7 +46,11 @@ class FinetuneConfig:
     freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor
     ema: float = 0.0  # decay of the moving average of weights that is kept; 0: none
     l2sp: float = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
-    wise: tuple[float, ...] = (0.5, 0.75, 1.0)  # shares of the tuned weights in the mean with the old (Wortsman et al. 2022)
+    wise: tuple[float, ...] = (
+        0.5,
+        0.75,
+        1.0,
+    )  # shares of the tuned weights in the mean with the old (Wortsman et al. 2022)
     checkpoint_gradients: bool = False  # less memory, a third more time
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
