@@ -293,7 +293,7 @@ def test_mixup_mixes_targets_as_it_mixes_images() -> None:
 
 def test_attribute_logits_are_scaled_cosines_with_centred_attributes() -> None:
     attributes = torch.rand(5, 7, generator=torch.Generator().manual_seed(0))
-    config = FinetuneConfig(scale=12.0, frozen_stages=0)
+    config = FinetuneConfig(head="attributes", scale=12.0, frozen_stages=0)
     tuner = Finetuner(timm.create_model(MODEL, pretrained=False, num_classes=0), 16, attributes, config)
     features = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
     logits = tuner.logits(features)
