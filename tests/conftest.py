@@ -113,6 +113,7 @@ def tiny_run(
     config = override(
         DCRGANConfig(),
         {
+            "feature_power": 0.5, "attribute_power": 0.5,
             "metric.steps": 20, "srn.steps": 20, "gan.steps": 5, "gan.hidden_dim": 32, "gan.shortcut_ridge": 0.3,
             "regressors.hidden_dim": 16, "classifiers.fit": "discriminant", "classifiers.gamma": 1.5,
             "classifiers.images_per_unseen_class": 10,

@@ -13,7 +13,7 @@ from toy import UNSEEN, toy_splits, toy_table
 
 from zsl.dcrgan import DCRGANConfig, train_dcrgan
 from zsl.evaluate import evaluate
-from zsl.features import TestSplit, TrainSplit, centre_attributes, split_features
+from zsl.features import AttributeScaler, TestSplit, TrainSplit, centre_attributes, split_features
 from zsl.losses import triplet_loss
 from zsl.networks import SRN, MetricNet
 from zsl.stages import penalised_adam, silent, watch
@@ -143,6 +143,19 @@ def test_centred_attributes_depend_on_seen_classes_only() -> None:
     changed[train.unseen] += 5
     moved = centre_attributes(dataclasses.replace(train, attributes=changed), norm=3.0)
     assert torch.equal(moved.attributes[train.seen], centred.attributes[train.seen])
+
+
+def test_powers_of_features_and_attributes_reach_the_networks_and_the_answers() -> None:
+    train, test = toy_splits()
+    config = dataclasses.replace(TINY, feature_power=0.5, attribute_power=0.5)
+    rooted = dataclasses.replace(train, features=train.features.sqrt(), attributes=train.attributes.abs().sqrt())
+    signs = dataclasses.replace(rooted, attributes=train.attributes.sign() * rooted.attributes)
+    model, by_hand = train_dcrgan(train, config, seed=0), train_dcrgan(signs, TINY, seed=0)
+    features = test.unseen.features.clamp(min=0)
+    torch.testing.assert_close(model.gzsl_scores(features), by_hand.gzsl_scores(features.sqrt()))
+    torch.testing.assert_close(model.zsl_scores(features), by_hand.zsl_scores(features.sqrt()))
+    scaler = AttributeScaler.fit(train.attributes[train.seen], 3.0, 0.5)
+    torch.testing.assert_close(scaler.undo(scaler(train.attributes)), train.attributes)
 
 
 def test_prototypes_are_the_class_means_of_the_metric_network() -> None:

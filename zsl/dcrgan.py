@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 
 from zsl.compute import matmul_precision
-from zsl.features import AttributeScaler, TrainSplit
+from zsl.features import AttributeScaler, TrainSplit, signed_power
 from zsl.networks import SRN, Generator
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig, train_classifiers
@@ -25,6 +25,8 @@ from zsl.stages.srn import SRNConfig, sample_linearly, train_srn
 class DCRGANConfig:
     """All that is chosen about the method; `zsl.recipes` has one for each benchmark."""
 
+    feature_power: float = 1.0  # of features in [0, 1]; 0.5: their square roots, which spread more evenly
+    attribute_power: float = 1.0  # of the split file's attributes
     attribute_norm: float | None = 1.0  # centred attributes of this mean norm; None: the split file's own
     prototype_std: float | None = 0.1  # scale of the class prototypes; None: as the metric network gives them
     sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linearly, the paper's rival
@@ -41,7 +43,7 @@ class DCRGANConfig:
 class Synthesizer:
     """All that is trained before the classifiers, and what a class that joins later needs."""
 
-    train: TrainSplit  # with the attributes as the networks see them
+    train: TrainSplit  # with features and attributes as the networks see them
     attribute_scaler: AttributeScaler  # from attributes as given to those
     srn: SRN | None  # None: representations are sampled linearly
     representations: Tensor  # R(a) of all classes [C, R]
@@ -54,8 +56,8 @@ class Synthesizer:
 
 def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> Synthesizer:
     """Metric network, class representations, regressors, generator; nothing here depends on `config.classifiers`."""
-    scaler = attribute_scaler(train.attributes[train.seen], config)
-    train = replace(train, attributes=scaler(train.attributes))
+    scaler = attribute_scaler(train, config)
+    train = as_networks_see(train, scaler, config)
     srn = None
     with matmul_precision(config.precision):
         metric = train_metric(train, config.metric, seed=seed, log=log)
@@ -76,11 +78,18 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
     )  # fmt: skip
 
 
-def attribute_scaler(attributes: Tensor, config: DCRGANConfig) -> AttributeScaler:
-    """What is done to attributes, fitted on those of the seen classes [S, A]."""
-    if config.attribute_norm is None:
-        return AttributeScaler.none(attributes)
-    return AttributeScaler.fit(attributes, config.attribute_norm)
+def attribute_scaler(train: TrainSplit, config: DCRGANConfig) -> AttributeScaler:
+    """What is done to attributes, fitted on those of the seen classes."""
+    return AttributeScaler.fit(train.attributes[train.seen], config.attribute_norm, config.attribute_power)
+
+
+def as_networks_see(train: TrainSplit, scaler: AttributeScaler, config: DCRGANConfig) -> TrainSplit:
+    """A split as it is given, with its features and attributes as every network is shown them."""
+    return replace(
+        train,
+        features=signed_power(train.features, config.feature_power),
+        attributes=scaler(train.attributes),
+    )
 
 
 def fit_classifiers(made: Synthesizer, config: ClassifierConfig, *, log: Log = silent) -> DCRGAN:
@@ -88,6 +97,7 @@ def fit_classifiers(made: Synthesizer, config: ClassifierConfig, *, log: Log = s
     model = train_classifiers(
         made.train, made.generator, made.condition, made.regressors, config, seed=made.seed, log=log
     )
+    model.feature_power = made.config.feature_power
     model.synthesizer = made
     return model
 

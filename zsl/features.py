@@ -156,9 +156,14 @@ class TrainSplit:
         return replace(self, scaler=scaler, **moved)
 
 
+def signed_power(values: Tensor, power: float) -> Tensor:
+    """Each value raised to `power`, its sign kept; below 1 this draws in large values and spreads small ones."""
+    return values if power == 1 else values.sign() * values.abs() ** power
+
+
 @dataclass(frozen=True, eq=False)
 class AttributeScaler:
-    """Attributes minus the seen classes' mean, scaled so that the seen classes' have a given mean norm.
+    """Attributes to a power, minus the seen classes' mean, scaled so that the seen classes' have a given mean norm.
 
     All classes of a benchmark share most of their attributes (every bird has a beak), so that official attribute
     vectors differ little beside their common part.
@@ -166,25 +171,24 @@ class AttributeScaler:
 
     centre: Tensor  # [A]
     factor: Tensor  # one number
+    power: float = 1.0
 
     @classmethod
-    def fit(cls, attributes: Tensor, norm: float) -> Self:
-        """From the attributes [S, A] of the seen classes alone."""
+    def fit(cls, attributes: Tensor, norm: float | None, power: float = 1.0) -> Self:
+        """From the attributes [S, A] of the seen classes alone; without `norm` they are neither centred nor scaled."""
+        attributes = signed_power(attributes, power)
+        if norm is None:
+            return cls(torch.zeros_like(attributes[0]), attributes.new_ones(()), power)
         centre = attributes.mean(0)
-        return cls(centre, norm / (attributes - centre).norm(dim=1).mean())
-
-    @classmethod
-    def none(cls, attributes: Tensor) -> Self:
-        """The one that leaves attributes [S, A] as they are."""
-        return cls(torch.zeros_like(attributes[0]), attributes.new_ones(()))
+        return cls(centre, norm / (attributes - centre).norm(dim=1).mean(), power)
 
     def __call__(self, attributes: Tensor) -> Tensor:
         """Scaled attributes [..., A]."""
-        return (attributes - self.centre) * self.factor
+        return (signed_power(attributes, self.power) - self.centre) * self.factor
 
     def undo(self, scaled: Tensor) -> Tensor:
         """Attributes [..., A] in the units in which they were given."""
-        return scaled / self.factor + self.centre
+        return signed_power(scaled / self.factor + self.centre, 1 / self.power)
 
 
 def centre_attributes(train: TrainSplit, norm: float) -> TrainSplit:

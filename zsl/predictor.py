@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from zsl.benchmarks.own import AttributeTable
 from zsl.curves import Calibrated
-from zsl.dcrgan import DCRGANConfig, Synthesizer, attribute_scaler, fit_classifiers
+from zsl.dcrgan import DCRGANConfig, Synthesizer, as_networks_see, attribute_scaler, fit_classifiers
 from zsl.features import FeatureScaler, FeatureTable, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
 from zsl.methods import VARIANTS, flatten, override
@@ -94,8 +94,9 @@ def score(predictor: Predictor, features: Tensor) -> Scored:
     votes, attributes, gammas = [], [], []
     for model in predictor.models.values():
         assert model.synthesizer is not None
-        votes.append(torch.stack(model.gzsl.votes(scaled, model.regressors, model.config)))
-        attributes.append(model.synthesizer.attribute_scaler.undo(model.regressors.attributes(scaled)))
+        inputs = model.inputs(scaled)
+        votes.append(torch.stack(model.gzsl.votes(inputs, model.regressors, model.config)))
+        attributes.append(model.synthesizer.attribute_scaler.undo(model.regressors.attributes(inputs)))
         gammas.append(model.config.gamma)
     return Scored(
         votes=torch.stack(votes).mean(0),
@@ -141,7 +142,7 @@ def _extend(model: DCRGAN, train: TrainSplit, new: Tensor) -> DCRGAN:
     """The model of one seed with the classes `new` of `train`, whose attributes are as given."""
     made = model.synthesizer
     assert made is not None
-    train = replace(train, attributes=made.attribute_scaler(train.attributes))
+    train = as_networks_see(train, made.attribute_scaler, made.config)
     if made.srn is not None:
         with torch.no_grad():
             added = made.srn(train.attributes[new])
@@ -289,8 +290,8 @@ def _load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int
     gamma = config.classifiers.gamma + float(state.pop("gamma", torch.zeros(())))  # the recipe's, and a selection's
     state.pop("is_seen", None)
     state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
-    scaler = attribute_scaler(train.attributes[train.seen], config)
-    scaled = replace(train, attributes=scaler(train.attributes))
+    scaler = attribute_scaler(train, config)
+    scaled = as_networks_see(train, scaler, config)
     representations = kept["representations"]
     condition = generator_condition(scaled.attributes, representations, config.gan)
     feature_dim, attribute_dim = train.features.shape[1], train.attributes.shape[1]
@@ -307,6 +308,7 @@ def _load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int
         regressors, Ensemble(*heads[0]), Ensemble(*heads[1]), scaled, replace(config.classifiers, gamma=gamma)
     )
     model.load_state_dict(state)
+    model.feature_power = config.feature_power
     model.synthesizer = Synthesizer(
         train=scaled, attribute_scaler=scaler, srn=srn, representations=representations,
         generator=generator.eval().requires_grad_(False), condition=condition, regressors=model.regressors,

@@ -14,8 +14,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from shards import check_shard, read_shard
+from zsl.dcrgan import DCRGANConfig, as_networks_see, attribute_scaler
 from zsl.evaluate import Details, open_for_figures
-from zsl.features import centre_attributes
+from zsl.features import signed_power
+from zsl.methods import flatten, override
 from zsl.networks import Regressor
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
@@ -172,9 +174,8 @@ def _regressed(
     regressor = load_regressor(path) if path.is_file() else None
     if regressor is None:
         return None, None, f"The run kept no model with F1 ({path.name}), so no attributes are shown."
-    train = context.train
-    if config.get("attribute_norm") is not None:
-        train = centre_attributes(train, config["attribute_norm"])
+    settings = override(DCRGANConfig(), flatten(config))
+    train = as_networks_see(context.train, attribute_scaler(context.train, settings), settings)
     centre = train.attributes[train.seen].mean(0)
     unseen = open_for_figures(context.test, record_to(run.folder / ACCESS_FILE, run.first_seed))
     position = {row: i for i, row in enumerate([] if unseen.rows is None else unseen.rows.tolist())}
@@ -182,7 +183,7 @@ def _regressed(
     if not all(row in position for row in rows):
         return None, None, "The features have other test rows than the run, so no attributes are shown."
     with torch.no_grad():
-        made = regressor(unseen.features[[position[row] for row in rows]])
+        made = regressor(signed_power(unseen.features[[position[row] for row in rows]], settings.feature_power))
     return made - centre, train.attributes - centre, None
 
 

@@ -19,10 +19,10 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from zsl.dcrgan import DCRGANConfig, Synthesizer
+from zsl.dcrgan import DCRGANConfig, Synthesizer, as_networks_see, attribute_scaler
 from zsl.determinism import derive_seed, seeded
 from zsl.evaluate import Record, evaluate_details, open_for_figures, scores_of
-from zsl.features import TestSplit, TrainSplit, centre_attributes
+from zsl.features import TestSplit, TrainSplit, signed_power
 from zsl.files import atomic_path
 from zsl.journal import Journal
 from zsl.methods import VARIANTS, flatten, override
@@ -114,9 +114,9 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
         arrays[f"errors {variant}"] = curve
     unseen = open_for_figures(test, record)
     chosen = _some_of_each(unseen.labels, classes, REAL)
-    features, labels = unseen.features[chosen], unseen.labels[chosen]
+    features, labels = signed_power(unseen.features[chosen], config.feature_power), unseen.labels[chosen]
     arrays["labels"] = labels.numpy()
-    seen_by_networks = train if config.attribute_norm is None else centre_attributes(train, config.attribute_norm)
+    seen_by_networks = as_networks_see(train, attribute_scaler(train, config), config)
     for kind, modalities in (("TL", "features"), ("MMTL", "both")):
         metric = train_metric(seen_by_networks, override(config.metric, {"modalities": modalities}), seed=seed)
         with torch.no_grad():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zsl.features import TrainSplit
+from zsl.features import TrainSplit, signed_power
 from zsl.losses import class_means
 from zsl.networks import Generator
 from zsl.stages import Log, silent, stage, watch
@@ -109,6 +109,7 @@ class DCRGAN(nn.Module):
     zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
     gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
     synthesizer: Synthesizer | None = None  # what it was made with (`zsl.dcrgan`); not part of its state
+    feature_power: float = 1.0  # the power of features that its networks were trained on
 
     def __init__(
         self, regressors: Regressors, zsl: Ensemble, gzsl: Ensemble, train: TrainSplit, config: ClassifierConfig
@@ -118,14 +119,18 @@ class DCRGAN(nn.Module):
         self.register_buffer("zsl_classes", train.unseen)
         self.register_buffer("gzsl_classes", torch.cat([train.seen, train.unseen]))
 
+    def inputs(self, features: Tensor) -> Tensor:
+        """Features [N, D], scaled on trainval rows, as the networks see them."""
+        return signed_power(features, self.feature_power)
+
     def zsl_scores(self, features: Tensor) -> Tensor:
         """[N, D] to [N, U]."""
-        return self.zsl(features, self.regressors, self.config)
+        return self.zsl(self.inputs(features), self.regressors, self.config)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
         """[N, D] to [N, S + U]."""
         is_seen = ~torch.isin(self.gzsl_classes, self.zsl_classes)
-        return self.gzsl(features, self.regressors, self.config) - self.config.gamma * is_seen
+        return self.gzsl(self.inputs(features), self.regressors, self.config) - self.config.gamma * is_seen
 
 
 @stage
