@@ -100,14 +100,14 @@ def reference(row: _Reference, *, feature_dim: int = 2048) -> DCRGANConfig:
     """A row in the form of the authors' public code: hours on a CPU, meant for 2048-d features and a GPU.
 
     Prototypes lie in [0, 1] and SRN ends in a sigmoid; F1 and F2 are pre-trained on real features and frozen; the cycle
-    losses are squared errors over generated features of every class, unseen ones too (semantic transductive).
+    losses are squared errors on generated features of every class, unseen ones too (semantic transductive).
     `feature_dim`: G, D, F1 and F2 have hidden units in proportion to it.
 
     It deviates from that code in this: the last epochs of GAN and classifiers count, not those that are best on the
     test rows (`--protocol published` chooses the GAN's); CUB-GZSL is fused with the weights of CUB-ZSL, for its own
-    know which images are unseen; batches of the first three stages are drawn with replacement; the epochs are of the
-    whole benchmark, also on a part of its photos; unknown settings (learning rate of SS, batches of the pre-training,
-    initial weights of all but G and D, all of aPY-ZSL and AWA2) are 1e-3, 64, torch's, and those of aPY-GZSL and AWA1.
+    know which images are unseen; the epochs are of the whole benchmark, also on a part of its photos.  What was not
+    published is chosen here: 1e-3 as SS's learning rate, 64 as the batch of the pre-training, batches drawn with
+    replacement, aPY-GZSL's settings for aPY-ZSL and AWA1's for AWA2.
     """
     seen_a, unseen_a, seen_r, unseen_r = row.cycle
     return DCRGANConfig(
