@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from zsl.cli import FeatureArgs, run_script
+from zsl.cli import FeatureArgs, Which, run_script
 from zsl.compute import make_accelerator
 from zsl.data import benchmark_name, load_splits
 from zsl.dcrgan import DCRGANConfig
@@ -62,7 +62,11 @@ def main(args: Args) -> None:
     accelerator.end_training()
 
 
+def defaults(which: Which) -> dict[str, Any]:
+    """The recipe that the command line names, for features as long as those that it names."""
+    config = find_recipe(which.benchmark, which.recipe, feature_dim=which.feature_dim)
+    return {"config": config, "recipe": which.recipe}
+
+
 if __name__ == "__main__":
-    run_script(
-        main, Args, defaults=lambda benchmark, recipe: {"config": find_recipe(benchmark, recipe), "recipe": recipe}
-    )
+    run_script(main, Args, defaults=defaults)

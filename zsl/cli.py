@@ -19,37 +19,6 @@ from zsl.features import FeatureTable, read_features
 Args = TypeVar("Args")
 
 
-@dataclass(frozen=True)
-class _Which:
-    benchmark: str = SHAPES
-    recipe: str | None = None
-
-
-def run_script(
-    main: Callable[[Args], None],
-    args: Callable[..., Args],
-    *,
-    defaults: Callable[[str, str | None], dict[str, Any]] = lambda benchmark, recipe: {},
-) -> None:
-    """Parse the command line into `args` and run `main`; a user's mistake ends with its message and exit code 1.
-
-    `defaults` gives values that depend on the benchmark and recipe named on the command line, such as a whole recipe,
-    each part of which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
-    """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
-    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
-    which, _ = tyro.cli(_Which, args=words, return_unknown_args=True)
-    try:
-        default = args(**defaults(which.benchmark, which.recipe))
-        main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get("ZSL_TRACEBACK"):
-            raise
-        sys.exit(f"error: {error}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class FeatureArgs:
     """What every script that begins with features is told."""
@@ -67,6 +36,49 @@ class FeatureArgs:
         backbone = self.backbone or default_backbone(self.benchmark)
         folder = self.features or find_features(self.data, self.benchmark, backbone)
         return read_features(folder, allow_incomplete=self.allow_incomplete)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Which(FeatureArgs):
+    """The words of a command line on which a script's defaults may depend."""
+
+    recipe: str | None = None
+
+    @property
+    def feature_dim(self) -> int | None:
+        """D of the features; None where they cannot be read, which the script itself will come upon."""
+        try:
+            return self.read_table().features.shape[1]
+        except (ValueError, OSError):
+            return None
+
+
+def run_script(
+    main: Callable[[Args], None],
+    args: Callable[..., Args],
+    *,
+    defaults: Callable[[Which], dict[str, Any]] | None = None,
+) -> None:
+    """Parse the command line into `args` and run `main`; a user's mistake ends with its message and exit code 1.
+
+    `defaults` gives values that depend on benchmark, features and recipe of the command line, such as a whole recipe,
+    each part of which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    try:
+        default = args(**({} if defaults is None else defaults(_which())))
+        main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("ZSL_TRACEBACK"):
+            raise
+        sys.exit(f"error: {error}")
+
+
+def _which() -> Which:
+    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+    return tyro.cli(Which, args=words, return_unknown_args=True)[0]
 
 
 def default_backbone(benchmark: str) -> str:

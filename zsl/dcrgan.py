@@ -28,6 +28,7 @@ class DCRGANConfig:
     feature_power: float = 1.0  # of features in [0, 1]; 0.5: their square roots, which spread more evenly
     attribute_power: float = 1.0  # of the split file's attributes
     attribute_norm: float | None = 1.0  # centred attributes of this mean norm; None: the split file's own
+    unit_prototypes: bool = False  # scale the metric network's outputs to [0, 1] before class means (reference code)
     prototype_std: float | None = 0.1  # scale of the class prototypes; None: as the metric network gives them
     sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linearly, the paper's rival
     ldf_ridge: float = 0.1
@@ -61,7 +62,7 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
     srn = None
     with matmul_precision(config.precision):
         metric = train_metric(train, config.metric, seed=seed, log=log)
-        prototypes = class_prototypes(metric, train)
+        prototypes = class_prototypes(metric, train, unit=config.unit_prototypes)
         if config.prototype_std is not None:
             prototypes = rescale(prototypes, config.prototype_std)
         if config.sampling == "srn":

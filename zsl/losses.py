@@ -68,6 +68,11 @@ def representation_loss(rectified: Tensor, prototypes: Tensor) -> Tensor:
     return (rectified - prototypes).square().sum(dim=1).mean()
 
 
+def norm_representation_loss(rectified: Tensor, prototypes: Tensor) -> Tensor:
+    """Frobenius norm of SRN's error over the number of seen classes, as the reference code has eq. 4; both [S, R]."""
+    return (rectified - prototypes).norm() / len(prototypes)
+
+
 def gradient_penalty(critic: Callable[[Tensor, Tensor], Tensor], mixed: Tensor, condition: Tensor) -> Tensor:
     """Mean over the batch of (‖d critic(x) / dx‖ - 1)² at x = mixed [B, D] (Gulrajani et al. 2017; eq. 6).
 

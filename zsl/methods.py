@@ -88,6 +88,7 @@ VARIANTS: dict[str, Overrides] = {
     | {
         "gan.critic_sees": "attributes",
         "gan.classification": "pretrained",
+        "gan.classification_weight": 0.01,
         "gan.cycle_attributes": 0.0,
     },
 }

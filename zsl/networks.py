@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
+
+Output = Literal["linear", "sigmoid", "relu"]  # what a network's last layer ends in
+_OUTPUTS: dict[Output, type[nn.Module]] = {"linear": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 
 
 class MetricNet(nn.Module):
@@ -32,12 +37,13 @@ class SRN(nn.Module):
     The output is linear, as in the paper; the reference code ends in a sigmoid, which needs prototypes in [0, 1].
     """
 
-    def __init__(self, attribute_dim: int, representation_dim: int) -> None:
+    def __init__(self, attribute_dim: int, representation_dim: int, output: Output = "linear") -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(attribute_dim, 2 * attribute_dim),
             nn.LeakyReLU(0.01),
             nn.Linear(2 * attribute_dim, representation_dim),
+            _OUTPUTS[output](),
         )
 
     def forward(self, attributes: Tensor) -> Tensor:
@@ -46,12 +52,18 @@ class SRN(nn.Module):
 
 
 class Regressor(nn.Module):
-    """F1 and F2: visual features back to attributes or class representations (eq. 7, 8); linear output."""
+    """F1 and F2: visual features back to attributes or class representations (eq. 7, 8).
 
-    def __init__(self, feature_dim: int, hidden_dim: int, out_dim: int) -> None:
+    The output is linear; F1 of the reference code ends in a ReLU, for attributes are strengths.
+    """
+
+    def __init__(self, feature_dim: int, hidden_dim: int, out_dim: int, output: Output = "linear") -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(feature_dim, hidden_dim), nn.LeakyReLU(0.2), nn.Linear(hidden_dim, out_dim)
+            nn.Linear(feature_dim, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, out_dim),
+            _OUTPUTS[output](),
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -298,10 +298,13 @@ def _load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int
     shortcut = config.gan.shortcut_ridge is not None
     generator = Generator(condition.shape[1], attribute_dim, config.gan.hidden_dim, feature_dim, shortcut=shortcut)
     generator.load_state_dict(_part(kept, "generator."))
-    srn = SRN(attribute_dim, representations.shape[1]) if config.sampling == "srn" else None
+    srn = SRN(attribute_dim, representations.shape[1], config.srn.output) if config.sampling == "srn" else None
     if srn is not None:
         srn.load_state_dict(_part(kept, "srn."))
-    regressors = Regressors(feature_dim, config.regressors.hidden_dim, attribute_dim, representations.shape[1])
+    regressors = Regressors(
+        feature_dim, config.regressors.hidden_dim, attribute_dim, representations.shape[1],
+        config.regressors.attributes_output,
+    )  # fmt: skip
     heads = [[_head(state, f"{over}.{space}") for space in ("visual", "semantic", "representation")]
              for over in ("zsl", "gzsl")]  # fmt: skip
     model = DCRGAN(

@@ -18,7 +18,7 @@ from zsl.dcrgan import DCRGANConfig, as_networks_see, attribute_scaler
 from zsl.evaluate import Details, open_for_figures
 from zsl.features import signed_power
 from zsl.methods import flatten, override
-from zsl.networks import Regressor
+from zsl.networks import Output, Regressor
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
 from zsl.run import ACCESS_FILE, record_to
@@ -171,10 +171,10 @@ def _regressed(
         return None, None, f"The method {run.results['method']} trains no regressor F1, so no attributes are shown."
     if context.train is None or context.test is None:
         return None, None, "Without the feature table no attributes can be shown beside the photos."
-    regressor = load_regressor(path) if path.is_file() else None
+    settings = override(DCRGANConfig(), flatten(config))
+    regressor = load_regressor(path, settings.regressors.attributes_output) if path.is_file() else None
     if regressor is None:
         return None, None, f"The run kept no model with F1 ({path.name}), so no attributes are shown."
-    settings = override(DCRGANConfig(), flatten(config))
     train = as_networks_see(context.train, attribute_scaler(context.train, settings), settings)
     centre = train.attributes[train.seen].mean(0)
     unseen = open_for_figures(context.test, record_to(run.folder / ACCESS_FILE, run.first_seed))
@@ -187,14 +187,14 @@ def _regressed(
     return made - centre, train.attributes - centre, None
 
 
-def load_regressor(path: Any) -> Regressor | None:
-    """F1 from a run's model file; None where there is none in it."""
+def load_regressor(path: Any, output: Output) -> Regressor | None:
+    """F1, which ends in `output`, from a run's model file; None where there is none in it."""
     with safe_open(path, framework="pt") as file:
         keys = [key for key in file.keys() if "regressors.attributes." in key]  # noqa: SIM118  no mapping
         if not keys:
             return None
         state = {key.split("regressors.attributes.", 1)[1]: file.get_tensor(key) for key in keys}
     hidden, dim = state["layers.0.weight"].shape
-    regressor = Regressor(dim, hidden, len(state["layers.2.bias"]))
+    regressor = Regressor(dim, hidden, len(state["layers.2.bias"]), output)
     regressor.load_state_dict(state)
     return regressor.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class ClassifierConfig:
     """How the three softmax classifiers are fitted and fused.
 
-    "softmax": by gradient, on standardised inputs; a space of fewer dimensions takes larger steps.  "discriminant": in
-    closed form, see `discriminant`; a linear softmax classifier too.
+    "softmax": by gradient; a space of fewer dimensions takes larger steps.  "discriminant": in closed form, see
+    `discriminant`; a linear softmax classifier too.
     """
 
     fit: Literal["softmax", "discriminant"] = "softmax"
@@ -36,9 +36,14 @@ class ClassifierConfig:
     weight_vs: float = 1.0
     weight_ss: float = 1.0  # ω1
     weight_srs: float = 0.2  # ω2
+    standardise: bool = True  # softmax heads see inputs in units of the real ones' spread, or as they are
     epochs: int = 8
-    batch_size: int = 256  # smaller where an epoch would have fewer than 32 steps
-    lr_vs: float = 6e-4  # at the start; it falls to 0 in a straight line
+    batch_size: int = 256
+    semantic_epochs: int | None = None  # of SS and SRS; None: as VS
+    semantic_batch_size: int | None = None
+    least_steps: int = 32  # batches are smaller where an epoch would have fewer
+    lr_falls: bool = True  # to 0 in a straight line, or it stays
+    lr_vs: float = 6e-4  # at the start
     lr_ss: float = 2e-3
     lr_srs: float = 3e-2
     betas: tuple[float, float] = (0.5, 0.999)
@@ -163,11 +168,22 @@ def train_classifiers(
             zsl.append(SoftmaxHead.given(weight[seen_count:], bias[seen_count:]))
             gzsl.append(SoftmaxHead.given(weight, bias))
             continue
-        of_unseen, of_all = (SoftmaxHead(real, count) for count in (unseen_count, seen_count + unseen_count))
+        yardstick = real if config.standardise else torch.zeros_like(real[:2])  # without spread: inputs as they are
+        of_unseen, of_all = (SoftmaxHead(yardstick, count) for count in (unseen_count, seen_count + unseen_count))
+        own = config if name == "VS" else _for_semantic_heads(config)
         inputs = of_all.standardise(torch.cat([real, fake]))
-        zsl.append(fit_head(f"{name} of ZSL", of_unseen, inputs[len(real) :], which, lr, config, log=log))
-        gzsl.append(fit_head(f"{name} of GZSL", of_all, inputs, targets, lr, config, log=log))
+        zsl.append(fit_head(f"{name} of ZSL", of_unseen, inputs[len(real) :], which, lr, own, log=log))
+        gzsl.append(fit_head(f"{name} of GZSL", of_all, inputs, targets, lr, own, log=log))
     return DCRGAN(regressors, Ensemble(*zsl), Ensemble(*gzsl), train, config).eval().requires_grad_(False)
+
+
+def _for_semantic_heads(config: ClassifierConfig) -> ClassifierConfig:
+    """`config` with the epochs and batches of SS and SRS."""
+    return replace(
+        config,
+        epochs=config.epochs if config.semantic_epochs is None else config.semantic_epochs,
+        batch_size=config.batch_size if config.semantic_batch_size is None else config.semantic_batch_size,
+    )
 
 
 @torch.no_grad()
@@ -201,11 +217,12 @@ def fit_head(
     """
     head = head.to(standardised.device)
     optimizer = torch.optim.Adam(head.linear.parameters(), lr=lr, betas=config.betas, fused=True)
-    batch_size = min(config.batch_size, -(-len(targets) // 32))
+    batch_size = min(config.batch_size, -(-len(targets) // config.least_steps))
     for epoch in log.steps(name, config.epochs, {"head": head}, {"head": optimizer}):
         batches = torch.randperm(len(targets), device=targets.device).split(batch_size)
         for number, batch in enumerate(batches):
-            optimizer.param_groups[0]["lr"] = lr * (1 - (epoch + number / len(batches)) / config.epochs)
+            if config.lr_falls:
+                optimizer.param_groups[0]["lr"] = lr * (1 - (epoch + number / len(batches)) / config.epochs)
             loss = cross_entropy(head.linear(standardised[batch]), targets[batch])
             optimizer.zero_grad()
             loss.backward()

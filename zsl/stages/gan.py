@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from zsl.features import TrainSplit
 from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
@@ -37,6 +38,8 @@ class GANConfig:
     classification_weight: float = 0.01
     cycle_attributes: float = 1.0  # λ1
     cycle_representations: float = 1.0  # λ2
+    cycle_loss: Literal["l1", "mse"] = "l1"  # eq. 7 and 8, or the reference code's
+    seen_cycle_images: int | None = None  # generated a step for each seen class (reference code); None: the batch
     semantic_transductive: bool = False  # let the cycle losses see unseen classes' attributes (the reference code does)
     unseen_cycle_attributes: float = 1.0
     unseen_cycle_representations: float = 1.0
@@ -83,13 +86,19 @@ def train_gan(
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         return batch, torch.randn(config.batch_size, noise_dim, device=train.device)
 
+    reconstruct: Callable[[Tensor, Tensor], Tensor] = reconstruction_loss if config.cycle_loss == "l1" else mse_loss
+
+    def made_of(classes: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+        labels = classes.repeat_interleave(per_class)
+        return generator(condition_of[labels], torch.randn(len(labels), noise_dim, device=train.device)), labels
+
     def cycle(fake: Tensor, labels: Tensor, of_attributes: float, of_representations: float) -> dict[str, Tensor]:
         terms = {}
         if of_attributes:
-            terms["attributes"] = of_attributes * reconstruction_loss(regressors.attributes(fake), attributes[labels])
+            terms["attributes"] = of_attributes * reconstruct(regressors.attributes(fake), attributes[labels])
         if of_representations:
             made = regressors.representations(fake)
-            terms["representations"] = of_representations * reconstruction_loss(made, representations[labels])
+            terms["representations"] = of_representations * reconstruct(made, representations[labels])
         return terms
 
     state = {"generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors}
@@ -116,15 +125,17 @@ def train_gan(
             labels = train.labels[batch]
             fake = generator(condition_of[labels], noise)
             terms = {"critic": -critic(fake, critic_condition_of[labels]).mean()}
-            terms |= cycle(fake, labels, config.cycle_attributes, config.cycle_representations)
+            of_seen = (fake, labels)
+            if config.seen_cycle_images is not None:
+                of_seen = made_of(train.seen, config.seen_cycle_images)
+            terms |= cycle(*of_seen, config.cycle_attributes, config.cycle_representations)
             if config.classification != "none":
                 terms["classification"] = config.classification_weight * cross_entropy(
                     classifier(fake), seen_labels[batch]
                 )
             if config.semantic_transductive:
-                labels = train.unseen.repeat_interleave(config.unseen_cycle_images)
-                fake = generator(condition_of[labels], torch.randn(len(labels), noise_dim, device=train.device))
-                of_unseen = cycle(fake, labels, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+                made = made_of(train.unseen, config.unseen_cycle_images)
+                of_unseen = cycle(*made, config.unseen_cycle_attributes, config.unseen_cycle_representations)
                 terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
             generator_optimizer.zero_grad()
             sum(terms.values()).backward()

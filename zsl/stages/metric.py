@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zsl.features import TrainSplit
+from zsl.features import FeatureScaler, TrainSplit
 from zsl.losses import batch_hard_triplet_loss, class_means, triplet_loss
 from zsl.networks import MetricNet
 from zsl.stages import Log, penalised_adam, silent, stage, watch
@@ -49,14 +49,20 @@ def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) 
 
 
 @torch.no_grad()
-def class_prototypes(metric: MetricNet, train: TrainSplit, *, batch_size: int = 4096) -> Tensor:
-    """Mean of M over each seen class's images (inside the norm of eq. 4): [S, R]."""
+def class_prototypes(metric: MetricNet, train: TrainSplit, *, unit: bool = False, batch_size: int = 4096) -> Tensor:
+    """Mean of M over each seen class's images (inside the norm of eq. 4): [S, R].
+
+    unit: first scale each dimension of M to [0, 1] over all training images, as the reference code does; its division
+    by the largest value, which is then 1, is left out.
+    """
     embeddings = torch.cat(
         [
             metric(features, train.attributes[labels])
             for features, labels in zip(train.features.split(batch_size), train.labels.split(batch_size), strict=True)
         ]
     )
+    if unit:
+        embeddings = FeatureScaler.fit(embeddings)(embeddings)
     return class_means(embeddings, train.seen_labels, len(train.seen))
 
 

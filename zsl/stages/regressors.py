@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from zsl.features import TrainSplit
-from zsl.networks import Regressor
+from zsl.networks import Output, Regressor
 from zsl.stages import Log, silent, stage, watch
 
 
@@ -20,7 +22,9 @@ class RegressorConfig:
     """
 
     hidden_dim: int = 512
+    attributes_output: Literal["linear", "relu"] = "linear"  # of F1; the reference code has a ReLU
     pretrain_epochs: int = 0
+    pretrain_epochs_representations: int | None = None  # of F2; None: as many as F1
     frozen: bool = False
     batch_size: int = 64
     lr: float = 1e-4
@@ -29,9 +33,16 @@ class RegressorConfig:
 class Regressors(nn.Module):
     """F1 (to attributes) and F2 (to class representations)."""
 
-    def __init__(self, feature_dim: int, hidden_dim: int, attribute_dim: int, representation_dim: int) -> None:
+    def __init__(
+        self,
+        feature_dim: int,
+        hidden_dim: int,
+        attribute_dim: int,
+        representation_dim: int,
+        attributes_output: Output = "linear",
+    ) -> None:
         super().__init__()
-        self.attributes = Regressor(feature_dim, hidden_dim, attribute_dim)
+        self.attributes = Regressor(feature_dim, hidden_dim, attribute_dim, attributes_output)
         self.representations = Regressor(feature_dim, hidden_dim, representation_dim)
 
 
@@ -45,19 +56,25 @@ def train_regressors(
     gradients.
     """
     regressors = Regressors(
-        train.features.shape[1], config.hidden_dim, train.attributes.shape[1], representations.shape[1]
-    ).to(train.device)
+        train.features.shape[1], config.hidden_dim, train.attributes.shape[1], representations.shape[1],
+        config.attributes_output,
+    ).to(train.device)  # fmt: skip
     optimizer = torch.optim.Adam(regressors.parameters(), lr=config.lr, fused=True)
-    steps = config.pretrain_epochs * (len(train.features) // config.batch_size)
+    an_epoch = max(1, len(train.features) // config.batch_size)
+    of_f2 = config.pretrain_epochs_representations
+    f1_steps = an_epoch * config.pretrain_epochs
+    f2_steps = f1_steps if of_f2 is None else an_epoch * of_f2
+    steps = max(f1_steps, f2_steps)
     for step in log.steps("regressors", steps, {"regressors": regressors}, {"regressors": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         features, labels = train.features[batch], train.labels[batch]
-        terms = {
-            "attributes": (regressors.attributes(features) - train.attributes[labels]).square().mean(),
-            "representations": (regressors.representations(features) - representations[labels]).square().mean(),
-        }
-        optimizer.zero_grad()
-        sum(terms.values()).backward()
+        terms = {}
+        if step < f1_steps:
+            terms["attributes"] = mse_loss(regressors.attributes(features), train.attributes[labels])
+        if step < f2_steps:
+            terms["representations"] = mse_loss(regressors.representations(features), representations[labels])
+        optimizer.zero_grad()  # to None: Adam leaves a regressor whose epochs are over as it is
+        torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
         if step % 100 == 0:
             watch(log, "regressors", step, terms)

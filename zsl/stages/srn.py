@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from zsl.features import TrainSplit
-from zsl.losses import representation_loss
+from zsl.losses import norm_representation_loss, representation_loss
 from zsl.networks import SRN
 from zsl.stages import Log, penalised_adam, silent, stage, watch
 
@@ -17,6 +18,8 @@ from zsl.stages import Log, penalised_adam, silent, stage, watch
 class SRNConfig:
     """SRN; every step sees all seen classes."""
 
+    output: Literal["linear", "sigmoid"] = "linear"  # paper; the reference code's sigmoid goes with `unit_prototypes`
+    loss: Literal["squared", "norm"] = "squared"  # eq. 4, or the reference code's `norm_representation_loss`
     weight_decay: float = 5e-6  # factor of ‖θ_R‖² in eq. 4
     steps: int = 3000
     lr: float = 3e-4
@@ -26,11 +29,12 @@ class SRNConfig:
 @stage
 def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: Log = silent) -> SRN:
     """Regress the seen classes' prototypes [S, R] from their attributes [S, A]; unseen attributes play no part."""
-    srn = SRN(train.attributes.shape[1], prototypes.shape[1]).to(train.device)
+    srn = SRN(train.attributes.shape[1], prototypes.shape[1], config.output).to(train.device)
+    loss_of = {"squared": representation_loss, "norm": norm_representation_loss}[config.loss]
     optimizer = penalised_adam(srn, config.weight_decay, lr=config.lr, betas=config.betas)
     attributes = train.attributes[train.seen]
     for step in log.steps("SRN", config.steps, {"srn": srn}, {"srn": optimizer}):
-        loss = representation_loss(srn(attributes), prototypes)
+        loss = loss_of(srn(attributes), prototypes)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
