@@ -22,7 +22,7 @@ from zsl.dcrgan import DCRGANConfig
 from zsl.experiment import Experiment
 from zsl.features import split_features
 from zsl.recipes import find_recipe
-from zsl.run import RESULTS_FILE, score_table
+from zsl.run import RESULTS_FILE, protocol_text, score_table
 from zsl.splits import AttributeKind
 
 
@@ -58,7 +58,8 @@ def main(args: Args) -> None:
     config = replace(args.config, precision=args.precision or args.config.precision)
     results = data.run(args.method, config, folder, selection=args.selection, protocol=args.protocol, every=args.every)
     if accelerator.is_main_process:
-        print(results["data"], splits.describe(), score_table(results), folder / RESULTS_FILE, sep="\n")
+        lines = results["data"], splits.describe(), protocol_text(results), score_table(results), folder / RESULTS_FILE
+        print(*lines, sep="\n")
     accelerator.end_training()
 
 

@@ -35,6 +35,18 @@ class Log:
         """The steps of `stage` that are left to do; between them all of its state is in what is given here."""
         yield from progress_bar(range(count), what=stage, unit=" steps")
 
+    def entries(self) -> list[dict[str, Any]]:
+        """What was noted and is kept: {"stage", "step", term: value, …} of each note."""
+        return []
+
+    def repeat(self, entries: list[dict[str, Any]]) -> None:
+        """Note what another log has and this one lacks, for a stage whose result both share."""
+        there = self.entries()
+        for entry in entries:
+            if entry not in there:
+                terms = {key: value for key, value in entry.items() if key not in ("stage", "step")}
+                self(entry["stage"], entry["step"], terms)
+
 
 silent = Log()
 
