@@ -42,7 +42,7 @@ def plain_gan(
     conditions = torch.cat([train.attributes, representations], dim=1)
     noise_dim, feature_dim = train.attributes.shape[1], train.features.shape[1]
     generator = Generator(conditions.shape[1], noise_dim, config.hidden_dim, feature_dim)
-    critic = Critic(feature_dim, conditions.shape[1], config.hidden_dim)
+    critic = Critic(feature_dim, conditions.shape[1], config.hidden_dim, layers=config.critic_layers)
     classifier = nn.Linear(feature_dim, len(train.seen))
     of_critic = torch.optim.Adam(
         [*critic.parameters(), *classifier.parameters()], lr=config.lr_critic, betas=config.betas
@@ -75,11 +75,14 @@ def plain_gan(
     return generator, regressors
 
 
-def test_the_gan_learns_what_a_plain_loop_over_its_equations_learns() -> None:
+@pytest.mark.parametrize("critic_layers", [1, 2])
+def test_the_gan_learns_what_a_plain_loop_over_its_equations_learns(critic_layers: int) -> None:
     train = double_toy()
     representations = torch.randn(len(train.attributes), 3)
     regressors = train_regressors(train, representations, RegressorConfig(hidden_dim=9), seed=0)
-    config = GANConfig(hidden_dim=16, steps=4, batch_size=8, critic_steps=3, classification="joint")
+    config = GANConfig(
+        hidden_dim=16, steps=4, batch_size=8, critic_steps=3, critic_layers=critic_layers, classification="joint"
+    )
     fast = train_gan(train, representations, regressors, config, seed=0)
     with seeded(0, "train_gan", train.device):
         plain = plain_gan(train, representations, regressors, config)

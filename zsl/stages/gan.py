@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from zsl.features import TrainSplit
 from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
 from zsl.networks import Critic, Generator
-from zsl.stages import Log, silent, stage, watch
+from zsl.stages import Log, Watch, silent, stage
 from zsl.stages.regressors import Regressors
 
 
@@ -29,6 +29,7 @@ class GANConfig:
     steps: int = 450
     batch_size: int = 64
     critic_steps: int = 5
+    critic_layers: int = 1  # hidden ones; more than one needs autograd's second derivatives, and takes much longer
     penalty_weight: float = 10.0  # λ
     generator_sees: Literal["attributes", "all"] = "all"  # G(a, z) or G(a, R(a), z)
     critic_sees: Literal["features", "attributes", "all"] = "all"  # D(x) of eq. 5, D(x, a), or D(x, a, R(a)) of eq. 6
@@ -69,10 +70,14 @@ def train_gan(
     ).to(train.device)
     if config.shortcut_ridge is not None:
         _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
-    critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim).to(train.device).requires_grad_(False)
+    critic = (
+        Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim, layers=config.critic_layers)
+        .to(train.device)
+        .requires_grad_(False)
+    )
     classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
     if config.classification == "pretrained":
-        _fit_classifier(classifier, train)
+        _fit_classifier(classifier, train, log)
     critic_learners = [*critic.parameters(), *(classifier.parameters() if config.classification == "joint" else [])]
     critic_optimizer = torch.optim.Adam(critic_learners, lr=config.lr_critic, betas=config.betas, fused=True)
     learners = [*generator.parameters(), *(p for p in regressors.parameters() if p.requires_grad)]
@@ -92,7 +97,10 @@ def train_gan(
             terms["representations"] = of_representations * reconstruction_loss(made, representations[labels])
         return terms
 
-    state = {"generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors}
+    watch = Watch(log, "DCR-GAN", steps=config.steps, every=20, device=train.device)
+    state = {
+        "generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors, "watch": watch
+    }  # fmt: skip
     optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
     with kept_gradients(generator, regressors):
         for step in log.steps("DCR-GAN", config.steps, state, optimizers):
@@ -129,8 +137,7 @@ def train_gan(
             generator_optimizer.zero_grad()
             sum(terms.values()).backward()
             generator_optimizer.step()
-            if step % 20 == 0:
-                watch(log, "DCR-GAN", step, terms | {"critic loss": loss})
+            watch(step, {"critic loss": loss} | terms)
     return generator.eval(), regressors.eval().requires_grad_(False)
 
 
@@ -153,14 +160,17 @@ def _start_from_class_means(generator: Generator, train: TrainSplit, condition_o
     generator.shortcut.bias.copy_(means.mean(0) - centre @ weight)
 
 
-def _fit_classifier(classifier: nn.Linear, train: TrainSplit, *, steps: int = 100) -> None:
+def _fit_classifier(classifier: nn.Linear, train: TrainSplit, log: Log, *, steps: int = 100) -> None:
     """Softmax classifier of the seen classes on real features, full batches; then fixed, as f-CLSWGAN has it."""
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-2, fused=True)
-    labels = train.seen_labels
-    for _ in range(steps):
+    labels, name = train.seen_labels, "classifier"
+    watch = Watch(log, name, steps=steps, every=20, device=train.device)
+    for step in log.steps(name, steps, {"classifier": classifier, "watch": watch}, {"classifier": optimizer}):
+        loss = cross_entropy(classifier(train.features), labels)
         optimizer.zero_grad()
-        cross_entropy(classifier(train.features), labels).backward()
+        loss.backward()
         optimizer.step()
+        watch(step, {"cross entropy": loss})
     classifier.requires_grad_(False)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zsl.features import TrainSplit
 from zsl.networks import Regressor
-from zsl.stages import Log, silent, stage, watch
+from zsl.stages import Log, Watch, silent, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,9 @@ def train_regressors(
     ).to(train.device)
     optimizer = torch.optim.Adam(regressors.parameters(), lr=config.lr, fused=True)
     steps = config.pretrain_epochs * (len(train.features) // config.batch_size)
-    for step in log.steps("regressors", steps, {"regressors": regressors}, {"regressors": optimizer}):
+    watch = Watch(log, "regressors", steps=steps, every=100, device=train.device)
+    state = {"regressors": regressors, "watch": watch}
+    for step in log.steps("regressors", steps, state, {"regressors": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         features, labels = train.features[batch], train.labels[batch]
         terms = {
@@ -59,6 +61,5 @@ def train_regressors(
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
-        if step % 100 == 0:
-            watch(log, "regressors", step, terms)
+        watch(step, terms)
     return regressors.requires_grad_(not config.frozen)
