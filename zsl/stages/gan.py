@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from zsl.compute import compiled
 from zsl.features import TrainSplit
 from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
 from zsl.networks import Critic, Generator
@@ -49,13 +50,28 @@ class GANConfig:
 
 @stage
 def train_gan(
-    train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, *, log: Log = silent
+    train: TrainSplit,
+    representations: Tensor,
+    regressors: Regressors,
+    config: GANConfig,
+    *,
+    compiles: bool = False,
+    log: Log = silent,
 ) -> tuple[Generator, Regressors]:
     """Train G against D; F1 and F2 learn along on generated features unless frozen.
 
     representations: R(a) of all classes [C, R].  Every batch is of seen classes, so unseen attributes play no part
     unless `semantic_transductive` says so.  Returns G and the regressors as they are at the end.
+
+    Raises:
+        ValueError: D is to be compiled (`compiles`) and has more than one hidden layer.
     """
+    if compiles and config.critic_layers > 1:
+        raise ValueError(
+            f"--config.compile: a critic of {config.critic_layers} hidden layers needs second derivatives, which "
+            "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
+        )
+    update_critic = compiled(critic_gradients) if compiles else critic_gradients
     regressors = copy.deepcopy(regressors)
     attributes = train.attributes
     condition_of = generator_condition(attributes, representations, config)  # [C, A] or [C, A + R]
@@ -113,7 +129,7 @@ def train_gan(
                 fakes = generator(condition_of[train.labels[batches.flatten()]], noises.flatten(0, 1))
             for batch, mix, fake in zip(batches, mixes, fakes.split(config.batch_size), strict=True):
                 real, condition = train.features[batch], critic_condition_of[train.labels[batch]]
-                loss = critic_gradients(critic, real, fake, condition, mix, config.penalty_weight)
+                loss = update_critic(critic, real, fake, condition, mix, config.penalty_weight)
                 if config.classification == "joint":
                     classifier.zero_grad()
                     of_classes = cross_entropy(classifier(real), seen_labels[batch])
