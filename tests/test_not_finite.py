@@ -114,12 +114,19 @@ def test_the_first_bad_value_is_named_however_late_it_is_read_and_through_a_kill
 
 
 def test_values_are_read_from_the_device_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
-    for name in ("__int__", "__float__", "__bool__", "item", "tolist"):
+    reads: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
         plain = getattr(torch.Tensor, name)
-        monkeypatch.setattr(
-            torch.Tensor, name, lambda self, *a, plain=plain, name=name: (reads.append(name), plain(self, *a))[1]
-        )
+
+        def read(tensor: torch.Tensor, *args: Any) -> Any:
+            reads.append(name)
+            return plain(tensor, *args)
+
+        return read
+
+    for name in ("__int__", "__float__", "__bool__", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, counted(name))
     watch, counts = watched(50, 20), []
     for step in range(50):
         watch(step, {"one": torch.tensor(1.0, requires_grad=True)})

@@ -24,6 +24,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing directly in `folder`: ours, and those of the safetensors library."""
+    for pattern in (".*.tmp", ".tmp*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as indented JSON, atomically."""
     with atomic_path(path) as temporary:

@@ -27,7 +27,7 @@ from zsl.evaluate import (
     scores_of,
 )
 from zsl.features import RowsRead, TestSplit, TrainSplit
-from zsl.files import atomic_path, read_json, write_json
+from zsl.files import atomic_path, read_json, remove_leftovers, write_json
 from zsl.journal import Journal
 from zsl.predictor import MODEL_FILE, save_synthesizer, save_tensors
 from zsl.provenance import note_start
@@ -110,12 +110,14 @@ def finish_seeds(
         if not (own_folder / last_file).is_file():
             finish(seed, own_folder, journal)
         journal.clear()
+        remove_leftovers(own_folder)
     accelerator.wait_for_everyone()
 
 
 def write_results(results: dict[str, Any], folder: Path, accelerator: Accelerator) -> None:
     """Write `results.json` and the log of all seeds, once all processes are done."""
     if accelerator.is_main_process:
+        remove_leftovers(folder)
         _join_logs(folder, [entry["seed"] for entry in results["seeds"]])
         write_json(folder / RESULTS_FILE, results)
     accelerator.wait_for_everyone()
