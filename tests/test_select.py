@@ -1,8 +1,11 @@
 """Selection: on validation folds alone, resumable, sparing what is known; and the table and protocols built on it."""
 
 import json
+import sys
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -228,3 +231,57 @@ def test_the_published_protocol_is_never_below_any_of_its_looks(
             assert entry["acc_zsl"] >= scores.acc_zsl
     opened = (tmp_path / "published" / "test_access.jsonl").read_text().splitlines()
     assert len(opened) == 2 * 2 * 3  # seeds, looks, and two more for the oracle weights of each
+
+
+def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experiment, tmp_path: Path) -> None:
+    eszsl = find_method("eszsl", TINY)
+    experiment.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    manifest = experiment.table.manifest | {"precision": "bf16"}
+    other = replace(experiment, table=replace(experiment.table, manifest=manifest))
+    with pytest.raises(ValueError, match=r"run with other features .features\.precision: 'x' there, 'bf16' now"):
+        other.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json
+    method = find_method("dcrgan", TINY)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.honest(method, TINY, killed, trainer=Interrupted())
+    (killed / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"metric\.safetensors is of another run .other .*features or seed"):
+        other.honest(method, TINY, killed, trainer=Trainer())
+
+
+class Interrupted(Trainer):
+    """Ends the process once a model is trained."""
+
+    def model(self, *args: Any, **kwargs: Any) -> Any:
+        super().model(*args, **kwargs)
+        raise KeyboardInterrupt
+
+
+def script(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "scripts" / name
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = module_from_spec(spec)
+    sys.modules[spec.name] = made  # where tyro and dataclasses look for it
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.mark.parametrize(("method", "goal"), [("supervised", "acc_seen"), ("eszsl", "acc_zsl")])
+def test_choosing_goes_by_what_the_method_is_good_for(
+    tiny_features: Path,
+    tmp_path: Path,
+    method: str,
+    goal: str,
+    accelerator: Accelerator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choose = script("choose.py")
+    monkeypatch.setattr(choose, "make_accelerator", lambda precision: accelerator)
+    choose.main(choose.Args(features=tiny_features, data=tiny_features.parents[2], runs=tmp_path, method=method))
+    chosen = json.loads((tmp_path / f"shapes-{method}-selection" / "selection.json").read_text())
+    trials = [json.loads(line) for line in (tmp_path / f"shapes-{method}-selection" / "trials.jsonl").open()][1:]
+    assert chosen["goal"] == goal
+    assert chosen["best"][goal] == max(trial[goal] for trial in trials)
+    assert chosen["features"]["precision"] == "no"
