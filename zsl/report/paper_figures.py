@@ -23,7 +23,7 @@ from torch import Tensor
 from zsl.dcrgan import DCRGANConfig, Synthesizer, train_synthesizer
 from zsl.determinism import derive_seed, seeded
 from zsl.evaluate import Record, evaluate_details, open_for_figures, scores_of
-from zsl.features import TestSplit, TrainSplit, centre_attributes
+from zsl.features import TestSplit, TrainSplit
 from zsl.files import atomic_path, read_json, write_json
 from zsl.journal import Journal
 from zsl.methods import VARIANTS, flatten, override
@@ -126,7 +126,7 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
     chosen = _some_of_each(unseen.labels, classes, REAL)
     features, labels = unseen.features[chosen], unseen.labels[chosen]
     arrays["labels"] = labels.numpy()
-    seen_by_networks = train if config.attribute_norm is None else centre_attributes(train, config.attribute_norm)
+    seen_by_networks = made["C-1"].train  # with attributes scaled
     for kind, modalities in (("TL", "features"), ("MMTL", "both")):
         metric = train_metric(seen_by_networks, override(config.metric, {"modalities": modalities}), seed=seed)
         with torch.no_grad():
