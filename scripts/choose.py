@@ -25,24 +25,25 @@ class Args(FeatureArgs):
     """Search on validation folds."""
 
     method: str = "dcrgan"  # dcrgan, one of its variants, or a baseline
-    goal: Goal = "harmonic"  # mean over the folds of H at one γ, or of T1
+    goal: Goal | None = None  # mean over the folds of H at one γ, of T1, or of S; default: the method's own
     folds: tuple[int, ...] = (1, 2, 3)
     seed: int = 0
-    budget: int = 20  # configurations for which something is trained, at most
+    budget: int = 20  # configurations for which something is trained, at most; the recipe is one of them
 
 
 def main(args: Args) -> None:
     """Search, and say what was chosen and where it is."""
-    make_accelerator("no")
+    device = make_accelerator("no").device
     table = args.read_table()
     folds = {
-        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold)) for fold in args.folds
+        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold), device)
+        for fold in args.folds
     }
     name = benchmark_name(args.benchmark)
     method = find_method(args.method, find_recipe(args.benchmark))
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
     chosen = select(
-        method, folds, folder, benchmark=name, backbone=table.manifest["backbone"], goal=args.goal, seed=args.seed,
+        method, folds, folder, manifest=table.manifest, goal=args.goal or method.goal, seed=args.seed,
         budget=args.budget,
     )  # fmt: skip
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")

@@ -29,7 +29,7 @@ class Args(FeatureArgs):
 
     methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)  # published: C-5 by the literature's protocol
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    budget: int = 0  # configurations of DCR-GAN to try beside the recipe's
+    budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
     every: int = 25  # GAN steps between two looks at the test rows by the published protocol
 
 
@@ -38,9 +38,11 @@ def main(args: Args) -> None:
     accelerator = make_accelerator("no")
     table = args.read_table()
     splits = load_splits(args.benchmark, args.data, table)
-    train, test = split_features(table, splits)
+    device = accelerator.device
+    train, test = split_features(table, splits, device)
     folds = {
-        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold)) for fold in (1, 2, 3)
+        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold), device)
+        for fold in (1, 2, 3)
     }
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")

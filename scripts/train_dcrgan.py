@@ -5,24 +5,26 @@
     accelerate launch scripts/train_dcrgan.py --config.gan.steps 500 --config.metric.representation-dim 30 --name r30
     accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection --name ldf
 
-Each choice of the recipe has its `--config.…` flag; a `--selection` of scripts/choose.py takes its place and brings γ.
+Each choice of the recipe has its `--config.…` flag; a `--selection` of scripts/choose.py takes the place of recipe and
+flags, and brings γ.
 A killed run goes on where it was.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zsl.cli import FeatureArgs, Which, run_script
+from zsl.cli import FeatureArgs, Which, run_script, settle_config
 from zsl.compute import make_accelerator
 from zsl.data import benchmark_name, load_splits
 from zsl.dcrgan import DCRGANConfig
 from zsl.experiment import Experiment
 from zsl.features import split_features
+from zsl.methods import find_method
 from zsl.recipes import find_recipe
-from zsl.run import RESULTS_FILE, score_table
+from zsl.run import RESULTS_FILE, protocol_text, score_table
 from zsl.splits import AttributeKind
 
 
@@ -48,6 +50,11 @@ def main(args: Args) -> None:
     """Train, score, print the table and where the results are."""
     accelerator = make_accelerator("no")
     table = args.read_table()
+    recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
+    config = settle_config(
+        find_method(args.method, recipe), recipe, args.config,
+        recipe_given=args.recipe is not None, precision=args.precision, selection=args.selection,
+    )  # fmt: skip
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,
@@ -55,10 +62,10 @@ def main(args: Args) -> None:
     train, test = split_features(table, splits)
     folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
-    config = replace(args.config, precision=args.precision or args.config.precision)
     results = data.run(args.method, config, folder, selection=args.selection, protocol=args.protocol, every=args.every)
     if accelerator.is_main_process:
-        print(results["data"], splits.describe(), score_table(results), folder / RESULTS_FILE, sep="\n")
+        lines = results["data"], splits.describe(), protocol_text(results), score_table(results), folder / RESULTS_FILE
+        print(*lines, sep="\n")
     accelerator.end_training()
 
 

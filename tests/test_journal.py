@@ -3,7 +3,9 @@
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from torch import nn
 from torch.optim import Optimizer
 from toy import toy_splits
 
+from zsl.baselines import BASELINES
 from zsl.dcrgan import DCRGANConfig, train_dcrgan
 from zsl.journal import Journal, StepsBehind
+from zsl.methods import find_method
 from zsl.stages.classifiers import ClassifierConfig
 from zsl.stages.gan import GANConfig
 from zsl.stages.metric import MetricConfig
@@ -49,19 +53,25 @@ class Killing(Journal):
             yield step
 
 
-def state(model: nn.Module) -> dict[str, torch.Tensor]:
+def state(model: Any) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def test_kills_at_twenty_random_moments_leave_the_same_model_and_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "most"), [("dcrgan", 4), ("f-CLSWGAN", 10), ("ale", 9), ("devise", 9)])
+def test_kills_at_twenty_random_moments_leave_the_same_model_and_log(name: str, most: int, tmp_path: Path) -> None:
+    """At most so many steps between two kills: that is 20 of them over all stages."""
     train, _ = toy_splits()
+    method = find_method(name, TINY)
+    config = method.configured(method.config)
+    if name in BASELINES:
+        config = replace(config, steps=100)
     whole = Journal(tmp_path / "whole" / "metrics.jsonl", run="r", seconds=1e9)
-    expected = state(train_dcrgan(train, TINY, seed=3, log=whole))
+    expected = state(method.train(train, config, seed=3, log=whole))
     chance = random.Random(0)
     path, kills = tmp_path / "killed" / "metrics.jsonl", 0
     while True:
         try:
-            made = state(train_dcrgan(train, TINY, seed=3, log=Killing(path, after=chance.randint(0, 4))))
+            made = state(method.train(train, config, seed=3, log=Killing(path, after=chance.randint(0, most))))
             break
         except Killed:
             kills += 1

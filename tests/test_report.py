@@ -20,12 +20,15 @@ import torch
 from accelerate import Accelerator
 from finished import finish_run
 from PIL import Image
+from test_dcrgan import TINY
 from test_scripts import run as run_command
+from toy import toy_splits
 
 from shards import read_shard
 from zsl.audit import audit
 from zsl.compare import compare, read_run
-from zsl.evaluate import DETAILS_FILE, load_details, save_details
+from zsl.dcrgan import Synthesizer
+from zsl.evaluate import DETAILS_FILE, Details, load_details, save_details
 from zsl.files import read_json, write_json
 from zsl.provenance import STARTS_FILE, commit
 from zsl.report import Options, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
@@ -386,6 +389,34 @@ def test_the_papers_figures_are_drawn_once_and_kept(
     write_json(runs / "honest" / "results.json", results)
     with pytest.raises(AssertionError, match="trained again"):
         report(runs / "honest", tiny_shapes, paper_figures=True)
+
+
+def test_an_error_curve_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = toy_splits()
+
+    def errors(folder: Path) -> tuple[np.ndarray, Synthesizer]:
+        return paper_figures._errors(train, test, TINY, lambda note: None, 0, folder)
+
+    expected, made = errors(tmp_path / "whole")
+    looks = 0
+    look = paper_figures.evaluate_details
+
+    def die(*args: Any) -> Details:
+        nonlocal looks
+        looks += 1
+        if looks in (3, 4, 6):  # within the third look, within it again, within the last
+            raise KeyboardInterrupt
+        return look(*args)
+
+    monkeypatch.setattr(paper_figures, "evaluate_details", die)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            errors(tmp_path / "killed")
+    curve, again = errors(tmp_path / "killed")
+    np.testing.assert_array_equal(curve, expected)
+    assert curve[:, 0].tolist() == [1, 2, 3, 4, 5]
+    for name, value in made.generator.state_dict().items():
+        assert torch.equal(again.generator.state_dict()[name], value)
 
 
 def test_a_picture_depends_on_the_seed_alone_and_keeps_groups_apart() -> None:

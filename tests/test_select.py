@@ -1,8 +1,11 @@
 """Selection: on validation folds alone, resumable, sparing what is known; and the table and protocols built on it."""
 
 import json
+import sys
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,12 +19,14 @@ from zsl.dcrgan import train_dcrgan
 from zsl.evaluate import evaluate
 from zsl.experiment import Experiment
 from zsl.features import TestSplit, TrainSplit
-from zsl.methods import Method, flatten, override
+from zsl.journal import Journal
+from zsl.methods import Method, find_method, flatten, override
 from zsl.published import LABEL
 from zsl.select import Selection, Trainer, read_selection, select
 from zsl.table import markdown_table, run_methods
 
 Folds = dict[int, tuple[TrainSplit, TestSplit]]
+MANIFEST: dict[str, Any] = {"benchmark": "toy", "backbone": "b", "precision": "no", "dim": 24}
 
 
 @pytest.fixture
@@ -34,9 +39,7 @@ def method(*rounds: tuple[dict[str, Any], ...]) -> Method:
 
 
 def search(made: Method, folds: Folds, folder: Path, budget: int = 10, trainer: Trainer | None = None) -> Selection:
-    return select(
-        made, folds, folder, benchmark="toy", backbone="b", goal="harmonic", seed=0, budget=budget, trainer=trainer
-    )
+    return select(made, folds, folder, manifest=MANIFEST, goal="harmonic", seed=0, budget=budget, trainer=trainer)
 
 
 STEPS = ({"gan.steps": 4}, {"gan.steps": 8}, {"gan.steps": 2})
@@ -85,37 +88,102 @@ def test_without_budget_only_what_needs_no_training_is_tried(folds: Folds, tmp_p
     assert trainer.trainings == len(folds)
 
 
-def test_a_killed_search_goes_on_and_ends_at_the_same_choice(
-    folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def killed_search(
+    made: Method, folds: Folds, folder: Path, monkeypatch: pytest.MonkeyPatch, *, models: int, budget: int = 10
 ) -> None:
-    whole = search(method(STEPS, WEIGHTS), folds, tmp_path / "whole")
-    calls = 0
-    model = Trainer.model
+    """A search whose process ends when it wants its last of so many models."""
+    calls, model = 0, Trainer.model
 
     def die(self: Trainer, *args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 5:
+        if calls == models:
             raise KeyboardInterrupt
         return model(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "model", die)
         with pytest.raises(KeyboardInterrupt):
-            search(method(STEPS, WEIGHTS), folds, tmp_path / "killed")
+            search(made, folds, folder, budget)
+
+
+def test_a_killed_search_goes_on_and_ends_at_the_same_choice(
+    folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = search(method(STEPS, WEIGHTS), folds, tmp_path / "whole")
+    killed_search(method(STEPS, WEIGHTS), folds, tmp_path / "killed", monkeypatch, models=5)
     assert len((tmp_path / "killed" / "trials.jsonl").read_text().splitlines()) == 3  # facts and two trials
     assert search(method(STEPS, WEIGHTS), folds, tmp_path / "killed") == whole
 
 
-def test_a_selection_is_read_back_and_refused_for_other_features(folds: Folds, tmp_path: Path) -> None:
+def test_what_was_trained_before_a_kill_counts_towards_the_budget(
+    folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = search(method(STEPS, WEIGHTS), folds, tmp_path / "whole", budget=2)
+    killed_search(method(STEPS, WEIGHTS), folds, tmp_path / "killed", monkeypatch, models=5, budget=2)
+    assert search(method(STEPS, WEIGHTS), folds, tmp_path / "killed", budget=2) == whole
+    assert whole.trials == 4  # the recipe (8 steps), 4 steps, and two fusion weights; not 2 steps
+
+
+@pytest.mark.parametrize("torn", ["", '{"method": "dcr', None])
+def test_a_file_of_trials_that_was_cut_short_is_gone_on_with(folds: Folds, tmp_path: Path, torn: str | None) -> None:
+    whole = search(method(STEPS), folds, tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_text()
+    path.write_text(lines[: len(lines) - 40] if torn is None else torn)
+    trainer = Trainer()
+    assert search(method(STEPS), folds, tmp_path, trainer=trainer) == whole
+    assert trainer.trainings == len(folds) * (1 if torn is None else 3)
+    assert path.read_text() == lines
+
+
+def test_gamma_is_all_that_is_taken_off_whatever_the_recipe_has(folds: Folds, tmp_path: Path) -> None:
+    plain = search(method(WEIGHTS), folds, tmp_path / "plain")
+    recipe = override(TINY, {"classifiers.gamma": 5.0})
+    assert search(replace(method(WEIGHTS), config=recipe), folds, tmp_path / "with") == plain
+    assert plain.config(method()).classifiers.gamma == 0
+    unshifted = [  # acc_seen is without any γ
+        evaluate(train_dcrgan(train, plain.config(method()), seed=0), test, lambda note: None).acc_seen
+        for train, test in folds.values()
+    ]
+    assert plain.best.acc_seen == pytest.approx(sum(unshifted) / len(unshifted))
+
+
+def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(folds: Folds, tmp_path: Path) -> None:
     chosen = search(method(STEPS), folds, tmp_path)
-    assert read_selection(tmp_path, benchmark="toy", backbone="b") == chosen
-    with pytest.raises(ValueError, match="was chosen with backbone b, these features are of other"):
-        read_selection(tmp_path, benchmark="toy", backbone="other")
+    assert read_selection(tmp_path, method(), MANIFEST) == chosen
+    assert read_selection(tmp_path, find_method("LDF", TINY), MANIFEST) == chosen
+    for changed, message in (
+        ({"backbone": "other"}, "chosen on other features .backbone: 'b' there, 'other' now"),
+        ({"precision": "bf16"}, r"chosen on other features .features\.precision: 'no' there, 'bf16' now"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_selection(tmp_path, method(), MANIFEST | changed)
+    with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of eszsl"):
+        read_selection(tmp_path, find_method("eszsl", TINY), MANIFEST)
     with pytest.raises(FileNotFoundError, match=r"no selection .*scripts/choose\.py makes it"):
-        read_selection(tmp_path / "nowhere", benchmark="toy", backbone="b")
+        read_selection(tmp_path / "nowhere", method(), MANIFEST)
+
+
+def test_trials_on_other_folds_or_other_values_of_their_features_are_not_reused(folds: Folds, tmp_path: Path) -> None:
+    search(method(), folds, tmp_path)
     with pytest.raises(ValueError, match="holds a search with other folds"):
-        search(method(STEPS), {1: folds[1]}, tmp_path)
+        search(method(), {1: folds[1]}, tmp_path)
+    train, test = folds[2]
+    rounded = replace(train, features=train.features.bfloat16().float())
+    with pytest.raises(ValueError, match="holds a search with other folds"):
+        search(method(), {1: folds[1], 2: (rounded, test)}, tmp_path)
+
+
+def test_a_variant_that_shares_a_generator_has_the_log_of_one_that_trains_its_own(folds: Folds, tmp_path: Path) -> None:
+    train, trainer = folds[1][0], Trainer()
+    logs = []
+    for name, shared in (("one", trainer), ("two", trainer), ("alone", Trainer())):
+        journal = Journal(tmp_path / name / "metrics.jsonl", run="r")
+        weight = 1.0 if name == "one" else 0.0
+        shared.model(method(), train, override(TINY, {"classifiers.weight_ss": weight}), seed=0, log=journal)
+        logs.append(journal.path.read_text())
+    assert logs[1] == logs[2] == logs[0] != ""
 
 
 @pytest.fixture
@@ -163,3 +231,57 @@ def test_the_published_protocol_is_never_below_any_of_its_looks(
             assert entry["acc_zsl"] >= scores.acc_zsl
     opened = (tmp_path / "published" / "test_access.jsonl").read_text().splitlines()
     assert len(opened) == 2 * 2 * 3  # seeds, looks, and two more for the oracle weights of each
+
+
+def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experiment, tmp_path: Path) -> None:
+    eszsl = find_method("eszsl", TINY)
+    experiment.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    manifest = experiment.table.manifest | {"precision": "bf16"}
+    other = replace(experiment, table=replace(experiment.table, manifest=manifest))
+    with pytest.raises(ValueError, match=r"run with other features .features\.precision: 'x' there, 'bf16' now"):
+        other.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json
+    method = find_method("dcrgan", TINY)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.honest(method, TINY, killed, trainer=Interrupted())
+    (killed / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"metric\.safetensors is of another run .other .*features or seed"):
+        other.honest(method, TINY, killed, trainer=Trainer())
+
+
+class Interrupted(Trainer):
+    """Ends the process once a model is trained."""
+
+    def model(self, *args: Any, **kwargs: Any) -> Any:
+        super().model(*args, **kwargs)
+        raise KeyboardInterrupt
+
+
+def script(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "scripts" / name
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = module_from_spec(spec)
+    sys.modules[spec.name] = made  # where tyro and dataclasses look for it
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.mark.parametrize(("method", "goal"), [("supervised", "acc_seen"), ("eszsl", "acc_zsl")])
+def test_choosing_goes_by_what_the_method_is_good_for(
+    tiny_features: Path,
+    tmp_path: Path,
+    method: str,
+    goal: str,
+    accelerator: Accelerator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choose = script("choose.py")
+    monkeypatch.setattr(choose, "make_accelerator", lambda precision: accelerator)
+    choose.main(choose.Args(features=tiny_features, data=tiny_features.parents[2], runs=tmp_path, method=method))
+    chosen = json.loads((tmp_path / f"shapes-{method}-selection" / "selection.json").read_text())
+    trials = [json.loads(line) for line in (tmp_path / f"shapes-{method}-selection" / "trials.jsonl").open()][1:]
+    assert chosen["goal"] == goal
+    assert chosen["best"][goal] == max(trial[goal] for trial in trials)
+    assert chosen["features"]["precision"] == "no"

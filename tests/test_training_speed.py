@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from toy import toy_splits
+from toy import SEEN, UNSEEN, toy_splits
 
+from zsl.compute import compiled
 from zsl.dcrgan import DCRGANConfig, train_synthesizer
 from zsl.determinism import seeded
 from zsl.features import TrainSplit
@@ -42,7 +44,7 @@ def plain_gan(
     conditions = torch.cat([train.attributes, representations], dim=1)
     noise_dim, feature_dim = train.attributes.shape[1], train.features.shape[1]
     generator = Generator(conditions.shape[1], noise_dim, config.hidden_dim, feature_dim)
-    critic = Critic(feature_dim, conditions.shape[1], config.hidden_dim)
+    critic = Critic(feature_dim, conditions.shape[1], config.hidden_dim, layers=config.critic_layers)
     classifier = nn.Linear(feature_dim, len(train.seen))
     of_critic = torch.optim.Adam(
         [*critic.parameters(), *classifier.parameters()], lr=config.lr_critic, betas=config.betas
@@ -75,11 +77,14 @@ def plain_gan(
     return generator, regressors
 
 
-def test_the_gan_learns_what_a_plain_loop_over_its_equations_learns() -> None:
+@pytest.mark.parametrize("critic_layers", [1, 2])
+def test_the_gan_learns_what_a_plain_loop_over_its_equations_learns(critic_layers: int) -> None:
     train = double_toy()
     representations = torch.randn(len(train.attributes), 3)
     regressors = train_regressors(train, representations, RegressorConfig(hidden_dim=9), seed=0)
-    config = GANConfig(hidden_dim=16, steps=4, batch_size=8, critic_steps=3, classification="joint")
+    config = GANConfig(
+        hidden_dim=16, steps=4, batch_size=8, critic_steps=3, critic_layers=critic_layers, classification="joint"
+    )
     fast = train_gan(train, representations, regressors, config, seed=0)
     with seeded(0, "train_gan", train.device):
         plain = plain_gan(train, representations, regressors, config)
@@ -139,3 +144,27 @@ def test_precision_reaches_the_networks_and_nothing_else(
     with pytest.raises(Interrupted):
         train_synthesizer(double_toy(), DCRGANConfig(precision=precision), seed=0)
     assert torch.get_float32_matmul_precision() == before
+
+
+def test_a_compiled_critic_learns_what_a_plain_one_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for any compiler; that of the default backend takes a minute to make the same."""
+    train, representations = double_toy(), torch.randn(SEEN + UNSEEN, 3)
+    monkeypatch.setattr("zsl.stages.gan.compiled", partial(compiled, backend="aot_eager"))
+    config = GANConfig(hidden_dim=16, steps=2, batch_size=8, critic_steps=2)
+    regressors = train_regressors(train, representations, RegressorConfig(hidden_dim=9), seed=0)
+    plain, fast = (
+        train_gan(train, representations, regressors, config, compiles=compiles, seed=0)[0].state_dict()
+        for compiles in (False, True)
+    )
+    for name, value in plain.items():
+        torch.testing.assert_close(fast[name], value, rtol=1e-8, atol=1e-12)
+    deep = dataclasses.replace(config, critic_layers=2)
+    with pytest.raises(ValueError, match="a critic of 2 hidden layers needs second derivatives"):
+        train_gan(train, representations, regressors, deep, compiles=True, seed=0)
+
+
+def test_where_nothing_compiles_the_plain_function_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    add = compiled(torch.add, backend="no such backend")
+    assert add(torch.tensor(1.0), torch.tensor(2.0)) == add(torch.tensor(2.0), torch.tensor(1.0)) == 3
+    assert [record.message for record in caplog.records if "torch.compile does not work here" in record.message]
+    assert len(caplog.records) == 1

@@ -6,15 +6,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
 from backbones.presets import OFFLINE_PRESET
 from zsl.data import SHAPES, find_features
+from zsl.dcrgan import DCRGANConfig
 from zsl.features import FeatureTable, read_features
+from zsl.methods import Method, flatten
 
 Args = TypeVar("Args")
 
@@ -79,6 +81,37 @@ def run_script(
 def _which() -> Which:
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     return tyro.cli(Which, args=words, return_unknown_args=True)[0]
+
+
+def settle_config(
+    method: Method,
+    recipe: DCRGANConfig,
+    config: DCRGANConfig,
+    *,
+    recipe_given: bool,
+    precision: Literal["no", "bf16"] | None,
+    selection: Path | None,
+) -> DCRGANConfig:
+    """The configuration that the flags amount to: `config` is `recipe` with what `--config.…` changed.
+
+    Raises:
+        ValueError: flags contradict each other, or one would do nothing.
+    """
+    before, now = flatten(asdict(recipe)), flatten(asdict(config))
+    changed = {path: f"--config.{path.replace('_', '-')}" for path in now if now[path] != before[path]}
+    given = [*["--recipe"] * recipe_given, *["--precision"] * (precision is not None), *changed.values()]
+    if given and selection is not None:
+        raise ValueError(f"--selection brings the whole configuration; leave {', '.join(given)} or --selection out")
+    if given and not isinstance(method.config, DCRGANConfig):
+        raise ValueError(f"{', '.join(given)}: that is for DCR-GAN, and --method {method.name} takes nothing of it")
+    for path, flag in changed.items():
+        if path in method.settings and now[path] != method.settings[path]:
+            raise ValueError(f"{flag} {now[path]}: --method {method.name} has {method.settings[path]}; leave one out")
+    if precision is None:
+        return config
+    if "precision" in changed and config.precision != precision:
+        raise ValueError(f"--precision {precision} and --config.precision {config.precision}: leave one out")
+    return replace(config, precision=precision)
 
 
 def default_backbone(benchmark: str) -> str:

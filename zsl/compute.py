@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import yaml
 from accelerate import Accelerator, InitProcessGroupKwargs
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Precision = Literal["auto", "no", "bf16", "fp16"]
 CONFIG_FILE = Path("accelerate_config.yaml")
 
@@ -66,6 +68,31 @@ def matmul_precision(precision: Literal["no", "bf16"]) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def compiled(function: Function, *, backend: str = "inductor") -> Function:
+    """`function` behind `torch.compile`, at its first call; as it is, with a warning, where that fails.
+
+    It must be one whose call can be repeated, as what failed may have begun.
+    """
+    chosen: list[Any] = []
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        if not chosen:
+            try:
+                fast = torch.compile(function, backend=backend)
+                made = fast(*args)
+            except Exception as error:  # whatever compilers end with
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                log.warning("torch.compile does not work here (%s); going on without it", reason)
+                chosen.append(function)
+            else:
+                chosen.append(fast)
+                return made
+        return chosen[0](*args)
+
+    return run  # type: ignore[return-value]  # of one signature with function
 
 
 def training_precision() -> Precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from zsl.splits import (
 )
 
 SHAPES = "shapes"
+FEATURE_FACTS = ("shards_sha256", "weights_sha256", "precision", "dim", "count")
 
 
 def benchmark_name(benchmark: str) -> str:
@@ -191,8 +193,14 @@ def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
         "attributes": splits.attribute_kind,
         "rows": {part: len(getattr(splits, part)) for part in PARTS},
         "classes": {"seen": len(splits.seen), "unseen": len(splits.unseen)},
-        "features": {key: manifest[key] for key in ("shards_sha256", "weights_sha256", "precision", "dim", "count")},
+        "features": {key: manifest[key] for key in FEATURE_FACTS},
     }
+
+
+def describe_features(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a feature table from any other: benchmark, backbone, and the facts of `manifest` behind its values."""
+    facts = {key: manifest.get(key) for key in (*FEATURE_FACTS, "transform", "encode")}
+    return {"benchmark": manifest["benchmark"], "backbone": manifest["backbone"], "features": facts}
 
 
 def _copy_split_files(source: Path, target: Path) -> None:

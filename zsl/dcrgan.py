@@ -33,6 +33,7 @@ class DCRGANConfig:
     sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linearly, the paper's rival
     ldf_ridge: float = 0.1
     precision: Literal["no", "bf16"] = "no"  # of matrix products while training; see zsl.compute
+    compile: bool = False  # torch.compile for the critic's updates: the same to rounding, after a minute of compiling
     metric: MetricConfig = field(default_factory=MetricConfig)
     srn: SRNConfig = field(default_factory=SRNConfig)
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
@@ -71,7 +72,9 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
         else:
             representations = sample_linearly(train, prototypes, config.ldf_ridge)
         regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
-        generator, regressors = train_gan(train, representations, regressors, config.gan, seed=seed, log=log)
+        generator, regressors = train_gan(
+            train, representations, regressors, config.gan, compiles=config.compile, seed=seed, log=log
+        )
     condition = generator_condition(train.attributes, representations, config.gan)
     return Synthesizer(
         train=train, attribute_scaler=scaler, srn=srn, representations=representations, generator=generator,

@@ -18,12 +18,13 @@ from zsl.files import read_json, write_json
 from zsl.journal import Journal
 from zsl.methods import Method, describe_method, find_method, override
 from zsl.predictor import save_facts
-from zsl.provenance import note_start
-from zsl.published import LABEL, train_published
-from zsl.run import ACCESS_FILE, LOG_FILE, RESULTS_FILE, claim_folder, name_of_run, record_to, run_seeds, summarise
+from zsl.published import LABEL, ORACLE, steps_of_looks, train_published
+from zsl.run import ACCESS_FILE, finish_seeds, record_to, run_seeds, spread, summarise, write_results
 from zsl.select import Selection, Trainer, read_selection
 from zsl.splits import Splits
 from zsl.stages import Log
+
+PUBLISHED_FILE = "published.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,36 +69,48 @@ class Experiment:
         method, chosen = find_method(name, config), None
         config = method.configured(method.config)
         if selection is not None:
-            facts = self.table.manifest
-            chosen = read_selection(selection, benchmark=facts["benchmark"], backbone=facts["backbone"])
+            chosen = read_selection(selection, method, self.table.manifest)
             config = method.configured(chosen.config(method))
         if protocol == "published":
-            if chosen is not None:  # the honest γ: only the epoch is chosen on test rows
-                gamma = config.classifiers.gamma + chosen.best.gamma
-                config = override(config, {"classifiers.gamma": gamma})
-            return self.published(method, config, folder, every=every)
+            return self.published(method, config, folder, selection=chosen, every=every)
         return self.honest(method, config, folder, selection=chosen, trainer=Trainer())
 
-    def published(self, method: Method, config: Any, folder: Path, *, every: int) -> dict[str, Any]:
-        """The literature's protocol: of each seed's test epochs the best, chosen on the test rows."""
-        facts = describe_data(self.table, self.splits) | describe_method(method, config)
+    def published(
+        self, method: Method, config: Any, folder: Path, *, selection: Selection | None = None, every: int
+    ) -> dict[str, Any]:
+        """The literature's protocol: of each seed's test epochs the best, chosen on the test rows; γ is the honest one.
+
+        Raises:
+            ValueError: the method has no epochs to choose among.
+        """
+        if not isinstance(config, DCRGANConfig):
+            raise ValueError(
+                f"--protocol published looks at the test rows between steps of a GAN; {method.name} has none: leave "
+                "--protocol out"
+            )
+        steps_of_looks(config.gan.steps, every)  # refuses before anything is written
+        if selection is not None:
+            gamma = config.classifiers.gamma + selection.best.gamma
+            config = override(config, {"classifiers.gamma": gamma})
+        facts = describe_data(self.table, self.splits) | describe_method(
+            method, config, None if selection is None else asdict(selection)
+        )
         facts |= {"protocol": LABEL, "every": every}
-        claim_folder(folder, facts)
-        note_start(folder)
-        best, extra = {}, []
-        for seed in self.seeds:
-            scores_file = folder / f"seed-{seed}" / "published.json"
-            if not scores_file.is_file():
-                journal = Journal(folder / f"seed-{seed}" / LOG_FILE, run=name_of_run(facts, seed))
-                own = replace(self.train, reads=[])
-                record = record_to(folder / ACCESS_FILE, seed)
-                made, details = train_published(own, self.test, config, journal, record, seed=seed, every=every)
-                save_details(details, folder / f"seed-{seed}" / DETAILS_FILE)
-                write_json(scores_file, asdict(made))
-                journal.clear()
-            content = read_json(scores_file)
-            best[seed] = Scores(**content.pop("best"))
-            extra.append({"seed": seed} | content)
-        results = summarise(best, facts) | {"selected_on_test": extra}
-        write_json(folder / RESULTS_FILE, results)
+        device = self.accelerator.device
+        train, test = self.train.to(device), self.test.to(device)
+
+        def finish(seed: int, own_folder: Path, journal: Journal) -> None:
+            own, record = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
+            made, details = train_published(own, test, config, journal, record, seed=seed, every=every)
+            save_details(details, own_folder / DETAILS_FILE)
+            write_json(own_folder / PUBLISHED_FILE, asdict(made))
+
+        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator)
+        made = {seed: read_json(folder / f"seed-{seed}" / PUBLISHED_FILE) for seed in self.seeds}
+        results = summarise({seed: Scores(**content.pop("best")) for seed, content in made.items()}, facts)
+        for name, part in spread({ORACLE: [content[ORACLE] for content in made.values()]}).items():
+            results[name] |= part
+        results["selected_on_test"] = [{"seed": seed} | content for seed, content in made.items()]
+        results["details"] = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
+        write_results(results, folder, self.accelerator)
         return results

@@ -227,8 +227,10 @@ class TestSplit:
         return replace(self, seen=self.seen.to(device), unseen=self.unseen.to(device))
 
 
-def split_features(table: FeatureTable, splits: Splits) -> tuple[TrainSplit, TestSplit]:
-    """Deal the rows of `table` out; the scaler is fitted on the trainval rows only.
+def split_features(
+    table: FeatureTable, splits: Splits, device: torch.device | None = None
+) -> tuple[TrainSplit, TestSplit]:
+    """Deal the rows of `table` out, to `device` if one is given; the scaler is fitted on the trainval rows only.
 
     Raises:
         ValueError: the table lacks a row of the splits, or its labels contradict them.
@@ -254,4 +256,5 @@ def split_features(table: FeatureTable, splits: Splits) -> tuple[TrainSplit, Tes
         if not np.isin(labels.numpy(), classes).all():
             raise ValueError(f"test_{part} rows of the feature table have labels that are not {part} classes")
         parts[part] = LabelledFeatures(scaler(features), labels, loc)
-    return train, TestSplit(**parts)
+    test = TestSplit(**parts)
+    return (train, test) if device is None else (train.to(device), test.to(device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zsl.files import atomic_path
+from zsl.files import atomic_path, read_json_lines, write_text
 from zsl.progress import progress_bar
 from zsl.stages import Log
 
@@ -62,27 +63,21 @@ class Journal(Log):
                 self._save(path, step + 1, modules, optimizers)
                 due = time.monotonic() + max(self.seconds, PATIENCE * (time.monotonic() - began))
 
+    def entries(self) -> list[dict[str, Any]]:
+        """All lines."""
+        return read_json_lines(self.path) if self.path.is_file() else []
+
     def clear(self) -> None:
         """Remove all checkpoints: the run has ended well."""
-        for path in self.folder.glob("*"):
-            path.unlink()
         if self.folder.is_dir():
-            self.folder.rmdir()
+            shutil.rmtree(self.folder)
 
     def _forget(self, stage: str, start: int) -> None:
         """Drop the lines of this stage's steps that will be taken again, and one that was cut short."""
         if not self.path.is_file():
             return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if entry["stage"] != stage or entry["step"] < start:
-                kept.append(line + "\n")
-        with atomic_path(self.path) as temporary:
-            temporary.write_text("".join(kept))
+        kept = [e for e in self.entries() if e["stage"] != stage or e["step"] < start]
+        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def _save(
         self, path: Path, step: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]

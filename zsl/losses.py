@@ -76,24 +76,49 @@ def norm_representation_loss(rectified: Tensor, prototypes: Tensor) -> Tensor:
 def gradient_penalty(critic: Callable[[Tensor, Tensor], Tensor], mixed: Tensor, condition: Tensor) -> Tensor:
     """Mean over the batch of (‖d critic(x) / dx‖ - 1)² at x = mixed [B, D] (Gulrajani et al. 2017; eq. 6).
 
-    For any critic; that of this method has one hidden layer, and needs no second differentiation: `critic_gradients`.
+    For any critic; one with a single hidden layer needs no second differentiation: `critic_gradients`.
     """
     x = mixed.detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(x, condition).sum(), x, create_graph=True)
     return (slope.norm(dim=1) - 1).square().mean()
 
 
-@torch.no_grad()
 def critic_gradients(
     critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
 ) -> Tensor:
     """Put the gradients of LWGAN-SR into the `.grad` of the critic's parameters, over what was there (eq. 6).
 
     real, fake: [B, D]; condition [B, K]; mix [B, 1] places each x of the penalty between its real and its fake feature.
-    The loss is E[D(fake)] - E[D(real)] + weight * E[(‖v‖ - 1)²], v the slope of D at x.  With the hidden layer
-    h = Wx x + Wc c + b, its piecewise-linear activation φ and D = w φ(h) + const, all is in closed form:
-    h(x) is the same mixture of h(real) and h(fake) as x of real and fake, and v = (φ'(h) * w) Wx.  The constant falls
-    out of the difference of means; it gets no gradient.  Returns the loss.
+    The loss is E[D(fake)] - E[D(real)] + weight * E[(‖v‖ - 1)²], v the slope of D at x.  Its constant falls out of the
+    difference of means; it gets no gradient.  In closed form for one hidden layer, else by autograd.  Returns the loss.
+    """
+    of_critic = autograd_gradients if len(critic.deeper) else closed_form_gradients
+    return of_critic(critic, real, fake, condition, mix, weight)
+
+
+def autograd_gradients(
+    critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
+) -> Tensor:
+    """`critic_gradients` of a critic of any depth, frozen or not."""
+    constant = critic.out.bias
+    learners, frozen = [p for p in critic.parameters() if p is not constant], not constant.requires_grad
+    critic.requires_grad_(True)
+    loss = critic(fake, condition).mean() - critic(real, condition).mean()
+    loss = loss + weight * gradient_penalty(critic, torch.lerp(fake, real, mix), condition)
+    for parameter, gradient in zip(learners, torch.autograd.grad(loss, learners), strict=True):
+        parameter.grad = gradient
+    critic.requires_grad_(not frozen)
+    return loss.detach()
+
+
+@torch.no_grad()
+def closed_form_gradients(
+    critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
+) -> Tensor:
+    """`critic_gradients` of a critic with one hidden layer h = Wx x + Wc c + b, D = w φ(h) + const.
+
+    As φ is piecewise linear, h(x) is the same mixture of h(real) and h(fake) as x of real and fake, and v = (φ'(h) * w)
+    Wx.
     """
     (count, dim), w = real.shape, critic.out.weight  # w [1, H]
     of_x, of_c = critic.hidden.weight[:, :dim], critic.hidden.weight[:, dim:]  # Wx [H, D], Wc [H, K]

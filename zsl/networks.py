@@ -98,35 +98,28 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """D: the Wasserstein score of a feature under its condition (eq. 6).
 
-    One hidden layer with a piecewise-linear activation, split into its two halves so that the slope with respect to the
-    features can be written down (`losses.critic_gradients`) instead of differentiated twice.
+    With one hidden layer, as in the reference code, and a piecewise-linear activation, the gradients of its loss can be
+    written down (`losses.critic_gradients`); with more of them autograd differentiates twice.
     """
 
     negative_slope = 0.2
 
-    def __init__(self, feature_dim: int, condition_dim: int, hidden_dim: int) -> None:
+    def __init__(self, feature_dim: int, condition_dim: int, hidden_dim: int, *, layers: int = 1) -> None:
+        """`layers`: hidden ones, all of `hidden_dim` units."""
         super().__init__()
-        self.feature_dim = feature_dim
+        if layers < 1:
+            raise ValueError(f"a critic of {layers} hidden layers; it has at least 1")
         self.hidden = nn.Linear(feature_dim + condition_dim, hidden_dim)
+        self.deeper = nn.ModuleList(nn.Linear(hidden_dim, hidden_dim) for _ in range(layers - 1))
         self.out = nn.Linear(hidden_dim, 1)
         self.apply(_small_normal)
 
-    def preactivation(self, features: Tensor, condition: Tensor) -> Tensor:
-        """[B, D], [B, A + R] to [B, hidden]; affine in both."""
-        return self.hidden(torch.cat([features, condition], dim=1))
-
-    def score(self, preactivation: Tensor) -> Tensor:
-        """[B, hidden] to [B]."""
-        return self.out(leaky_relu(preactivation, self.negative_slope)).squeeze(1)
-
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """[B, D], [B, A + R] to [B]."""
-        return self.score(self.preactivation(features, condition))
-
-    def slope(self, preactivation: Tensor) -> Tensor:
-        """Gradient [B, D] of the score with respect to the features, where the hidden layer sees `preactivation`."""
-        steps = torch.where(preactivation > 0, 1.0, self.negative_slope)
-        return (steps * self.out.weight) @ self.hidden.weight[:, : self.feature_dim]
+        made = leaky_relu(self.hidden(torch.cat([features, condition], dim=1)), self.negative_slope)
+        for layer in self.deeper:
+            made = leaky_relu(layer(made), self.negative_slope)
+        return self.out(made).squeeze(1)
 
 
 def _small_normal(module: nn.Module) -> None:

@@ -27,17 +27,22 @@ from zsl.evaluate import (
     scores_of,
 )
 from zsl.features import RowsRead, TestSplit, TrainSplit
-from zsl.files import atomic_path, read_json, write_json
+from zsl.files import atomic_path, read_json, remove_leftovers, write_json
 from zsl.journal import Journal
 from zsl.predictor import MODEL_FILE, save_synthesizer, save_tensors
 from zsl.provenance import note_start
+from zsl.published import ORACLE
 from zsl.stages import Log
 
 CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
+SCORES_FILE = "scores.json"
 READS_FILE, ACCESS_FILE = "rows_read.json", "test_access.jsonl"
 TABLE = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
 
+AVERAGED = (*SCORES, "pulled_to_seen", "harmonic_oracle")  # of these results have mean and standard deviation
+
 Train = Callable[[TrainSplit, int, Log], ZeroShotModel]
+Finish = Callable[[int, Path, Journal], None]  # seed, its folder, its journal
 
 
 def run_seeds(
@@ -59,43 +64,74 @@ def run_seeds(
     Raises:
         ValueError: `folder` belongs to a run of other facts, a seed is given twice, or a stage was given a test row.
     """
+    train, test = train.to(accelerator.device), test.to(accelerator.device)
+
+    def finish(seed: int, own_folder: Path, journal: Journal) -> None:
+        own = replace(train, reads=[])  # a list of this seed's alone
+        model = train_method(own, seed, journal)
+        _check_reads(own.reads, test)
+        write_json(own_folder / READS_FILE, _union(own.reads))
+        if isinstance(model, nn.Module):
+            save_tensors(model.state_dict(), own_folder / MODEL_FILE)
+            save_synthesizer(model, own_folder)
+        details = evaluate_details(model, test, record_to(folder / ACCESS_FILE, seed))
+        save_details(details, own_folder / DETAILS_FILE)
+        write_json(own_folder / SCORES_FILE, asdict(scores_of(details)))
+
+    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator)
+    results = summarise({seed: Scores(**read_json(folder / f"seed-{seed}" / SCORES_FILE)) for seed in seeds}, facts)
+    results["rows_read"] = _rows_read(folder, seeds)
+    write_results(results, folder, accelerator)
+    return results
+
+
+def finish_seeds(
+    finish: Finish,
+    last_file: str,
+    seeds: Sequence[int],
+    folder: Path,
+    facts: dict[str, Any],
+    accelerator: Accelerator,
+) -> None:
+    """Call `finish` for each seed that has no `last_file` yet, which it writes; seeds are dealt to the processes.
+
+    Raises:
+        ValueError: `folder` belongs to a run of other facts, or a seed is given twice.
+    """
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"--seeds {' '.join(map(str, seeds))}: a seed that occurs twice is not a new sample")
     with accelerator.main_process_first():
         claim_folder(folder, facts)
     if accelerator.is_main_process:
         note_start(folder)
-    train = train.to(accelerator.device)
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
-        if not _scores_file(folder, seed).is_file():
-            own = replace(train, reads=[])  # a list of this seed's alone
-            journal = Journal(folder / f"seed-{seed}" / LOG_FILE, run=name_of_run(facts, seed))
-            model = train_method(own, seed, journal)
-            _check_reads(own.reads, test)
-            write_json(folder / f"seed-{seed}" / READS_FILE, _union(own.reads))
-            if isinstance(model, nn.Module):
-                save_tensors(model.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
-                save_synthesizer(model, folder / f"seed-{seed}")
-            details = evaluate_details(model, test.to(accelerator.device), record_to(folder / ACCESS_FILE, seed))
-            save_details(details, folder / f"seed-{seed}" / DETAILS_FILE)
-            write_json(_scores_file(folder, seed), asdict(scores_of(details)))
-            journal.clear()
+        own_folder = folder / f"seed-{seed}"
+        journal = Journal(own_folder / LOG_FILE, run=name_of_run(facts, seed))
+        if not (own_folder / last_file).is_file():
+            finish(seed, own_folder, journal)
+        journal.clear()
+        remove_leftovers(own_folder)
     accelerator.wait_for_everyone()
-    results = summarise({seed: Scores(**read_json(_scores_file(folder, seed))) for seed in seeds}, facts)
-    results["rows_read"] = _rows_read(folder, seeds)
+
+
+def write_results(results: dict[str, Any], folder: Path, accelerator: Accelerator) -> None:
+    """Write `results.json` and the log of all seeds, once all processes are done."""
     if accelerator.is_main_process:
-        _join_logs(folder, seeds)
+        remove_leftovers(folder)
+        _join_logs(folder, [entry["seed"] for entry in results["seeds"]])
         write_json(folder / RESULTS_FILE, results)
     accelerator.wait_for_everyone()
-    return results
 
 
 def summarise(scores: dict[int, Scores], facts: dict[str, Any]) -> dict[str, Any]:
     """The content of `results.json`: facts, scores by seed, mean and sample standard deviation (0 for one seed)."""
     per_seed = [{"seed": seed} | asdict(score) for seed, score in scores.items()]
-    columns = {key: [entry[key] for entry in per_seed] for key in SCORES}
-    return facts | {
-        "seeds": per_seed,
+    return facts | {"seeds": per_seed} | spread({key: [entry[key] for entry in per_seed] for key in AVERAGED})
+
+
+def spread(columns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Mean and sample standard deviation (0 for one seed) of each score over the seeds."""
+    return {
         "mean": {key: statistics.fmean(values) for key, values in columns.items()},
         "std": {key: statistics.stdev(values) if len(values) > 1 else 0.0 for key, values in columns.items()},
     }
@@ -110,6 +146,15 @@ def score_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{'mean ± sd':>12}  " + "  ".join(f"{cell:>12}" for cell in spread)])
 
 
+def protocol_text(results: dict[str, Any]) -> str:
+    """By which protocol the scores came about, and the bound that only the literature's has."""
+    lines = [f"protocol {results['protocol']}"]
+    if ORACLE in results["mean"]:
+        oracle = f"{100 * results['mean'][ORACLE]:.1f} ± {100 * results['std'][ORACLE]:.1f}"
+        lines.append(f"H {oracle} with the reference code's fusion weights, which know which test images are unseen")
+    return "\n".join(lines)
+
+
 def claim_folder(folder: Path, facts: dict[str, Any]) -> None:
     """Write `config.json`, or check that the folder's is the same."""
     given = json.loads(json.dumps(facts))
@@ -119,24 +164,20 @@ def claim_folder(folder: Path, facts: dict[str, Any]) -> None:
     there = read_json(folder / CONFIG_FILE)
     different = [key for key in sorted(set(given) | set(there)) if given.get(key) != there.get(key)]
     if different:
-        key = different[0]
+        leaf = first_difference(there.get(different[0]), given.get(different[0]), different[0])
         raise ValueError(
-            f"{folder} holds a run with other {', '.join(different)} "
-            f"({_difference(there.get(key), given.get(key), key)}); give this run another --name, or delete that folder"
+            f"{folder} holds a run with other {', '.join(different)} ({leaf}); give this run another --name, or delete "
+            "that folder"
         )
 
 
-def _difference(there: Any, given: Any, path: str) -> str:
+def first_difference(there: Any, given: Any, path: str) -> str:
     """The first leaf at which two JSON values differ, in words."""
     if isinstance(there, dict) and isinstance(given, dict):
         for key in [*there, *given]:
             if there.get(key) != given.get(key):
-                return _difference(there.get(key), given.get(key), f"{path}.{key}")
+                return first_difference(there.get(key), given.get(key), f"{path}.{key}")
     return f"{path}: {there!r} there, {given!r} now"
-
-
-def _scores_file(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}" / "scores.json"
 
 
 def name_of_run(facts: dict[str, Any], seed: int) -> str:

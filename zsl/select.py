@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zsl.curves import choose_gamma
+from zsl.data import describe_features
 from zsl.dcrgan import DCRGANConfig, Synthesizer, fit_classifiers, train_synthesizer
 from zsl.evaluate import Details, ZeroShotModel, curve_of, evaluate_details, scores_of
 from zsl.features import TestSplit, TrainSplit
-from zsl.files import read_json, write_json
+from zsl.files import read_json, read_json_lines, write_json, write_text
 from zsl.journal import Journal, StepsBehind
 from zsl.methods import Method, flatten, override
 from zsl.progress import progress_bar
+from zsl.run import first_difference
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig
 
@@ -35,8 +37,8 @@ Folds = Mapping[int, tuple[TrainSplit, TestSplit]]
 class Trial:
     """One configuration on all folds."""
 
-    config: dict[str, Any]
-    gamma: float  # the one γ for all folds with the highest mean H
+    config: dict[str, Any]  # without γ
+    gamma: float  # the one γ for all folds with the highest mean H; all of it, whatever γ a recipe has
     harmonic: float  # mean over folds at that γ
     acc_seen: float  # mean over folds without γ
     acc_zsl: float  # mean over folds
@@ -49,14 +51,15 @@ class Selection:
     method: str
     benchmark: str
     backbone: str
+    features: dict[str, Any]  # what tells the feature table from another of the same backbone
     goal: Goal
     seed: int
-    folds: dict[str, dict[str, str]]  # hashes of the rows of each fold's parts
+    folds: dict[str, dict[str, str]]  # hashes of the rows of each fold's parts, and of what it trains on
     trials: int
     best: Trial
 
     def config(self, method: Method) -> Any:
-        """The chosen configuration of `method`."""
+        """The chosen configuration of `method`, without γ: that is `best.gamma`, to be taken off its seen scores."""
         return override(method.config, flatten(self.best.config))
 
 
@@ -65,8 +68,7 @@ def select(
     folds: Folds,
     folder: Path,
     *,
-    benchmark: str,
-    backbone: str,
+    manifest: Mapping[str, Any],
     goal: Goal,
     seed: int,
     budget: int,
@@ -74,19 +76,25 @@ def select(
 ) -> Selection:
     """Search the rounds of `method` for the highest mean `goal` over the folds, with at most `budget` trainings a fold.
 
-    A `trainer` that searches share spares them what others have trained.
+    `manifest`: that of the feature table of which runs with the outcome are made.  A `trainer` that searches share
+    spares them what others have trained.
 
-    Trials that `folder` holds already are not trained again.  Writes `selection.json` there.
+    Trials that `folder` holds already are not trained again, and count as they did.  Writes `selection.json` there.
 
     Raises:
-        ValueError: the folder holds a search on other folds.
+        ValueError: the folder holds a search on other folds or features.
     """
-    rows = {
-        str(number): {"train": train.rows_hash, "seen": test.seen.facts["hash"], "unseen": test.unseen.facts["hash"]}
+    of_folds = {
+        str(number): {
+            "train": train.rows_hash,
+            "seen": test.seen.facts["hash"],
+            "unseen": test.unseen.facts["hash"],
+            "features": fingerprint(train)[:12],
+        }
         for number, (train, test) in folds.items()
     }
     facts: dict[str, Any] = {
-        "method": method.name, "benchmark": benchmark, "backbone": backbone, "goal": goal, "seed": seed, "folds": rows,
+        "method": method.name, **describe_features(manifest), "goal": goal, "seed": seed, "folds": of_folds,
     }  # fmt: skip
     trainer = trainer or Trainer()
 
@@ -96,14 +104,16 @@ def select(
         return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
 
     trials = _Trials(folder / TRIALS_FILE, facts)
-    best = trials.get(method.configured(method.config), train_and_test)
-    before = trainer.trainings
+    start = without_gamma(method.configured(method.config))
+    best = trials.get(start, train_and_test)
+    trained = {_trained_part(start)}  # in this search's order, whether now or before a kill
     for overrides in progress_bar(_flat_rounds(method), what=f"select {method.name}", unit=" trials"):
-        spent = trainer.trainings - before >= budget * len(folds)
-        if spent and any(not path.startswith("classifiers.") for path in overrides):
+        base = override(start, flatten(best.config))
+        config = without_gamma(method.configured(override(base, overrides)))
+        if len(trained) >= budget and _trained_part(config) not in trained:
             continue
-        base = override(method.config, flatten(best.config))
-        trial = trials.get(method.configured(override(base, overrides)), train_and_test)
+        trained.add(_trained_part(config))
+        trial = trials.get(config, train_and_test)
         if getattr(trial, goal) > getattr(best, goal):
             best = trial
     selection = Selection(**facts, trials=len(trials.known), best=best)
@@ -111,21 +121,35 @@ def select(
     return selection
 
 
-def read_selection(path: Path, *, benchmark: str, backbone: str) -> Selection:
-    """The outcome of a search, for a run on the features that it was made with.
+def read_selection(path: Path, method: Method, manifest: Mapping[str, Any]) -> Selection:
+    """The outcome of a search for `method`, for a run on the features that it was made with.
+
+    Variants of DCR-GAN may take what was chosen for `dcrgan`.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it was made on another benchmark or another backbone.
+        ValueError: it was made on other features, or for another method.
     """
     path = path / SELECTION_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
     content = read_json(path)
-    for key, given in (("benchmark", benchmark), ("backbone", backbone)):
-        if content[key] != given:
-            raise ValueError(f"{path} was chosen with {key} {content[key]}, these features are of {given}")
+    for key, given in describe_features(manifest).items():
+        if content.get(key) != given:
+            difference = first_difference(content.get(key), given, key)
+            raise ValueError(f"{path} was chosen on other features ({difference}); choose on these with another --name")
+    fitting = {method.name} | ({"dcrgan"} if isinstance(method.config, DCRGANConfig) else set())
+    if content["method"] not in fitting:
+        raise ValueError(
+            f"{path} was chosen for {content['method']}, this run is of {method.name}; it takes a selection of "
+            f"{' or '.join(sorted(fitting))}"
+        )
     return Selection(**content | {"best": Trial(**content["best"])})
+
+
+def without_gamma(config: Any) -> Any:
+    """The configuration with a γ of 0, so that the folds choose all of it; baselines' have none."""
+    return override(config, {"classifiers.gamma": 0.0}) if isinstance(config, DCRGANConfig) else config
 
 
 class _Trials:
@@ -133,34 +157,33 @@ class _Trials:
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path = path
-        self.known: dict[str, Trial] = {}
         facts = json.loads(json.dumps(facts))
-        if path.is_file():
-            there, *trials = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-            if there != facts:
-                different = [key for key in facts if there.get(key) != facts[key]]
-                raise ValueError(f"{path.parent} holds a search with other {', '.join(different)}; use another --name")
-            self.known = {json.dumps(trial["config"], sort_keys=True): Trial(**trial) for trial in trials}
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(facts) + "\n")
+        self.lines = read_json_lines(path) if path.is_file() else []
+        if not self.lines:
+            self.lines = [facts]
+        there, *trials = self.lines
+        if there != facts:
+            different = [key for key in facts if there.get(key) != facts[key]]
+            raise ValueError(f"{path.parent} holds a search with other {', '.join(different)}; use another --name")
+        self.known = {_key(trial["config"]): Trial(**trial) for trial in trials}
 
     def get(self, config: Any, train_and_test: Callable[[Any], list[Details]]) -> Trial:
         """The trial of `config`: the one that is known, or a new one."""
         content = json.loads(json.dumps(asdict(config)))
-        key = json.dumps(content, sort_keys=True)
+        key = _key(content)
         if key not in self.known:
             details = train_and_test(config)
-            gamma = choose_gamma([curve_of(detail) for detail in details])
+            curves = [curve_of(detail) for detail in details]
+            gamma = choose_gamma(curves)
             self.known[key] = Trial(
                 config=content,
                 gamma=gamma,
-                harmonic=sum(curve_of(detail).harmonic_at(gamma) for detail in details) / len(details),
+                harmonic=sum(curve.harmonic_at(gamma) for curve in curves) / len(details),
                 acc_seen=sum(scores_of(detail).acc_seen for detail in details) / len(details),
                 acc_zsl=sum(scores_of(detail).acc_zsl for detail in details) / len(details),
             )
-            with self.path.open("a") as stream:
-                stream.write(json.dumps(asdict(self.known[key])) + "\n")
+            self.lines.append(asdict(self.known[key]))
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         return self.known[key]
 
 
@@ -168,12 +191,14 @@ class Trainer:
     """Models of configurations; what one shares with an earlier one on the same rows and seed is not trained again.
 
     Variants of Table III that differ in their classifiers alone have one generator; fusion weights need no training.
+    The log of a model is the same whether it shares something or not.
     """
 
     def __init__(self) -> None:
         self.trainings = 0  # times that something slow was trained
-        self._synthesizers: dict[tuple[str, int, str], Synthesizer] = {}
-        self._models: dict[tuple[str, int, str], DCRGAN] = {}
+        self._synthesizers: dict[str, Synthesizer] = {}
+        self._models: dict[str, DCRGAN] = {}
+        self._logs: dict[str, list[dict[str, Any]]] = {}  # what a log had once a synthesizer or a model was trained
 
     def model(
         self,
@@ -189,43 +214,63 @@ class Trainer:
         if not isinstance(config, DCRGANConfig):
             self.trainings += 1
             return method.train(train, config, seed=seed, log=log)
-        made = self._synthesizer(train, config, seed, log, folder)
+        data = fingerprint(train)
+        made = self._synthesizer(train, config, data, seed, log, folder)
         unweighted = replace(config.classifiers, weight_vs=1.0, weight_ss=1.0, weight_srs=1.0)
-        key = _fingerprint(train), seed, _name(replace(config, classifiers=unweighted))
-        if key not in self._models:
+        key = _name(data, seed, replace(config, classifiers=unweighted))
+        if key in self._models:
+            log.repeat(self._logs[key])
+        else:
             self._models[key] = fit_classifiers(made, config.classifiers, log=log)
+            self._logs[key] = log.entries()
         train.reads.extend(read for read in made.train.reads if read not in train.reads)
         model = copy.copy(self._models[key])
         model.config = config.classifiers
         return model
 
     def _synthesizer(
-        self, train: TrainSplit, config: DCRGANConfig, seed: int, log: Log, folder: Path | None
+        self, train: TrainSplit, config: DCRGANConfig, data: str, seed: int, log: Log, folder: Path | None
     ) -> Synthesizer:
         config = replace(config, classifiers=ClassifierConfig())
-        key = _fingerprint(train), seed, _name(config)
-        if key not in self._synthesizers:
-            self.trainings += 1
-            if folder is None:
-                self._synthesizers[key] = train_synthesizer(train, config, seed=seed, log=log)
-                return self._synthesizers[key]
-            # More steps of the same GAN go on from where fewer have ended: the journal's name leaves them out.
-            name = _name(replace(config, gan=replace(config.gan, steps=0)))
-            journal = Journal(folder / f"{key[0][:6]}-{name[:12]}" / "metrics.jsonl", run=name)
-            try:
-                self._synthesizers[key] = train_synthesizer(train, config, seed=seed, log=journal)
-            except StepsBehind:
-                journal.clear()
-                self._synthesizers[key] = train_synthesizer(train, config, seed=seed, log=journal)
-        return self._synthesizers[key]
+        key = _name(data, seed, config)
+        if key in self._synthesizers:
+            log.repeat(self._logs[key])
+            return self._synthesizers[key]
+        self.trainings += 1
+        # More steps of the same GAN go on from where fewer have ended: the journal's name leaves them out.
+        name = _name(data, seed, replace(config, gan=replace(config.gan, steps=0)))
+        kept = log if folder is None else Journal(folder / f"steps-{name[:12]}" / "metrics.jsonl", run=name)
+        try:
+            made = train_synthesizer(train, config, seed=seed, log=kept)
+        except StepsBehind:
+            if not isinstance(kept, Journal) or folder is None:
+                raise
+            kept.clear()
+            made = train_synthesizer(train, config, seed=seed, log=kept)
+        self._synthesizers[key], self._logs[key] = made, log.entries()
+        return made
 
 
-def _name(config: Any) -> str:
-    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
+def fingerprint(train: TrainSplit) -> str:
+    """A hash of all numbers that training sees: features, labels, attributes, and which classes are seen."""
+    digest = hashlib.sha256()
+    for tensor in (train.features, train.labels, train.attributes, train.seen, train.unseen):
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().cpu().numpy().data)
+    return digest.hexdigest()
 
 
-def _fingerprint(train: TrainSplit) -> str:
-    return hashlib.sha256(train.features.cpu().numpy().tobytes() + train.attributes.cpu().numpy().tobytes()).hexdigest()
+def _trained_part(config: Any) -> str:
+    """Equal for configurations of which one training does for all."""
+    return _key(asdict(replace(config, classifiers=ClassifierConfig()) if isinstance(config, DCRGANConfig) else config))
+
+
+def _key(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _name(data: str, seed: int, config: DCRGANConfig) -> str:
+    return hashlib.sha256(f"{data} {seed} {_key(asdict(config))}".encode()).hexdigest()
 
 
 def _flat_rounds(method: Method) -> list[Mapping[str, Any]]:

@@ -182,9 +182,10 @@ def run_on_table(
 ) -> dict[str, dict[str, Any]]:
     """Results of the study's methods on `table` by name; chosen on the folds of `tables`, tested once a seed."""
     splits = load_splits(study.benchmark, study.data, table)
-    train, test = split_features(table, splits)
+    device = accelerator.device
+    train, test = split_features(table, splits, device)
     folds = {
-        fold: split_features(of_fold, load_splits(study.benchmark, study.data, of_fold, fold=fold))
+        fold: split_features(of_fold, load_splits(study.benchmark, study.data, of_fold, fold=fold), device)
         for fold, of_fold in tables.items()
     }
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator)

@@ -12,11 +12,11 @@ from zsl.baselines import BASELINES
 from zsl.dcrgan import DCRGANConfig
 from zsl.evaluate import DETAILS_FILE, curve_of, load_details
 from zsl.experiment import Experiment
-from zsl.methods import Method, find_method, override
+from zsl.methods import Method, find_method
+from zsl.run import TABLE
 from zsl.select import Folds, Selection, Trainer, select
 
 PUBLISHED = "published"
-COLUMNS = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
 
 
 def run_methods(
@@ -27,8 +27,8 @@ def run_methods(
 
     def chosen(method: Method, budget: int) -> Selection:
         return select(
-            method, folds, folder / f"{method.name}-selection", benchmark=data.table.manifest["benchmark"],
-            backbone=data.table.manifest["backbone"], goal=method.goal, seed=0, budget=budget, trainer=trainer,
+            method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
+            budget=budget, trainer=trainer,
         )  # fmt: skip
 
     dcrgan = find_method("dcrgan", recipe)
@@ -38,18 +38,15 @@ def run_methods(
     results = {}
     for name in names:
         if name == PUBLISHED:
-            method = find_method("C-5", recipe)
-            gamma = recipe.classifiers.gamma + shared.best.gamma  # the honest one: only the epoch is chosen on test
-            config = override(recipe, {"classifiers.gamma": gamma})
-            results[name] = data.published(method, config, folder / name, every=every)
+            method = find_method("C-5", recipe)  # its γ is the honest one: only the epoch is chosen on test
+            results[name] = data.published(method, recipe, folder / name, selection=shared, every=every)
             continue
         method = find_method(name, recipe)
         is_baseline = not isinstance(method.config, DCRGANConfig)
         selection = chosen(method if is_baseline else replace(method, rounds=()), budget=10**6)
         config = method.configured(selection.config(method))
         results[name] = data.honest(method, config, folder / name, selection=selection, trainer=trainer)
-        gamma = selection.best.gamma + (0.0 if is_baseline else config.classifiers.gamma)
-        results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, gamma)
+        results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, selection.best.gamma)
     return results
 
 
@@ -62,10 +59,10 @@ def _uncalibrated(run: Path, seeds: Sequence[int], gamma: float) -> float:
 
 def markdown_table(results: dict[str, dict[str, Any]]) -> str:
     """Per cent, mean ± sd over seeds; H at γ = 0 beside H at the γ that the validation folds chose."""
-    head = ["method", *COLUMNS, "H at γ = 0", "protocol"]
+    head = ["method", *TABLE, "H at γ = 0", "protocol"]
     lines = [head, ["---"] * len(head)]
     for name, result in results.items():
-        cells = [f"{100 * result['mean'][key]:.1f} ± {100 * result['std'][key]:.1f}" for key in COLUMNS.values()]
+        cells = [f"{100 * result['mean'][key]:.1f} ± {100 * result['std'][key]:.1f}" for key in TABLE.values()]
         plain = f"{100 * result['uncalibrated']:.1f}" if "uncalibrated" in result else ""
         lines.append([name, *cells, plain, result["protocol"].split(":")[0]])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

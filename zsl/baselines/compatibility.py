@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 from typing import Literal, TypeVar
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
 from zsl.features import TrainSplit, centre_attributes
-from zsl.stages import Log, watch
+from zsl.stages import Log, Watch
 
 FeatureKind = Literal["given", "centred", "standardised", "unit"]
 SemanticKind = Literal["given", "centred"]
@@ -125,18 +125,19 @@ def fit_ranking(
     train = prepare_attributes(train, config.attributes)
     prepare = FeatureMap(train.features, config.features)
     inputs, targets, seen = prepare(train.features), train.seen_labels, train.attributes[train.seen]
-    weight = torch.zeros(inputs.shape[1], seen.shape[1], device=train.device, requires_grad=True)
+    weight = nn.Parameter(torch.zeros(inputs.shape[1], seen.shape[1], device=train.device))
+    rates = list(accumulate(range(config.steps, 0, -1), lambda rate, left: rate * (1 - 1 / left), initial=config.lr))
     optimizer = torch.optim.Adam([weight], lr=config.lr, weight_decay=2 * config.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, config.steps)
-    for step in range(config.steps):
+    watch = Watch(log, name, steps=config.steps, every=20, device=train.device)
+    modules = {"weight": nn.ParameterList([weight]), "watch": watch}
+    for step in log.steps(name, config.steps, modules, {"weight": optimizer}):
+        optimizer.param_groups[0]["lr"] = rates[step]  # of the step alone: whatever a killed run goes on from
         batch = torch.randint(len(inputs), (config.batch_size,), device=train.device)
         value = loss(inputs[batch] @ (weight @ seen.T), targets[batch], config.margin)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        schedule.step()
-        if step % 20 == 0:
-            watch(log, name, step, {"loss": value})
+        watch(step, {"loss": value})
     return LinearCompatibility(train, prepare, weight.detach())
 
 

@@ -6,6 +6,7 @@ the run's `test_access.jsonl`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,14 +20,14 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from zsl.dcrgan import DCRGANConfig, Synthesizer, as_networks_see, attribute_scaler
+from zsl.dcrgan import DCRGANConfig, Synthesizer, train_synthesizer
 from zsl.determinism import derive_seed, seeded
 from zsl.evaluate import Record, evaluate_details, open_for_figures, scores_of
 from zsl.features import TestSplit, TrainSplit, signed_power
-from zsl.files import atomic_path
+from zsl.files import atomic_path, read_json, write_json
 from zsl.journal import Journal
 from zsl.methods import VARIANTS, flatten, override
-from zsl.published import models_over_steps
+from zsl.published import models_over_steps, steps_of_looks
 from zsl.report.context import Context
 from zsl.report.drawing import COLOURS, INK, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
@@ -71,9 +72,14 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
     assert context.train is not None
     assert context.test is not None
     config = override(DCRGANConfig(), flatten(run.results["config"]))
+    selection = run.results.get("selection") if run.honest else None  # the published protocol's γ is in its config
+    if selection is not None:
+        config = override(config, {"classifiers.gamma": config.classifiers.gamma + selection["best"]["gamma"]})
     key = {name: run.results.get(name) for name in ("config", "features", "splits")} | {"format": FORMAT}
-    compute = partial(_compute, context.train, context.test, config, run, folder)
-    arrays = cached(folder / CACHE, name_of_run(key, run.first_seed), compute)
+    name = name_of_run(key, run.first_seed)
+    unfinished = (folder / CACHE).with_name(name[:12])
+    arrays = cached(folder / CACHE, name, partial(_compute, context.train, context.test, config, run, unfinished))
+    shutil.rmtree(unfinished, ignore_errors=True)
     names = [shorten(context.class_name(class_id), LETTERS) for class_id in arrays["classes"].tolist()]
     return PaperFigures(
         errors=tuple(_error_plot(arrays, kind, folder) for kind in ("unseen", "harmonic")),
@@ -98,7 +104,10 @@ def cached(path: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
 
 
 def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: ReportRun, folder: Path) -> Arrays:
-    """All that the figures show; a minute or so on one core for CUB's first 50 classes."""
+    """All that the figures show; a minute or so on one core for CUB's first 50 classes.
+
+    `folder` is for what a killed report goes on from.
+    """
     seed = run.first_seed
     to_file = record_to(run.folder / ACCESS_FILE, seed)
 
@@ -110,13 +119,14 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
     arrays: Arrays = {"classes": classes.numpy()}
     made: dict[str, Synthesizer] = {}
     for variant in CURVES:
-        curve, made[variant] = _errors(train, test, override(config, VARIANTS[variant]), record, seed, folder, variant)
+        of_variant = override(config, VARIANTS[variant])
+        curve, made[variant] = _errors(train, test, of_variant, record, seed, folder / variant)
         arrays[f"errors {variant}"] = curve
     unseen = open_for_figures(test, record)
     chosen = _some_of_each(unseen.labels, classes, REAL)
     features, labels = signed_power(unseen.features[chosen], config.feature_power), unseen.labels[chosen]
     arrays["labels"] = labels.numpy()
-    seen_by_networks = as_networks_see(train, attribute_scaler(train, config), config)
+    seen_by_networks = made["C-1"].train
     for kind, modalities in (("TL", "features"), ("MMTL", "both")):
         metric = train_metric(seen_by_networks, override(config.metric, {"modalities": modalities}), seed=seed)
         with torch.no_grad():
@@ -132,20 +142,25 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
 
 
 def _errors(
-    train: TrainSplit, test: TestSplit, config: DCRGANConfig, record: Record, seed: int, folder: Path, variant: str
+    train: TrainSplit, test: TestSplit, config: DCRGANConfig, record: Record, seed: int, folder: Path
 ) -> tuple[np.ndarray, Synthesizer]:
     """(steps, 1 - T1, 1 - H) of the visual classifier at LOOKS points of one GAN's training [looks, 3], and its end."""
     every = max(1, config.gan.steps // LOOKS)
     config = replace(config, gan=replace(config.gan, steps=every * min(LOOKS, config.gan.steps)))
     name = name_of_run(flatten(asdict(config)) | {"rows": train.rows_hash}, seed)
-    journal = Journal(folder / "cache" / variant / "metrics.jsonl", run=name)
-    looks = []
-    for steps, made, model in models_over_steps(train, config, journal, seed=seed, every=every):
+    journal = Journal(folder / "metrics.jsonl", run=name)
+
+    def file_of(steps: int) -> Path:
+        return journal.folder / f"look-{steps}.json"
+
+    def known(steps: int) -> bool:
+        return file_of(steps).is_file()
+
+    for steps, model in models_over_steps(train, config, journal, seed=seed, every=every, known=known):
         scores = scores_of(evaluate_details(model, test, record))
-        looks.append((float(steps), 1 - scores.acc_zsl, 1 - scores.harmonic))
-        synthesizer = made
-    journal.clear()
-    return np.array(looks), synthesizer
+        write_json(file_of(steps), [float(steps), 1 - scores.acc_zsl, 1 - scores.harmonic])
+    looks = [read_json(file_of(steps)) for steps in steps_of_looks(config.gan.steps, every)]
+    return np.array(looks), train_synthesizer(train, config, seed=seed, log=journal)  # from its checkpoints
 
 
 def _some_of_each(labels: Tensor, classes: Tensor, number: int) -> Tensor:

@@ -21,6 +21,7 @@ from zsl.progress import progress_bar
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
+NEVER, MOST_TERMS = 2**62, 64
 
 
 class Log:
@@ -34,6 +35,18 @@ class Log:
     ) -> Iterator[int]:
         """The steps of `stage` that are left to do; between them all of its state is in what is given here."""
         yield from progress_bar(range(count), what=stage, unit=" steps")
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What was noted and is kept: {"stage", "step", term: value, …} of each note."""
+        return []
+
+    def repeat(self, entries: list[dict[str, Any]]) -> None:
+        """Note what another log has and this one lacks, for a stage whose result both share."""
+        there = self.entries()
+        for entry in entries:
+            if entry not in there:
+                terms = {key: value for key, value in entry.items() if key not in ("stage", "step")}
+                self(entry["stage"], entry["step"], terms)
 
 
 silent = Log()
@@ -49,6 +62,7 @@ def stage(
 
     Raises:
         TypeError: the data is not a TrainSplit, for example a TestSplit.
+        FloatingPointError: the data or the result hold values that are not finite.
     """
 
     @functools.wraps(function)
@@ -58,10 +72,30 @@ def stage(
                 f"{function.__name__} takes a TrainSplit; a {type(train).__name__} holds rows it may not see"
             )
         train.reads.append(RowsRead(function.__name__, train.rows))
+        _check_data(train, function.__name__)
         with seeded(seed, function.__name__, train.device):
-            return function(train, *args, **kwargs)
+            result = function(train, *args, **kwargs)
+        for part in result if isinstance(result, tuple) else (result,):
+            _check_weights(part, function.__name__)
+        return result
 
     return run
+
+
+def _check_data(train: TrainSplit, stage: str) -> None:
+    """Closed forms would spread such a value, or end in an error of linear algebra that says nothing of it."""
+    for what, values in (("features", train.features), ("attributes", train.attributes)):
+        fine = values.isfinite().all(dim=1)
+        if not fine.all():
+            first = int((~fine).nonzero()[0])
+            whose = f"of row {int(train.rows[first])}" if what == "features" else f"of class {train.class_names[first]}"
+            raise FloatingPointError(f"{stage}: the {what} {whose} are not finite; make them anew")
+
+
+def _check_weights(result: Any, stage: str) -> None:
+    for name, value in result.state_dict().items() if isinstance(result, nn.Module) else ():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{stage}: {name!r} of its result is not finite; try a smaller learning rate")
 
 
 def penalised_adam(
@@ -78,10 +112,41 @@ def penalised_adam(
     return torch.optim.Adam(groups, lr=lr, betas=betas, fused=True)
 
 
-def watch(log: Log, name: str, step: int, terms: dict[str, Tensor]) -> None:
-    """Log the loss terms of one step, and stop where one is not finite.
+class Watch(nn.Module):
+    """The loss terms of a stage's steps: looked at in every step, read, checked and logged in every so many.
 
-    Reading a value waits for the device, so stages call this every so many steps.
+    Reading a value waits for the device.  So the device itself keeps which value was the first that was not finite, and
+    that is read at times and in the last step.  A module, so that the stage's checkpoints keep it too.
+    """
+
+    first: Tensor  # step * MOST_TERMS + position among the terms of the first value that was not finite
+
+    def __init__(self, log: Log, name: str, *, steps: int, every: int, device: torch.device) -> None:
+        """`steps`: how many the stage `name` takes."""
+        super().__init__()
+        self.log, self.name, self.steps, self.every = log, name, steps, every
+        self.register_buffer("first", torch.tensor(NEVER, device=device))
+
+    @torch.no_grad()
+    def forward(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Look at the terms of one step, which are in the order in which they were computed.
+
+        Raises:
+            FloatingPointError: names the stage, and the first step and term that were not finite.
+        """
+        values = torch.stack(tuple(terms.values()))
+        codes = torch.arange(len(values), device=values.device) + step * MOST_TERMS
+        self.first = torch.minimum(self.first, torch.where(values.isfinite(), NEVER, codes).amin())
+        if step % self.every == 0 or step + 1 == self.steps:
+            if (first := int(self.first)) != NEVER:
+                step, position = divmod(first, MOST_TERMS)
+                _refuse(self.name, step, list(terms)[position], "not finite")
+            if step % self.every == 0:
+                self.log(self.name, step, dict(zip(terms, values.tolist(), strict=True)))
+
+
+def watch(log: Log, name: str, step: int, terms: dict[str, Tensor]) -> None:
+    """Log the loss terms of one step, and stop where one is not finite: `Watch` for what ends after it.
 
     Raises:
         FloatingPointError: names the stage, the step and the term.
@@ -89,5 +154,9 @@ def watch(log: Log, name: str, step: int, terms: dict[str, Tensor]) -> None:
     values = {term: value.item() for term, value in terms.items()}
     for term, value in values.items():
         if not math.isfinite(value):
-            raise FloatingPointError(f"{name} stage, step {step}: {term!r} is {value}; try a smaller learning rate")
+            _refuse(name, step, term, value)
     log(name, step, values)
+
+
+def _refuse(name: str, step: int, term: str, value: Any) -> None:
+    raise FloatingPointError(f"{name} stage, step {step}: {term!r} is {value}; try a smaller learning rate")

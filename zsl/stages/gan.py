@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from zsl.compute import compiled
 from zsl.features import TrainSplit
 from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
 from zsl.networks import Critic, Generator
-from zsl.stages import Log, silent, stage, watch
+from zsl.stages import Log, Watch, silent, stage
 from zsl.stages.regressors import Regressors
 
 
@@ -30,6 +31,7 @@ class GANConfig:
     steps: int = 450
     batch_size: int = 64
     critic_steps: int = 5
+    critic_layers: int = 1  # hidden ones; more than one needs autograd's second derivatives, and takes much longer
     penalty_weight: float = 10.0  # λ
     generator_sees: Literal["attributes", "all"] = "all"  # G(a, z) or G(a, R(a), z)
     critic_sees: Literal["features", "attributes", "all"] = "all"  # D(x) of eq. 5, D(x, a), or D(x, a, R(a)) of eq. 6
@@ -51,13 +53,28 @@ class GANConfig:
 
 @stage
 def train_gan(
-    train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, *, log: Log = silent
+    train: TrainSplit,
+    representations: Tensor,
+    regressors: Regressors,
+    config: GANConfig,
+    *,
+    compiles: bool = False,
+    log: Log = silent,
 ) -> tuple[Generator, Regressors]:
     """Train G against D; F1 and F2 learn along on generated features unless frozen.
 
     representations: R(a) of all classes [C, R].  Every batch is of seen classes, so unseen attributes play no part
     unless `semantic_transductive` says so.  Returns G and the regressors as they are at the end.
+
+    Raises:
+        ValueError: D is to be compiled (`compiles`) and has more than one hidden layer.
     """
+    if compiles and config.critic_layers > 1:
+        raise ValueError(
+            f"--config.compile: a critic of {config.critic_layers} hidden layers needs second derivatives, which "
+            "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
+        )
+    update_critic = compiled(critic_gradients) if compiles else critic_gradients
     regressors = copy.deepcopy(regressors)
     attributes = train.attributes
     condition_of = generator_condition(attributes, representations, config)  # [C, A] or [C, A + R]
@@ -72,10 +89,14 @@ def train_gan(
     ).to(train.device)
     if config.shortcut_ridge is not None:
         _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
-    critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim).to(train.device).requires_grad_(False)
+    critic = (
+        Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim, layers=config.critic_layers)
+        .to(train.device)
+        .requires_grad_(False)
+    )
     classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
     if config.classification == "pretrained":
-        _fit_classifier(classifier, train)
+        _fit_classifier(classifier, train, log)
     critic_learners = [*critic.parameters(), *(classifier.parameters() if config.classification == "joint" else [])]
     critic_optimizer = torch.optim.Adam(critic_learners, lr=config.lr_critic, betas=config.betas, fused=True)
     learners = [*generator.parameters(), *(p for p in regressors.parameters() if p.requires_grad)]
@@ -101,7 +122,10 @@ def train_gan(
             terms["representations"] = of_representations * reconstruct(made, representations[labels])
         return terms
 
-    state = {"generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors}
+    watch = Watch(log, "DCR-GAN", steps=config.steps, every=20, device=train.device)
+    state = {
+        "generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors, "watch": watch
+    }  # fmt: skip
     optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
     with kept_gradients(generator, regressors):
         for step in log.steps("DCR-GAN", config.steps, state, optimizers):
@@ -114,7 +138,7 @@ def train_gan(
                 fakes = generator(condition_of[train.labels[batches.flatten()]], noises.flatten(0, 1))
             for batch, mix, fake in zip(batches, mixes, fakes.split(config.batch_size), strict=True):
                 real, condition = train.features[batch], critic_condition_of[train.labels[batch]]
-                loss = critic_gradients(critic, real, fake, condition, mix, config.penalty_weight)
+                loss = update_critic(critic, real, fake, condition, mix, config.penalty_weight)
                 if config.classification == "joint":
                     classifier.zero_grad()
                     of_classes = cross_entropy(classifier(real), seen_labels[batch])
@@ -140,8 +164,7 @@ def train_gan(
             generator_optimizer.zero_grad()
             sum(terms.values()).backward()
             generator_optimizer.step()
-            if step % 20 == 0:
-                watch(log, "DCR-GAN", step, terms | {"critic loss": loss})
+            watch(step, {"critic loss": loss} | terms)
     return generator.eval(), regressors.eval().requires_grad_(False)
 
 
@@ -164,14 +187,17 @@ def _start_from_class_means(generator: Generator, train: TrainSplit, condition_o
     generator.shortcut.bias.copy_(means.mean(0) - centre @ weight)
 
 
-def _fit_classifier(classifier: nn.Linear, train: TrainSplit, *, steps: int = 100) -> None:
+def _fit_classifier(classifier: nn.Linear, train: TrainSplit, log: Log, *, steps: int = 100) -> None:
     """Softmax classifier of the seen classes on real features, full batches; then fixed, as f-CLSWGAN has it."""
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-2, fused=True)
-    labels = train.seen_labels
-    for _ in range(steps):
+    labels, name = train.seen_labels, "classifier"
+    watch = Watch(log, name, steps=steps, every=20, device=train.device)
+    for step in log.steps(name, steps, {"classifier": classifier, "watch": watch}, {"classifier": optimizer}):
+        loss = cross_entropy(classifier(train.features), labels)
         optimizer.zero_grad()
-        cross_entropy(classifier(train.features), labels).backward()
+        loss.backward()
         optimizer.step()
+        watch(step, {"cross entropy": loss})
     classifier.requires_grad_(False)
 
 

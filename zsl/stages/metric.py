@@ -11,7 +11,7 @@ from torch import Tensor
 from zsl.features import FeatureScaler, TrainSplit
 from zsl.losses import batch_hard_triplet_loss, class_means, triplet_loss
 from zsl.networks import MetricNet
-from zsl.stages import Log, penalised_adam, silent, stage, watch
+from zsl.stages import Log, Watch, penalised_adam, silent, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +36,15 @@ def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) 
     metric = MetricNet(train.features.shape[1], attribute_dim, config.representation_dim).to(train.device)
     loss_of = triplet_loss if config.mining == "all" else batch_hard_triplet_loss
     optimizer = penalised_adam(metric, config.weight_decay, lr=config.lr, betas=config.betas)
-    for step in log.steps("metric", config.steps, {"metric": metric}, {"metric": optimizer}):
+    watch = Watch(log, "metric", steps=config.steps, every=100, device=train.device)
+    for step in log.steps("metric", config.steps, {"metric": metric, "watch": watch}, {"metric": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         embeddings = metric(train.features[batch], train.attributes[train.labels[batch]])
         loss = loss_of(embeddings, train.labels[batch], config.margin)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 100 == 0:
-            watch(log, "metric", step, {"triplet": loss})
+        watch(step, {"triplet": loss})
     return metric.eval()
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 
 from zsl.features import TrainSplit
 from zsl.networks import Output, Regressor
-from zsl.stages import Log, silent, stage, watch
+from zsl.stages import Log, Watch, silent, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,13 @@ def train_regressors(
     f1_steps = an_epoch * config.pretrain_epochs
     f2_steps = f1_steps if of_f2 is None else an_epoch * of_f2
     steps = max(f1_steps, f2_steps)
-    for step in log.steps("regressors", steps, {"regressors": regressors}, {"regressors": optimizer}):
+    over = torch.zeros((), device=train.device)  # the term of a regressor whose epochs are over
+    watch = Watch(log, "regressors", steps=steps, every=100, device=train.device)
+    state = {"regressors": regressors, "watch": watch}
+    for step in log.steps("regressors", steps, state, {"regressors": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         features, labels = train.features[batch], train.labels[batch]
-        terms = {}
+        terms = {"attributes": over, "representations": over}
         if step < f1_steps:
             terms["attributes"] = mse_loss(regressors.attributes(features), train.attributes[labels])
         if step < f2_steps:
@@ -76,6 +79,5 @@ def train_regressors(
         optimizer.zero_grad()  # to None: Adam leaves a regressor whose epochs are over as it is
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
-        if step % 100 == 0:
-            watch(log, "regressors", step, terms)
+        watch(step, terms)
     return regressors.requires_grad_(not config.frozen)

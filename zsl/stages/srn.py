@@ -11,7 +11,7 @@ from torch import Tensor
 from zsl.features import TrainSplit
 from zsl.losses import norm_representation_loss, representation_loss
 from zsl.networks import SRN
-from zsl.stages import Log, penalised_adam, silent, stage, watch
+from zsl.stages import Log, Watch, penalised_adam, silent, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,13 @@ def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: 
     loss_of = {"squared": representation_loss, "norm": norm_representation_loss}[config.loss]
     optimizer = penalised_adam(srn, config.weight_decay, lr=config.lr, betas=config.betas)
     attributes = train.attributes[train.seen]
-    for step in log.steps("SRN", config.steps, {"srn": srn}, {"srn": optimizer}):
+    watch = Watch(log, "SRN", steps=config.steps, every=500, device=train.device)
+    for step in log.steps("SRN", config.steps, {"srn": srn, "watch": watch}, {"srn": optimizer}):
         loss = loss_of(srn(attributes), prototypes)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 500 == 0:
-            watch(log, "SRN", step, {"representation": loss})
+        watch(step, {"representation": loss})
     return srn.eval()
 
 

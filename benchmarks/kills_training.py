@@ -1,0 +1,191 @@
+"""Does `kill -9` at random moments cost a training run a bit?  It is killed, started again and compared.
+
+    python benchmarks/kills_training.py --json kills_training.json     # 20 kills over four runs; CPU, Linux
+    python benchmarks/kills_training.py --kills 3 --runs dcrgan
+
+Each run is scripts/train_dcrgan.py on a tiny drawn benchmark: all stages of DCR-GAN, f-CLSWGAN with its classifier, a
+baseline with a loop of its own, the published protocol with its looks.  A kill comes when a random number of log lines,
+checkpoints and looks has appeared since the start; then the same command is given again.  Stages checkpoint after every
+step here, and not only every ten seconds, so that a kill finds them at work.
+
+At the end results.json, and every other file but those that hold times, are compared byte for byte with those of a run
+that nobody disturbed.  A kill counts if the process ended by it.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from kills import check_finished, cores_for, started, wait_for
+from safetensors.torch import save_file
+
+from backbones import load_backbone
+from zsl.benchmarks.shapes import ShapesConfig, write_shapes
+from zsl.cli import run_script
+from zsl.compute import make_accelerator
+from zsl.data import features_folder, make_shards, shards_folder
+from zsl.extract import extract_features
+from zsl.files import write_json
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_dcrgan.py"
+PHOTOS = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=8, image_size=64)
+STEPS = {
+    "metric.steps": 15, "srn.steps": 15, "gan.steps": 12, "gan.hidden-dim": 16, "regressors.hidden-dim": 8,
+    "regressors.pretrain-epochs": 1, "regressors.batch-size": 8, "classifiers.epochs": 3,
+    "classifiers.images-per-unseen-class": 5,
+}  # fmt: skip
+CONFIG = [word for key, value in STEPS.items() for word in (f"--config.{key}", str(value))]
+RUNS = {
+    "dcrgan": [*CONFIG, "--seeds", "0", "1"],
+    "f-CLSWGAN": [*CONFIG, "--seeds", "0", "--method", "f-CLSWGAN"],
+    "devise": ["--seeds", "0", "--method", "devise"],
+    "published": [*CONFIG, "--seeds", "0", "--protocol", "published", "--every", "5"],
+}
+TIMED = ("starts.jsonl", "test_access.jsonl")  # they say when something was done
+KILLS_A_RUN = 6  # then it may finish, so that all runs get some
+EVENTS = 40  # log lines, checkpoints and looks after which a kill comes, at most
+# What the processes run: the script, with a checkpoint after every step.
+START = """
+import runpy, sys, zsl.journal
+zsl.journal.PATIENCE = 0
+zsl.journal.Journal.__init__.__kwdefaults__["seconds"] = 0.0
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Kill training, start it again, compare the results."""
+
+    kills: int = 20
+    runs: tuple[str, ...] = tuple(RUNS)  # which to kill, in turn
+    seed: int = 0
+    json: Path | None = None
+
+
+def make_table(data: Path) -> Path:
+    """A tiny feature table below `data`."""
+    write_shapes(data / "shapes" / "raw", PHOTOS)
+    index, _ = make_shards("shapes", data)
+    weights = data / "weights.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", pretrained=False).state_dict(), weights)
+    backbone = load_backbone("test_vit", weights)
+    out = features_folder(data, "shapes", backbone.name)
+    extract_features(backbone, shards_folder(data, "shapes"), index, out, make_accelerator("no"))
+    return out
+
+
+class Progress:
+    """Counts what a run leaves while it goes: new or replaced files, longer logs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.events = folder, 0
+        self.there = self._look()
+
+    def reached(self, events: int) -> bool:
+        """Whether so many things have happened since this was made."""
+        now = self._look()
+        self.events += len(now - self.there)
+        self.there |= now
+        return self.events >= events
+
+    def _look(self) -> set[tuple[Path, int, int]]:
+        found = set()
+        for path in self.folder.rglob("*"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # a temporary file, or checkpoints that are done with
+                continue
+            if path.suffix != ".tmp" and path.name not in TIMED:
+                found.add((path, status.st_ino, status.st_size))
+        return found
+
+
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """All files of a run, but those that hold times."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def kill_and_restart(command: list[str], folder: Path, kills: int, draw: random.Random) -> list[str]:
+    """One run through up to so many kills, fewer if it ends before the next one comes: what was there at each."""
+    log, moments = folder.with_suffix(".log"), []
+    while True:
+        progress = Progress(folder)
+        with started(command, log, cores_for(1)) as process:
+            if len(moments) < kills:
+                events = draw.randint(1, EVENTS)
+                if wait_for(lambda p=progress, e=events: p.reached(e), process):  # type: ignore[misc]
+                    process.kill()
+                    if process.wait() == -signal.SIGKILL:
+                        moments.append(moment(folder))
+                        print(f"{folder.name}: killed, {moments[-1]}", flush=True)
+                        continue
+            check_finished(process, log)
+            return moments
+
+
+def moment(folder: Path) -> str:
+    """What a run has just been doing."""
+    checkpoints = [path for path in folder.glob("seed-*/checkpoints/*") if not path.name.startswith(".")]
+    if not checkpoints:
+        return "without checkpoints"
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns)
+    return "looking at test rows" if newest.name.startswith("look") else newest.stem.replace("-", " ")
+
+
+def main(args: Args) -> None:
+    """Print what was killed and whether it mattered; exit code 1 if it did."""
+    if unknown := [name for name in args.runs if name not in RUNS]:
+        raise ValueError(f"no run {unknown[0]!r}; there are {', '.join(RUNS)}")
+    draw, begun = random.Random(args.seed), time.monotonic()
+    moments: list[str] = []
+    equal = runs = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        table = make_table(folder / "data")
+        words = ["-c", START, str(SCRIPT), "--features", str(table), "--data", str(folder / "data")]
+        expected: dict[str, dict[str, bytes]] = {}
+        while len(moments) < args.kills and runs < 2 * args.kills:
+            kind = args.runs[runs % len(args.runs)]
+            command = [*words, *RUNS[kind], "--runs"]
+            if kind not in expected:
+                log = folder / f"undisturbed-{kind}.log"
+                with started([*command, str(folder / "undisturbed"), "--name", kind], log, cores_for(1)) as process:
+                    check_finished(process, log)
+                expected[kind] = whole_files(folder / "undisturbed" / kind)
+            name = f"{kind}-{runs}"
+            left = min(KILLS_A_RUN, args.kills - len(moments))
+            moments += kill_and_restart([*command, str(folder), "--name", name], folder / name, left, draw)
+            equal += whole_files(folder / name) == expected[kind]
+            runs += 1
+    result = {
+        "kills": len(moments),
+        "runs": runs,
+        "runs_equal": equal,
+        "byte_equal": equal == runs,
+        "kills_by_moment": dict(sorted(Counter(moments).items())),
+        "seed": args.seed,
+        "seconds": round(time.monotonic() - begun),
+    }
+    for key, value in result.items():
+        print(f"{key.replace('_', ' '):>16}  {value}")
+    if args.json:
+        write_json(args.json, result)
+    if not result["byte_equal"] or len(moments) < args.kills:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_script(main, Args)

@@ -1,0 +1,53 @@
+"""What the flags of a training run amount to; those that contradict each other or do nothing are refused."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zsl.cli import settle_config
+from zsl.dcrgan import DCRGANConfig
+from zsl.methods import find_method, override
+from zsl.recipes import find_recipe
+
+RECIPE = find_recipe("cub")
+CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
+
+
+def settle(method: str, config: DCRGANConfig = RECIPE, **given: Any) -> DCRGANConfig:
+    nothing: dict[str, Any] = {"recipe_given": False, "precision": None, "selection": None}
+    return settle_config(find_method(method, RECIPE), RECIPE, config, **nothing | given)
+
+
+def test_flags_that_fit_make_the_configuration() -> None:
+    assert settle("dcrgan") == RECIPE
+    assert settle("dcrgan", CHANGED) == CHANGED
+    assert settle("dcrgan", precision="bf16") == replace(RECIPE, precision="bf16")
+    assert settle("dcrgan", replace(CHANGED, precision="bf16"), precision="bf16") == replace(CHANGED, precision="bf16")
+    assert settle("f-CLSWGAN", CHANGED) == CHANGED  # the variant's own value
+    assert settle("eszsl", selection=Path("x")) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "given", "message"),
+    [
+        ("dcrgan", CHANGED, {"selection": Path("x")}, "leave --config.gan.critic-sees or --selection out"),
+        ("dcrgan", RECIPE, {"selection": Path("x"), "precision": "bf16"}, "leave --precision or --selection out"),
+        ("dcrgan", RECIPE, {"selection": Path("x"), "recipe_given": True}, "leave --recipe or --selection out"),
+        ("eszsl", CHANGED, {"recipe_given": True}, "--recipe, --config.gan.critic-sees: that is for DCR-GAN"),
+        ("A", CHANGED, {}, "--config.gan.critic-sees attributes: --method A has features"),
+        (
+            "dcrgan",
+            replace(RECIPE, precision="bf16"),
+            {"precision": "no"},
+            "--precision no and --config.precision bf16",
+        ),
+    ],
+)
+def test_flags_that_contradict_each_other_or_do_nothing_are_refused(
+    method: str, config: DCRGANConfig, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  the message is looked at below
+        settle(method, config, **given)
+    assert message in str(refused.value)
