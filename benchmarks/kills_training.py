@@ -52,7 +52,7 @@ RUNS = {
 }
 TIMED = ("starts.jsonl", "test_access.jsonl")  # they say when something was done
 KILLS_A_RUN = 6  # then it may finish, so that all runs get some
-EVENTS = 40  # log lines, checkpoints and looks after which a kill comes, at most
+EVENTS = 60  # log lines, checkpoints and looks after which a kill comes, at most
 # What the processes run: the script, with a checkpoint after every step.
 START = """
 import runpy, sys, zsl.journal
