@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from zsl.cli import FeatureArgs, run_script
 from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, load_splits
-from zsl.features import split_features
+from zsl.data import benchmark_name, load_calibration, load_folds
 from zsl.methods import find_method
 from zsl.recipes import find_recipe
 from zsl.select import SELECTION_FILE, Goal, select
@@ -35,19 +34,20 @@ def main(args: Args) -> None:
     """Search, and say what was chosen and where it is."""
     device = make_accelerator("no").device
     table = args.read_table()
-    folds = {
-        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold), device)
-        for fold in args.folds
-    }
+    folds = load_folds(args.benchmark, args.data, table, device, args.folds)
+    calibration = load_calibration(args.benchmark, args.data, table, device)
     name = benchmark_name(args.benchmark)
     method = find_method(args.method, find_recipe(args.benchmark))
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
     chosen = select(
         method, folds, folder, manifest=table.manifest, goal=args.goal or method.goal, seed=args.seed,
-        budget=args.budget,
+        budget=args.budget, calibration=calibration,
     )  # fmt: skip
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
     print(f"T1 {100 * chosen.best.acc_zsl:.1f}, H {100 * chosen.best.harmonic:.1f} at γ = {chosen.best.gamma:.3g}")
+    if chosen.calibration is not None:
+        print(f"on {len(calibration)} folds with the test's share of unseen classes:", end=" ")
+        print(f"H {100 * chosen.calibration.harmonic:.1f} at γ = {chosen.gamma:.3g}, which is taken")
     print(folder / SELECTION_FILE)
 
 

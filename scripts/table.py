@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from zsl.baselines import BASELINES
 from zsl.cli import FeatureArgs, run_script
 from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, load_splits
+from zsl.data import benchmark_name, load_calibration, load_folds, load_splits
 from zsl.experiment import Experiment
 from zsl.features import split_features
 from zsl.files import write_text
@@ -40,13 +40,13 @@ def main(args: Args) -> None:
     splits = load_splits(args.benchmark, args.data, table)
     device = accelerator.device
     train, test = split_features(table, splits, device)
-    folds = {
-        fold: split_features(table, load_splits(args.benchmark, args.data, table, fold=fold), device)
-        for fold in (1, 2, 3)
-    }
+    folds = load_folds(args.benchmark, args.data, table, device)
+    calibration = load_calibration(args.benchmark, args.data, table, device)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
-    results = run_methods(data, folds, args.methods, find_recipe(args.benchmark), folder, args.budget, args.every)
+    results = run_methods(
+        data, folds, args.methods, find_recipe(args.benchmark), folder, args.budget, args.every, calibration
+    )
     text = markdown_table(results)
     write_text(folder / "table.md", text)
     print(splits.describe(), text, folder / "table.md", sep="\n")

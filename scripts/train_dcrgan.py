@@ -12,11 +12,11 @@ A killed run goes on where it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zsl.cli import FeatureArgs, Which, run_script, settle_config
+from zsl.cli import FeatureArgs, Which, run_script, settle_config, starting_config
 from zsl.compute import make_accelerator
 from zsl.data import benchmark_name, load_splits
 from zsl.dcrgan import DCRGANConfig
@@ -50,11 +50,10 @@ def main(args: Args) -> None:
     """Train, score, print the table and where the results are."""
     accelerator = make_accelerator("no")
     table = args.read_table()
-    recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
+    method = find_method(args.method, find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1]))
     config = settle_config(
-        find_method(args.method, recipe), recipe, args.config,
-        recipe_given=args.recipe is not None, precision=args.precision, selection=args.selection,
-    )  # fmt: skip
+        method, args.config, recipe_given=args.recipe is not None, precision=args.precision, selection=args.selection
+    )
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,
@@ -62,7 +61,8 @@ def main(args: Args) -> None:
     train, test = split_features(table, splits)
     folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
-    results = data.run(args.method, config, folder, selection=args.selection, protocol=args.protocol, every=args.every)
+    method = replace(method, config=config)
+    results = data.run(method, folder, selection=args.selection, protocol=args.protocol, every=args.every)
     if accelerator.is_main_process:
         lines = results["data"], splits.describe(), protocol_text(results), score_table(results), folder / RESULTS_FILE
         print(*lines, sep="\n")
@@ -70,9 +70,9 @@ def main(args: Args) -> None:
 
 
 def defaults(which: Which) -> dict[str, Any]:
-    """The recipe that the command line names, for features as long as those that it names."""
-    config = find_recipe(which.benchmark, which.recipe, feature_dim=which.feature_dim)
-    return {"config": config, "recipe": which.recipe}
+    """The recipe that the command line names, for its features, and as its method starts from it."""
+    recipe = find_recipe(which.benchmark, which.recipe, feature_dim=which.feature_dim)
+    return {"config": starting_config(find_method(which.method, recipe)), "recipe": which.recipe}
 
 
 if __name__ == "__main__":

@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from zsl.cli import settle_config
+from zsl.cli import settle_config, starting_config
 from zsl.dcrgan import DCRGANConfig
 from zsl.methods import find_method, override
 from zsl.recipes import find_recipe
 
 RECIPE = find_recipe("cub")
+WITH_A_FLAG = override(DCRGANConfig(), {"gan.critic_sees": "attributes"})
 CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
 
-def settle(method: str, config: DCRGANConfig = RECIPE, **given: Any) -> DCRGANConfig:
+def settle(name: str, config: DCRGANConfig | None = None, **given: Any) -> Any:
     nothing: dict[str, Any] = {"recipe_given": False, "precision": None, "selection": None}
-    return settle_config(find_method(method, RECIPE), RECIPE, config, **nothing | given)
+    method = find_method(name, RECIPE)
+    return settle_config(method, config or starting_config(method), **nothing | given)
 
 
 def test_flags_that_fit_make_the_configuration() -> None:
@@ -25,8 +27,9 @@ def test_flags_that_fit_make_the_configuration() -> None:
     assert settle("dcrgan", CHANGED) == CHANGED
     assert settle("dcrgan", precision="bf16") == replace(RECIPE, precision="bf16")
     assert settle("dcrgan", replace(CHANGED, precision="bf16"), precision="bf16") == replace(CHANGED, precision="bf16")
-    assert settle("f-CLSWGAN", CHANGED) == CHANGED  # the variant's own value
-    assert settle("eszsl", selection=Path("x")) == RECIPE
+    assert settle("f-CLSWGAN+", CHANGED) == CHANGED  # the variant's own value
+    assert settle("f-CLSWGAN").gan.steps == 450  # where its own search starts, not the recipe's
+    assert settle("eszsl", selection=Path("x")) == find_method("eszsl", RECIPE).config
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,12 @@ def test_flags_that_fit_make_the_configuration() -> None:
         ("dcrgan", CHANGED, {"selection": Path("x")}, "leave --config.gan.critic-sees or --selection out"),
         ("dcrgan", RECIPE, {"selection": Path("x"), "precision": "bf16"}, "leave --precision or --selection out"),
         ("dcrgan", RECIPE, {"selection": Path("x"), "recipe_given": True}, "leave --recipe or --selection out"),
-        ("eszsl", CHANGED, {"recipe_given": True}, "--recipe, --config.gan.critic-sees: that is for DCR-GAN"),
+        (
+            "eszsl",
+            override(DCRGANConfig(), {"gan.critic_sees": "attributes"}),
+            {"recipe_given": True},
+            "--recipe, --config.gan.critic-sees: that is for DCR-GAN",
+        ),
         ("A", CHANGED, {}, "--config.gan.critic-sees attributes: --method A has features"),
         (
             "dcrgan",

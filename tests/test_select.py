@@ -107,6 +107,27 @@ def killed_search(
             search(made, folds, folder, budget)
 
 
+def test_folds_of_their_own_choose_gamma_and_nothing_else(folds: Folds, tmp_path: Path) -> None:
+    def search_with(folder: str, calibration: Folds | None) -> Selection:
+        return select(
+            method(STEPS), folds, tmp_path / folder, manifest=MANIFEST, goal="harmonic", seed=0, budget=10,
+            calibration=calibration,
+        )  # fmt: skip
+
+    plain, calibrated = search_with("plain", None), search_with("calibrated", {7: toy_splits(seed=7)})
+    assert calibrated.best == plain.best
+    assert plain.gamma == plain.best.gamma
+    train, test = toy_splits(seed=7)
+    model = train_dcrgan(train, calibrated.config(method()), seed=0)
+    tried = torch.linspace(-20, 20, 401).tolist()
+    scores = [evaluate(Shifted(model, gamma, train.seen), test, lambda note: None).harmonic for gamma in tried]
+    own = evaluate(Shifted(model, calibrated.gamma, train.seen), test, lambda note: None).harmonic
+    assert own >= max(scores) - 1e-9
+    assert calibrated.calibration is not None
+    assert calibrated.calibration.harmonic == pytest.approx(own, abs=1e-6)
+    assert read_selection(tmp_path / "calibrated", method(), MANIFEST) == calibrated
+
+
 def test_a_killed_search_goes_on_and_ends_at_the_same_choice(
     folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

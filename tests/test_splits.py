@@ -25,6 +25,7 @@ from zsl.splits import (
     PARTS,
     SplitFile,
     Splits,
+    calibration_folds,
     check_class_lists,
     check_vintage,
     make_splits,
@@ -404,6 +405,24 @@ def test_validation_folds_are_the_same_every_time_and_differ_from_each_other(sha
     shuffled = np.random.default_rng(0).permutation(len(rows))
     mixed = validation_fold(splits, folder, 1, rows[shuffled], labels[shuffled])
     np.testing.assert_array_equal(once.test_seen_loc, mixed.test_seen_loc)
+
+
+@pytest.mark.parametrize(("folder", "count"), [("CUB", 4), ("AWA1", 5), ("APY", 3), ("SUN", 10)])
+def test_calibration_folds_have_the_tests_share_of_unseen_classes(shared_data: Path, folder: str, count: int) -> None:
+    splits, labels = official_splits(shared_data / "xlsa17" / folder)
+    folds = calibration_folds(splits, np.arange(len(labels)), labels)
+    assert list(folds) == list(range(1, count + 1))
+    share = len(splits.unseen) / (len(splits.seen) + len(splits.unseen))
+    assert 1 / count == pytest.approx(share, abs=0.06)
+    unseen = [class_id for fold in folds.values() for class_id in fold.unseen.tolist()]
+    assert sorted(unseen) == splits.seen.tolist()  # each seen class is unseen once
+    for fold in folds.values():
+        assert len(fold.unseen) in (len(splits.seen) // count, -(-len(splits.seen) // count))
+        assert sorted(fold.unseen.tolist() + fold.seen.tolist()) == splits.seen.tolist()
+        rows = [row for part in PARTS for row in getattr(fold, part).tolist()]
+        assert sorted(rows) == splits.trainval_loc.tolist()  # no test row, and each trainval row once
+        assert set(labels[fold.test_unseen_loc]) == set(fold.unseen.tolist())
+        assert set(labels[fold.trainval_loc]) == set(labels[fold.test_seen_loc]) == set(fold.seen.tolist())
 
 
 @pytest.mark.parametrize(

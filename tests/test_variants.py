@@ -29,8 +29,9 @@ VOTES = {
     "C-3": {"SRS"},
     "C-4": {"VS", "SRS"},
     "f-CLSWGAN": {"VS"},
+    "f-CLSWGAN+": {"VS"},
 }
-LEARNERS: dict[str, set[str]] = {"A": {"attributes"}, "f-CLSWGAN": set(), "frozen": set()}
+LEARNERS: dict[str, set[str]] = {"A": {"attributes"}, "f-CLSWGAN": set(), "f-CLSWGAN+": set(), "frozen": set()}
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, "dcrgan"])

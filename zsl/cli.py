@@ -45,6 +45,7 @@ class Which(FeatureArgs):
     """The words of a command line on which a script's defaults may depend."""
 
     recipe: str | None = None
+    method: str = "dcrgan"
 
     @property
     def feature_dim(self) -> int | None:
@@ -83,21 +84,25 @@ def _which() -> Which:
     return tyro.cli(Which, args=words, return_unknown_args=True)[0]
 
 
+def starting_config(method: Method) -> DCRGANConfig:
+    """What `--config.…` changes: the method's configuration; for a baseline, which takes none of it, the defaults."""
+    return method.config if isinstance(method.config, DCRGANConfig) else DCRGANConfig()
+
+
 def settle_config(
     method: Method,
-    recipe: DCRGANConfig,
     config: DCRGANConfig,
     *,
     recipe_given: bool,
     precision: Literal["no", "bf16"] | None,
     selection: Path | None,
-) -> DCRGANConfig:
-    """The configuration that the flags amount to: `config` is `recipe` with what `--config.…` changed.
+) -> Any:
+    """The method's configuration with what the flags change: `config` is the starting one after `--config.…`.
 
     Raises:
         ValueError: flags contradict each other, or one would do nothing.
     """
-    before, now = flatten(asdict(recipe)), flatten(asdict(config))
+    before, now = flatten(asdict(starting_config(method))), flatten(asdict(config))
     changed = {path: f"--config.{path.replace('_', '-')}" for path in now if now[path] != before[path]}
     given = [*["--recipe"] * recipe_given, *["--precision"] * (precision is not None), *changed.values()]
     if given and selection is not None:
@@ -107,6 +112,8 @@ def settle_config(
     for path, flag in changed.items():
         if path in method.settings and now[path] != method.settings[path]:
             raise ValueError(f"{flag} {now[path]}: --method {method.name} has {method.settings[path]}; leave one out")
+    if not isinstance(method.config, DCRGANConfig):
+        return method.config
     if precision is None:
         return config
     if "precision" in changed and config.precision != precision:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from backbones import find_preset
 from shards import Location, ShardIndex, open_index, read_index, write_shards
 from zsl.benchmarks import READERS, Benchmark, find_reader, own, read_benchmark
 from zsl.benchmarks.attribute_names import find_names, read_names, write_names
 from zsl.benchmarks.shapes import write_shapes
-from zsl.features import FeatureTable
+from zsl.features import FeatureTable, TestSplit, TrainSplit, split_features
 from zsl.pretraining import judge_pretraining
 from zsl.progress import progress_bar
 from zsl.splits import (
+    FOLDS,
     PARTS,
     AttributeKind,
     Splits,
+    calibration_folds,
     check_class_lists,
     make_splits,
     read_split_file,
@@ -173,6 +177,24 @@ def load_splits(
             f"of a fold beside the others (fold-{fold}/weights.safetensors); extract with those"
         )
     return splits if fold is None else validation_fold(splits, folder, fold, table.rows, table.labels)
+
+
+def load_folds(
+    benchmark: str, data: Path, table: FeatureTable, device: torch.device, numbers: Sequence[int] = FOLDS
+) -> dict[int, tuple[TrainSplit, TestSplit]]:
+    """The validation folds of these numbers, in whose test parts no test row occurs, on `device`."""
+    folds = {number: load_splits(benchmark, data, table, fold=number) for number in numbers}
+    return {number: split_features(table, splits, device) for number, splits in folds.items()}
+
+
+def load_calibration(
+    benchmark: str, data: Path, table: FeatureTable, device: torch.device
+) -> dict[int, tuple[TrainSplit, TestSplit]]:
+    """`splits.calibration_folds`, on `device`; none where the backbone was fine-tuned and knows their classes."""
+    if table.manifest.get("finetuned"):
+        return {}
+    folds = calibration_folds(load_splits(benchmark, data, table), table.rows, table.labels)
+    return {number: split_features(table, splits, device) for number, splits in folds.items()}
 
 
 def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from zsl.evaluate import DETAILS_FILE, Scores, ZeroShotModel, save_details
 from zsl.features import FeatureTable, TestSplit, TrainSplit
 from zsl.files import read_json, write_json
 from zsl.journal import Journal
-from zsl.methods import Method, describe_method, find_method, override
+from zsl.methods import Method, describe_method, override
 from zsl.predictor import save_facts
 from zsl.published import LABEL, ORACLE, steps_of_looks, train_published
 from zsl.run import ACCESS_FILE, finish_seeds, record_to, run_seeds, spread, summarise, write_results
@@ -48,7 +48,7 @@ class Experiment:
 
         def train_method(train: TrainSplit, seed: int, log: Log) -> ZeroShotModel:
             model = trainer.model(method, train, config, seed=seed, log=log)
-            return model if selection is None else Calibrated(model, selection.best.gamma, train.seen).eval()
+            return model if selection is None else Calibrated(model, selection.gamma, train.seen).eval()
 
         results = run_seeds(train_method, self.train, self.test, self.seeds, folder, facts, self.accelerator)
         if self.accelerator.is_main_process and isinstance(config, DCRGANConfig):
@@ -57,17 +57,15 @@ class Experiment:
 
     def run(
         self,
-        name: str,
-        config: DCRGANConfig,
+        method: Method,
         folder: Path,
         *,
         selection: Path | None = None,
         protocol: Literal["honest", "published"] = "honest",
         every: int = 50,
     ) -> dict[str, Any]:
-        """The method `name` with `config`, or with what the selection in the file `selection` has instead."""
-        method, chosen = find_method(name, config), None
-        config = method.configured(method.config)
+        """The method with its configuration, or with what the selection in the file `selection` has instead."""
+        chosen, config = None, method.configured(method.config)
         if selection is not None:
             chosen = read_selection(selection, method, self.table.manifest)
             config = method.configured(chosen.config(method))
@@ -90,7 +88,7 @@ class Experiment:
             )
         steps_of_looks(config.gan.steps, every)  # refuses before anything is written
         if selection is not None:
-            gamma = config.classifiers.gamma + selection.best.gamma
+            gamma = config.classifiers.gamma + selection.gamma
             config = override(config, {"classifiers.gamma": gamma})
         facts = describe_data(self.table, self.splits) | describe_method(
             method, config, None if selection is None else asdict(selection)

@@ -25,6 +25,7 @@ class Method:
     config: Any  # a frozen dataclass
     rounds: tuple[tuple[Overrides, ...], ...] = ()  # each round tries its overrides on the best of the rounds before
     settings: Overrides = field(default_factory=dict)  # what makes a variant: set last, whatever was chosen
+    own_search: bool = False  # chosen for itself; variants of DCR-GAN otherwise share what is chosen for dcrgan
     goal: Literal["harmonic", "acc_zsl", "acc_seen"] = "harmonic"  # score on the folds by which `rounds` choose
     cite: str = ""
 
@@ -64,6 +65,13 @@ def _replace(config: Any, path: list[str], value: Any, whole: str) -> Any:
 
 
 VS = {"classifiers.weight_ss": 0.0, "classifiers.weight_srs": 0.0}
+# Conditional critic, classifier pre-trained on real features, no regressors (Xian et al. 2018).
+CLSWGAN = {
+    "gan.critic_sees": "attributes",
+    "gan.classification": "pretrained",
+    "gan.classification_weight": 0.01,
+    "gan.cycle_attributes": 0.0,
+}
 LWGAN = {"gan.critic_sees": "features", "gan.classification": "joint"}  # eq. 5: D(x), and a classification loss
 GX = {"gan.generator_sees": "attributes", "gan.cycle_representations": 0.0}  # x = G(a, z), no F2
 
@@ -82,14 +90,18 @@ VARIANTS: dict[str, Overrides] = {
     "TL-LDF": {"metric.modalities": "features", "sampling": "ldf"},  # both, as LDF has it
     "frozen": {"regressors.pretrain_epochs": 50, "regressors.frozen": True},  # reference code's F1 and F2
     "transductive": {"gan.semantic_transductive": True},  # reference code's cycle losses on unseen attributes
-    # f-CLSWGAN (Xian et al. 2018): conditional critic, classifier pre-trained on real features, no regressors
-    "f-CLSWGAN": VS
-    | GX
-    | {
-        "gan.critic_sees": "attributes",
-        "gan.classification": "pretrained",
-        "gan.classification_weight": 0.01,
-        "gan.cycle_attributes": 0.0,
+    "f-CLSWGAN": VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},  # as published
+    "f-CLSWGAN+": VS | GX | CLSWGAN,  # with the recipe's start of G, classifiers and powers, whatever they are
+}
+# Where a variant's own search, or a run without one, starts: the recipe's values were chosen for another architecture.
+STARTS: dict[str, Overrides] = {
+    "f-CLSWGAN": {
+        "feature_power": 1.0,
+        "attribute_power": 1.0,
+        "gan.steps": 450,
+        "gan.lr_generator": 5e-4,
+        "classifiers.images_per_unseen_class": 800,
+        "classifiers.gamma": 0.0,
     },
 }
 
@@ -112,14 +124,17 @@ def find_method(name: str, recipe: DCRGANConfig) -> Method:
             train=baseline.train,
             config=config,
             rounds=(tried,),
+            own_search=True,
             goal=baseline.chosen_by,
             cite=baseline.citation,
         )
     if name != "dcrgan" and name not in VARIANTS:
         raise ValueError(f"no method {name!r}; there are dcrgan, {', '.join([*VARIANTS, *BASELINES])}")
+    settings = VARIANTS.get(name, {})
+    config = override(recipe, STARTS.get(name, {}))
     return Method(
-        name=name, train=train_dcrgan, config=recipe, rounds=DCRGAN_ROUNDS, settings=VARIANTS.get(name, {}),
-        cite="Xian et al. 2018" if name == "f-CLSWGAN" else "Ye et al. 2022",
+        name=name, train=train_dcrgan, config=config, rounds=_rounds(override(config, settings)), settings=settings,
+        own_search=name in STARTS, cite="Xian et al. 2018" if name.startswith("f-CLSWGAN") else "Ye et al. 2022",
     )  # fmt: skip
 
 
@@ -140,15 +155,34 @@ def _each(path: str, *values: Any) -> tuple[Overrides, ...]:
     return tuple({path: value} for value in values)
 
 
-# What needs no training comes first; zsl/recipes.py says how a recipe's other values were found.
-DCRGAN_ROUNDS = (
-    tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),
-    tuple(
-        {"classifiers.weight_ss": ss, "classifiers.weight_srs": srs}
-        for ss in (0.1, 0.2, 0.3, 0.5, 1.0)
-        for srs in (0.05, 0.1, 0.2, 0.5)
-    ),
-    _each("gan.steps", 100, 200, 300, 400),
-    _each("metric.representation_dim", 10, 20, 40, 80),
-    _each("gan.shortcut_ridge", 0.1, 0.3, 1.0),
+def _rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
+    """What is tried for this configuration; what needs no training of a generator comes first.
+
+    `zsl/recipes.py` says how a recipe's other values were found.
+    """
+    heads = _DISCRIMINANTS if config.classifiers.fit == "discriminant" else _SOFTMAX
+    fused = config.classifiers.weight_ss or config.classifiers.weight_srs
+    rounds = [*heads, *([_WEIGHTS] if fused else []), *_TRAINED]
+    if config.gan.generator_sees == "all":
+        rounds.append(_each("metric.representation_dim", 10, 20, 40, 80))
+    if config.gan.shortcut_ridge is not None:
+        rounds.append(_each("gan.shortcut_ridge", 0.1, 0.3, 1.0))
+    return tuple(rounds)
+
+
+_DISCRIMINANTS = (tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),)
+_SOFTMAX = (
+    _each("classifiers.lr_vs", 2e-4, 6e-4, 2e-3),
+    _each("classifiers.epochs", 8, 25),
+    _each("classifiers.images_per_unseen_class", 200, 400, 800),
+)
+_WEIGHTS = tuple(
+    {"classifiers.weight_ss": ss, "classifiers.weight_srs": srs}
+    for ss in (0.1, 0.2, 0.3, 0.5, 1.0)
+    for srs in (0.05, 0.1, 0.2, 0.5)
+)
+_TRAINED = (
+    _each("feature_power", 0.5, 1.0),
+    _each("attribute_power", 0.5, 1.0),
+    _each("gan.steps", 100, 200, 450, 900),
 )

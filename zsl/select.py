@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from zsl.run import first_difference
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig
 
-SELECTION_FILE, TRIALS_FILE = "selection.json", "trials.jsonl"
+SELECTION_FILE, TRIALS_FILE, CALIBRATION_FILE = "selection.json", "trials.jsonl", "calibration.jsonl"
 Goal = Literal["harmonic", "acc_zsl", "acc_seen"]
 Folds = Mapping[int, tuple[TrainSplit, TestSplit]]
 
@@ -57,9 +58,12 @@ class Selection:
     folds: dict[str, dict[str, str]]  # hashes of the rows of each fold's parts, and of what it trains on
     trials: int
     best: Trial
+    gamma: float  # to be taken off the scores of seen classes
+    calibration_folds: dict[str, dict[str, str]]  # those that chose γ; none: `folds` did
+    calibration: Trial | None  # the best configuration on them
 
     def config(self, method: Method) -> Any:
-        """The chosen configuration of `method`, without γ: that is `best.gamma`, to be taken off its seen scores."""
+        """The chosen configuration of `method`, without γ: that is `gamma`."""
         return override(method.config, flatten(self.best.config))
 
 
@@ -72,33 +76,26 @@ def select(
     goal: Goal,
     seed: int,
     budget: int,
+    calibration: Folds | None = None,
     trainer: Trainer | None = None,
 ) -> Selection:
     """Search the rounds of `method` for the highest mean `goal` over the folds, with at most `budget` trainings a fold.
 
-    `manifest`: that of the feature table of which runs with the outcome are made.  A `trainer` that searches share
-    spares them what others have trained.
+    `manifest`: that of the feature table of which runs with the outcome are made.  `calibration`: folds that choose γ
+    for the best configuration, by default `folds`.  A `trainer` that searches share spares them what others have
+    trained.
 
     Trials that `folder` holds already are not trained again, and count as they did.  Writes `selection.json` there.
 
     Raises:
         ValueError: the folder holds a search on other folds or features.
     """
-    of_folds = {
-        str(number): {
-            "train": train.rows_hash,
-            "seen": test.seen.facts["hash"],
-            "unseen": test.unseen.facts["hash"],
-            "features": fingerprint(train)[:12],
-        }
-        for number, (train, test) in folds.items()
-    }
     facts: dict[str, Any] = {
-        "method": method.name, **describe_features(manifest), "goal": goal, "seed": seed, "folds": of_folds,
+        "method": method.name, **describe_features(manifest), "goal": goal, "seed": seed, "folds": _facts_of(folds),
     }  # fmt: skip
     trainer = trainer or Trainer()
 
-    def train_and_test(config: Any) -> list[Details]:
+    def train_and_test(config: Any, folds: Folds = folds) -> list[Details]:
         models = [trainer.model(method, train, config, seed=seed, folder=folder) for train, _ in folds.values()]
         tests = [test for _, test in folds.values()]  # pseudo-test rows, all of them trainval rows
         return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
@@ -116,7 +113,14 @@ def select(
         trial = trials.get(config, train_and_test)
         if getattr(trial, goal) > getattr(best, goal):
             best = trial
-    selection = Selection(**facts, trials=len(trials.known), best=best)
+    calibrated, of_calibration = None, _facts_of(calibration or {})
+    if calibration:
+        known = _Trials(folder / CALIBRATION_FILE, facts | {"folds": of_calibration})
+        calibrated = known.get(override(start, flatten(best.config)), partial(train_and_test, folds=calibration))
+    selection = Selection(
+        **facts, trials=len(trials.known), best=best, gamma=(calibrated or best).gamma,
+        calibration_folds=of_calibration, calibration=calibrated,
+    )  # fmt: skip
     write_json(folder / SELECTION_FILE, asdict(selection))
     return selection
 
@@ -124,7 +128,7 @@ def select(
 def read_selection(path: Path, method: Method, manifest: Mapping[str, Any]) -> Selection:
     """The outcome of a search for `method`, for a run on the features that it was made with.
 
-    Variants of DCR-GAN may take what was chosen for `dcrgan`.
+    Variants of DCR-GAN take what was chosen for `dcrgan` too, unless they have a search of their own.
 
     Raises:
         FileNotFoundError: there is none.
@@ -138,13 +142,28 @@ def read_selection(path: Path, method: Method, manifest: Mapping[str, Any]) -> S
         if content.get(key) != given:
             difference = first_difference(content.get(key), given, key)
             raise ValueError(f"{path} was chosen on other features ({difference}); choose on these with another --name")
-    fitting = {method.name} | ({"dcrgan"} if isinstance(method.config, DCRGANConfig) else set())
+    fitting = {method.name} | ({"dcrgan"} if not method.own_search else set())
     if content["method"] not in fitting:
         raise ValueError(
             f"{path} was chosen for {content['method']}, this run is of {method.name}; it takes a selection of "
             f"{' or '.join(sorted(fitting))}"
         )
-    return Selection(**content | {"best": Trial(**content["best"])})
+    calibration = content["calibration"]
+    return Selection(
+        **content | {"best": Trial(**content["best"]), "calibration": calibration and Trial(**calibration)}
+    )
+
+
+def _facts_of(folds: Folds) -> dict[str, dict[str, str]]:
+    return {
+        str(number): {
+            "train": train.rows_hash,
+            "seen": test.seen.facts["hash"],
+            "unseen": test.unseen.facts["hash"],
+            "features": fingerprint(train)[:12],
+        }
+        for number, (train, test) in folds.items()
+    }
 
 
 def without_gamma(config: Any) -> Any:

@@ -437,12 +437,35 @@ def validation_fold(
     if unknown:
         raise ValueError(f"valclasses{fold}.txt names {unknown[0]!r}, which is not a class of the split file")
     chosen = np.isin(splits.seen, [splits.class_names.index(name) for name in names])
+    if chosen.all() or not chosen.any():
+        seen, unseen = (~chosen).sum(), chosen.sum()
+        raise ValueError(f"fold {fold} leaves {seen} seen and {unseen} unseen classes; both are needed")
+    return _hold_out(splits, chosen, f"validation fold {fold}", fold, rows, labels, held_out)
+
+
+def calibration_folds(splits: Splits, rows: np.ndarray, labels: np.ndarray, held_out: float = 0.2) -> dict[int, Splits]:
+    """Splits within trainval in which as large a share of the classes is unseen as in the test: for γ, by number.
+
+    The seen classes are dealt at random into as many folds as the unseen ones' share allows (CUB: 4 of 37 or 38, AWA: 5
+    of 8, SUN: 10), so that each plays unseen once.  The best γ falls with the share of unseen classes, and the official
+    folds have more of them than the test (CUB: 50 of 150 against 50 of 200).
+    """
+    count = min(max(2, round(1 + len(splits.seen) / len(splits.unseen))), len(splits.seen))
+    dealt = np.random.default_rng(derive_seed(count, "calibration folds")).permutation(len(splits.seen)) % count
+    return {
+        number: _hold_out(splits, dealt == number - 1, f"calibration fold {number}", number, rows, labels, held_out)
+        for number in range(1, count + 1)
+    }
+
+
+def _hold_out(
+    splits: Splits, chosen: np.ndarray, name: str, number: int, rows: np.ndarray, labels: np.ndarray, held_out: float
+) -> Splits:
+    """Of the seen classes the `chosen` [S] play unseen, and of the others' images a share plays test_seen."""
     unseen, seen = splits.seen[chosen], splits.seen[~chosen]
-    if len(unseen) == 0 or len(seen) == 0:
-        raise ValueError(f"fold {fold} leaves {len(seen)} seen and {len(unseen)} unseen classes; both are needed")
     row_label = dict(zip(rows.tolist(), labels.tolist(), strict=True))
     trainval_labels = np.array([row_label[row] for row in splits.trainval_loc.tolist()])
-    rng = np.random.default_rng(derive_seed(fold, "validation fold"))
+    rng = np.random.default_rng(derive_seed(number, name.rstrip(" 0123456789")))
     test_seen = np.sort(
         np.concatenate(
             [_share(splits.trainval_loc[trainval_labels == class_id], held_out, rng) for class_id in seen.tolist()]
@@ -456,7 +479,7 @@ def validation_fold(
         trainval_loc=np.setdiff1d(of_seen, test_seen),
         test_seen_loc=test_seen,
         test_unseen_loc=splits.trainval_loc[np.isin(trainval_labels, unseen)],
-        verdict=f"validation fold {fold} of {splits.verdict}",
+        verdict=f"{name} of {splits.verdict}",
     )
 
 
