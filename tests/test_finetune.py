@@ -1,5 +1,6 @@
 """Fine-tuning: what it may see, that it can be killed and shared out, and what its weights say of themselves."""
 
+import copy
 import hashlib
 import json
 import os
@@ -260,20 +261,66 @@ def test_weights_made_through_a_kill_are_those_of_an_undisturbed_run(
     assert (tmp_path / "run" / WEIGHTS_FILE).read_bytes() == (made / WEIGHTS_FILE).read_bytes()
 
 
+# Without clipping and AdamW, whose steps would not tell if every gradient were twice as large.
+SGD = replace(CONFIG, optimizer="momentum", lr=0.1, clip=0.0, epochs=3, weight_decay=0.0, ema=0.0)
+SGD_FLAGS = ["--config.optimizer", "momentum", "--config.lr", "0.1", "--config.clip", "0", "--config.epochs", "3"]
+SGD_FLAGS += ["--config.weight-decay", "0", "--config.ema", "0"]
+
+
 def test_two_ranks_have_the_loss_curve_of_one_process_with_accumulation_2(
     tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start([*launcher, *script(tiny_shapes, tmp_path, weights, "ranks", "--skip-verdict")])
-    config = replace(CONFIG, accumulation=2)
-    job = make_job(tiny_shapes, weights, folds=(), config=config)
+    process = start([*launcher, *script(tiny_shapes, tmp_path, weights, "ranks", "--skip-verdict", *SGD_FLAGS)])
+    job = make_job(tiny_shapes, weights, folds=(), config=replace(SGD, accumulation=2))
     alone = run_finetuning(job, read_index(shards_folder(tiny_shapes, "shapes")), tmp_path / "alone", accelerator)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     ranks = json.loads((tmp_path / "ranks" / "manifest.json").read_text())
     assert (ranks["processes"], alone["processes"]) == (2, 1)
-    assert len(ranks["losses"]) == len(alone["losses"]) >= 4
+    assert ranks["rows_decoded"]["count"] // 8 * 3 == len(ranks["losses"]) == len(alone["losses"]) >= 12
     np.testing.assert_allclose(ranks["losses"], alone["losses"], rtol=1e-4)
+    before, first, second = (load_file(path) for path in (weights, *sorted(tmp_path.glob("*/weights.safetensors"))))
+    assert len(moved(before, first)) > 5
+    for name in moved(before, first):
+        assert (first[name] - second[name]).norm() < 1e-3 * (first[name] - before[name]).norm(), name
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name in after if not torch.equal(before[name], after[name])]
+
+
+def test_accumulated_parts_of_a_batch_step_as_the_whole_batch(
+    tuning: TuningData, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    states = []
+    for parts in (1, 4):
+        config = replace(SGD, accumulation=parts, probe_steps=0)
+        made = finetune(
+            model_of(weights), tuning, INPUT, config, accelerator, tmp_path / str(parts), key="", epochs=1
+        )  # fmt: skip
+        states.append(made.state)
+    before = model_of(weights).state_dict()
+    for name in moved(before, states[0]):
+        assert (states[0][name] - states[1][name]).norm() < 1e-3 * (states[0][name] - before[name]).norm(), name
+
+
+def test_the_first_step_is_that_of_the_mean_gradient_over_the_batch(
+    tuning: TuningData, weights: Path, accelerator: Accelerator
+) -> None:
+    config = replace(SGD, warmup=0.0, batch_size=24, probe_steps=0, label_smoothing=0.0, frozen_stages=0)
+    config = replace(config, layer_decay=1.0)
+    run = train_module._Run(model_of(weights), tuning, INPUT, config, accelerator, held_out=False)
+    before = copy.deepcopy(run.tuner)
+    images, targets = run._part(0)
+    run.update()
+    before.train()
+    logits = before.head(before.encoder(images))
+    expected = -(targets * logits.log_softmax(1)).sum() / 24
+    expected.backward()
+    assert run.progress.losses == pytest.approx([expected.item()], rel=1e-5)
+    for (name, was), now in zip(before.encoder.named_parameters(), run.tuner.encoder.parameters(), strict=True):
+        torch.testing.assert_close(now, was - 0.1 * was.grad, msg=name, rtol=1e-4, atol=1e-6)
 
 
 def test_a_view_depends_on_the_row_and_the_epoch_and_not_on_its_neighbours() -> None:
