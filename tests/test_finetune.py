@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from test_dcrgan import TINY as DCRGAN
 from torch.nn.functional import cosine_similarity
+from toy import toy_table
 
 from backbones import EncodeOptions, Transform, load_backbone
 from backbones.augment import AugmentConfig, augment, mix
@@ -35,11 +36,12 @@ from zsl.files import read_json
 from zsl.finetune import Finetuning, run_finetuning
 from zsl.finetune import command as command_module
 from zsl.finetune import train as train_module
+from zsl.finetune import verdict as verdict_module
 from zsl.finetune.command import WEIGHTS_FILE
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import TuningData, finetune
-from zsl.finetune.verdict import FoldScores, decide
-from zsl.methods import find_method
+from zsl.finetune.verdict import FoldScores, decide, judge_features, verdict_text
+from zsl.methods import find_method, override
 from zsl.predict import export, open_backbone
 from zsl.predictor import load_predictor
 from zsl.pretraining import check_tuned_fold, check_tuned_rows, tuned_on
@@ -166,6 +168,48 @@ def test_a_gain_within_the_margin_is_rolled_back(harmonic: float, expected: str)
     after = {0.5: replace(scores, harmonic=harmonic), 1.0: replace(scores, harmonic=0.4)}
     verdict = decide(scores, after, margin=0.005)
     assert (verdict["verdict"], verdict["share"]) == (expected, 0.5)
+
+
+def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = override(DCRGAN, {"classifiers.fit": "discriminant"})  # without a closed-form start of G
+    monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark: recipe)
+    table, splits = toy_table()
+    images = TrainImages(rows=table.rows, labels=table.labels, sizes=())
+    telling = torch.from_numpy(table.features)
+    noise = torch.randn(telling.shape, generator=torch.Generator().manual_seed(0))
+
+    def judge(features: torch.Tensor) -> FoldScores:
+        seeds = Finetuning.judge_seeds
+        return judge_features([features], images, [splits], benchmark="toy", judge=Finetuning.judge, seeds=seeds)
+
+    assert Finetuning.judge == "dcrgan"
+    assert judge(telling).acc_zsl > 0.8
+    assert judge(telling).harmonic > judge(noise).harmonic + 0.3
+    monkeypatch.setattr(verdict_module, "judge_config", lambda config: config)
+    assert judge(telling).acc_zsl < 0.7  # so that this test can fail
+
+
+def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
+    made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(made, tmp_path / "run")
+    left_by_a_kill = [folder / "checkpoint.pt", folder / "fold-1" / "checkpoint.pt"]
+    for path in left_by_a_kill:
+        path.write_bytes(b"")
+    index = read_index(shards_folder(tiny_shapes, "shapes"))
+    again = run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
+    assert again == json.loads((made / "manifest.json").read_text())
+    assert not any(path.exists() for path in left_by_a_kill)
+    with pytest.raises(ValueError, match=r"other margin \(margin: 0.005 there, 0.1 now\)"):
+        run_finetuning(make_job(tiny_shapes, weights, margin=0.1), index, folder, accelerator)
+
+
+def test_the_verdict_says_what_its_classes_chose(made: Path) -> None:
+    verdict = json.loads((made / "verdict.json").read_text())
+    assert verdict["validation_classes"] == {"1": 2}
+    text = verdict_text(verdict)
+    for told in ("the 2 validation classes", "chosen the share", "γ", "number of epochs on held-out photos"):
+        assert told in text
 
 
 def test_weights_name_their_fine_tuning_and_bring_their_input_size(made: Path, weights: Path) -> None:
