@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from timm.models import group_parameters
-from timm.optim import create_optimizer_v2, param_groups_layer_decay
+from timm.optim import create_optimizer_v2, param_groups_layer_decay  # type: ignore[attr-defined] # public, undeclared
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 

@@ -206,7 +206,7 @@ def test_costs_are_those_of_the_input_size_that_the_weights_were_tuned_at(
 
 def test_a_study_of_several_processes_is_refused(data: Path, accelerator: Accelerator) -> None:
     with pytest.raises(ValueError, match="a study runs in one process, this is one of 2"):
-        run_study(study_of(data, "test_vit"), Rank(0, threading.Barrier(2)))  # type: ignore[arg-type]
+        run_study(study_of(data, "test_vit"), Rank(0, threading.Barrier(2)))
 
 
 @pytest.mark.parametrize(
