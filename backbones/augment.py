@@ -30,11 +30,33 @@ class AugmentConfig:
     randaugment: str | None = None  # timm's notation, such as rand-m9-mstd0.5-inc1
     mixup: float = 0.0  # alpha of the Beta distribution
     cutmix: float = 0.0  # alpha of the Beta distribution
-    erase: float = 0.0  # probability of blanking a rectangle out
+    erase: float = 0.0  # probability of covering a rectangle with the view's mean colour
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high or (name == "scale" and high > 1):
+                raise ValueError(f"augment.{name} is {low}, {high}; it goes from a lower to a higher value above 0"
+                                 + " and at most 1" * (name == "scale"))  # fmt: skip
+        for name in ("flip", "erase"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"augment.{name} is {getattr(self, name)}; it is a probability in [0, 1]")
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"augment.{name} is {getattr(self, name)}; it is the alpha of a Beta, or 0 for none")
+        if self.randaugment is not None:
+            try:
+                _randaugment(self.randaugment, 224)
+            except (AssertionError, ValueError) as error:
+                raise ValueError(
+                    f"augment.randaugment is {self.randaugment!r}; it is timm's notation, such as rand-m9-mstd0.5-inc1"
+                ) from error
 
 
-def augment(images: Tensor, rows: Tensor, size: int, config: AugmentConfig, *, seed: int, epoch: int) -> Tensor:
-    """uint8 [B, 3, h, w] of official `rows` [B] to uint8 [B, 3, size, size].
+def augment(
+    images: Tensor, rows: Tensor, size: tuple[int, int], config: AugmentConfig, *, seed: int, epoch: int
+) -> Tensor:
+    """uint8 [B, 3, h, w] of official `rows` [B] to uint8 [B, 3, *size].
 
     The draws of a photo come from (seed, epoch, row): not from its batch, its process, or what ran before.
     """
@@ -42,17 +64,18 @@ def augment(images: Tensor, rows: Tensor, size: int, config: AugmentConfig, *, s
     return torch.stack([_view(image, size, config, np.random.default_rng((seed, epoch, row))) for image, row in pairs])
 
 
-def _view(image: Tensor, size: int, config: AugmentConfig, draw: np.random.Generator) -> Tensor:
+def _view(image: Tensor, size: tuple[int, int], config: AugmentConfig, draw: np.random.Generator) -> Tensor:
     top, left, height, width = _crop(image.shape[-2], image.shape[-1], config, draw)
-    view = resized_crop(image, top, left, height, width, [size, size], InterpolationMode.BILINEAR, antialias=True)
+    view = resized_crop(image, top, left, height, width, list(size), InterpolationMode.BILINEAR, antialias=True)
     if draw.random() < config.flip:
         view = view.flip(-1)
     if config.randaugment is not None:
         with _python_randomness(int(draw.integers(2**32))):
-            view = pil_to_tensor(_randaugment(config.randaugment, size)(to_pil_image(view)))
+            view = pil_to_tensor(_randaugment(config.randaugment, min(size))(to_pil_image(view)))
     if config.erase:
         with _python_randomness(int(draw.integers(2**32))):
-            view = RandomErasing(config.erase, mode="const", device="cpu")(view.clone())
+            kept = RandomErasing(config.erase, mode="const", device="cpu")(torch.ones_like(view)).bool()
+        view = torch.where(kept, view, view.float().mean((1, 2), keepdim=True).to(view.dtype))
     return view
 
 

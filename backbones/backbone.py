@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -27,6 +27,8 @@ from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
 
 FINETUNED = "fine-tuned weights"  # `kind` of the manifest that scripts/finetune.py writes beside weights
+# What of it follows the weights into feature tables, and into weights that start from them.
+TUNED_FACTS = ("benchmark", "fold", "trainval", "split_hashes", "classes", "started_from")
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ class Backbone:
     weights_sha256: str  # of all parameters and buffers, so that it does not depend on the file they came in
     dim: int  # size D of a feature
     options: EncodeOptions = EncodeOptions()
-    finetuned: dict[str, Any] = field(default_factory=dict)  # on which benchmark, part and rows; empty: not at all
+    finetuned: dict[str, Any] = field(default_factory=dict)  # TUNED_FACTS; empty: not at all
+    weights_file: str | None = None  # name of the file of one's own that the weights came from
 
     def encode(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] or crops [B, 5, 3, H, W], on the encoder's device, to features [B, D].
@@ -89,28 +92,26 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
         FileNotFoundError: the weights cannot be had; the message names what to do.
     """
     preset = find_preset(name)
-    finetuned = _read_finetuning(preset, weights)
+    finetuned = read_finetuning(preset, weights)
     model = create_model(preset, weights)
-    if finetuned and options.image_size is None and finetuned["image_size"] != _transform(model, options).size[0]:
-        options = replace(options, image_size=finetuned["image_size"])
+    options = tuned_options(model, finetuned, options)
     if finetuned and finetuned["fold"] is not None:
         log.warning("%s was fine-tuned for validation fold %s; it judges a recipe", weights, finetuned["fold"])
     backbone = as_backbone(
-        model,
-        preset.full_name + options.tag,
-        options,
-        pretraining=preset.pretraining if weights is None else _pretraining_of(Path(weights)),
-        finetuned={key: finetuned[key] for key in ("benchmark", "fold", "trainval")} if finetuned else {},
-    )
+        model, preset.full_name + options.tag, options, pretraining=pretraining_of(preset, weights),
+        finetuned=tuned_facts(finetuned),
+    )  # fmt: skip
     if weights is None:
         return backbone
     # A file of one's own is named with its content: two files of the same name must not share a feature table.
     tag = f"{Path(weights).stem}-{backbone.weights_sha256[:8]}"
-    return replace(backbone, name=f"{preset.timm_name}.{tag}{options.tag}")
+    return replace(backbone, name=f"{preset.timm_name}.{tag}{options.tag}", weights_file=Path(weights).name)
 
 
 def create_model(preset: Preset, weights: Path | None = None) -> Any:
     """Timm's model with its classifier, as published, from its package, or with the weights of the file `weights`.
+
+    Weights that were fine-tuned at another input size have it.
 
     Raises:
         ValueError: the file is no weights of this architecture.
@@ -120,8 +121,32 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
     if file is None:
         return _from_hub(preset)
     model = timm.create_model(preset.architecture, pretrained=False)
+    resize_model(model, tuned_options(model, read_finetuning(preset, weights), EncodeOptions()))
     _load_weights(model, file, preset.rename_keys)
     return model
+
+
+def tuned_options(model: Any, finetuned: Mapping[str, Any], options: EncodeOptions) -> EncodeOptions:
+    """`options` at the input size that `model`'s weights were fine-tuned at, where they ask for none and it is another.
+
+    finetuned: what `read_finetuning` gives.
+    """
+    if finetuned and options.image_size is None and finetuned["image_size"] != _transform(model, options).size[0]:
+        return replace(options, image_size=finetuned["image_size"])
+    return options
+
+
+def resize_model(model: Any, options: EncodeOptions) -> None:
+    """Make a model whose weights depend on the input size (transformers: position embeddings) one of that size.
+
+    Raises:
+        ValueError: the model cannot have it.
+    """
+    if options.image_size is not None and hasattr(model, "set_input_size"):
+        try:
+            model.set_input_size(img_size=_transform(model, options).size)
+        except AssertionError as error:
+            raise ValueError(f"--image-size {options.image_size} does not suit this model: {error}") from error
 
 
 def as_backbone(
@@ -168,7 +193,7 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
         model: Any = timm.create_model(find_preset(name).architecture, pretrained=False).eval()
         transform = _transform(model, options)
         model.reset_classifier(0)
-        encoder = _sized_encoder(model, transform.size, options)
+        encoder = _sized_encoder(model, options)
         image = torch.zeros(1, 3, *transform.size)
     # Attention as plain matrix products: the counter does not know every fused form of it.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -183,12 +208,21 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
 def export_weights(name: str, path: Path, weights: Path | None = None) -> None:
     """Write the weights that `load_backbone(name, weights)` loads to `path`, a file that can take its `weights`' place.
 
+    What a manifest beside `weights` says of them is to follow by `export_manifest`.
+
     Raises:
         ValueError, FileNotFoundError: as `load_backbone`.
     """
     tensors = create_model(find_preset(name), weights).state_dict().items()
     # Copies: safetensors refuses tensors that share their memory.
     save_file({key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in tensors}, path)
+
+
+def export_manifest(path: Path, weights: Path) -> None:
+    """Put the manifest that lies beside `weights`, if any, beside their copy `path`."""
+    if manifest := _manifest_beside(weights):
+        named = {"weights_file": path.name} if manifest.get("weights_file") == weights.name else {}
+        path.with_name(MANIFEST_FILE).write_text(json.dumps(manifest | named, indent=2) + "\n")
 
 
 def compile_backbone(backbone: Backbone) -> Backbone:
@@ -224,19 +258,15 @@ class _InFloat32(nn.Module):
             return self.module(features.float())
 
 
-def _sized_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> nn.Module:
+def _sized_encoder(model: Any, options: EncodeOptions) -> nn.Module:
     """The model at its input size, up to the layer that is asked for."""
-    if options.image_size is not None and hasattr(model, "set_input_size"):
-        try:
-            model.set_input_size(img_size=size)  # transformers resample their position embedding
-        except AssertionError as error:
-            raise ValueError(f"--image-size {options.image_size} does not suit this model: {error}") from error
+    resize_model(model, options)
     return model if options.layer is None else _Stage(model, _stage_number(model, options.layer))
 
 
 def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> tuple[nn.Module, int]:
     """The model as it is run, and the size of its features."""
-    encoder = _sized_encoder(model, size, options)
+    encoder = _sized_encoder(model, options)
     example = torch.zeros(1, 3, *size)
     try:
         with torch.inference_mode():
@@ -278,10 +308,15 @@ def _from_hub(preset: Preset) -> nn.Module:
         ) from error
 
 
-def _pretraining_of(weights: Path) -> str:
-    """What the manifest beside a weights file says that they were trained on; fine-tuning writes one."""
-    stated = _manifest_beside(weights).get("pretraining")
-    return stated if isinstance(stated, str) else f"{UNKNOWN} (weights file {weights.name})"
+def pretraining_of(preset: Preset, weights: Path | None) -> str:
+    """What the weights were trained on: the preset's, or what the manifest beside a file says; fine-tuning writes one.
+
+    weights: the file of one's own, if any.
+    """
+    if weights is None:
+        return preset.pretraining
+    stated = _manifest_beside(Path(weights)).get("pretraining")
+    return stated if isinstance(stated, str) else f"{UNKNOWN} (weights file {Path(weights).name})"
 
 
 def _manifest_beside(weights: Path) -> dict[str, Any]:
@@ -329,14 +364,23 @@ def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
     )
 
 
-def _read_finetuning(preset: Preset, weights: Path | None) -> dict[str, Any]:
-    """What scripts/finetune.py wrote beside the weights; empty where the file came from elsewhere."""
+def read_finetuning(preset: Preset, weights: Path | None) -> dict[str, Any]:
+    """What scripts/finetune.py wrote beside the weights; empty where the file came from elsewhere.
+
+    Raises:
+        ValueError: they are of another architecture.
+    """
     manifest = {} if weights is None else _manifest_beside(Path(weights))
     if manifest.get("kind") != FINETUNED or manifest.get("weights_file") != Path(str(weights)).name:
         return {}
     if manifest["architecture"] != preset.timm_name:
         raise ValueError(f"{weights} is a fine-tuned {manifest['architecture']}, asked for is {preset.timm_name}")
     return dict(manifest)
+
+
+def tuned_facts(finetuned: Mapping[str, Any]) -> dict[str, Any]:
+    """The TUNED_FACTS of what `read_finetuning` gives."""
+    return {key: finetuned[key] for key in TUNED_FACTS if key in finetuned}
 
 
 def state_sha256(model: nn.Module) -> str:

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import torch
 from timm.models import group_parameters
-from timm.optim._optim_factory import create_optimizer_v2
-from timm.optim._param_groups import param_groups_layer_decay
+from timm.optim import create_optimizer_v2, param_groups_layer_decay  # type: ignore[attr-defined] # public, undeclared
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
@@ -25,7 +24,7 @@ class FinetuneConfig:
 
     head: Literal["linear", "attributes"] = "linear"  # logits: W f + b, or scale · cos(W f, attributes)
     scale: float = 20.0  # of the cosine
-    attribute_loss: float = 0.0  # weight of the mean squared error of attributes regressed from features
+    attribute_loss: float = 0.0  # weight of the squared error, summed over attributes, of those regressed from features
     label_smoothing: float = 0.1
     image_size: int | None = None  # of training, and of extraction with the weights; None: that of the weights
     epochs: int = 8
@@ -56,6 +55,23 @@ class FinetuneConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size", "accumulation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is at least 1")
+        for name in ("lr", "lr_head", "lr_probe", "layer_decay", "scale"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is above 0")
+        for name in ("attribute_loss", "weight_decay", "clip", "probe_steps", "frozen_stages", "l2sp"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is 0 or more")
+        for name in ("label_smoothing", "warmup", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is in [0, 1)")
+        if self.checkpoint_gradients and not self.freeze_norm:
+            raise ValueError(
+                "checkpoint_gradients computes each layer twice, so that batch norms would count each batch twice; "
+                "leave freeze_norm on"
+            )
         if self.batch_size % self.accumulation:
             raise ValueError(f"batch size {self.batch_size} is no multiple of accumulation {self.accumulation}")
         if not self.wise or not all(0 < share <= 1 for share in self.wise):
@@ -83,14 +99,20 @@ class Finetuner(nn.Module):
         for frozen in frozen_parameters(encoder, config.frozen_stages):
             frozen.requires_grad_(False)
         if config.checkpoint_gradients:
-            encoder.set_grad_checkpointing(True)
+            try:
+                encoder.set_grad_checkpointing(True)
+            except (AssertionError, AttributeError) as error:
+                raise ValueError(
+                    f"checkpoint_gradients: {type(encoder).__name__} does not support it; leave it out"
+                ) from error
 
     def train(self, mode: bool = True) -> Finetuner:
-        """As always, but frozen batch norms keep computing with their stored statistics."""
+        """As always, but frozen batch norms, as are those of frozen stages, compute with their stored statistics."""
         super().train(mode)
-        if self.config.freeze_norm:
-            for module in self.encoder.modules():
-                if isinstance(module, NORMS):
+        for module in self.encoder.modules():
+            if isinstance(module, NORMS):
+                own = list(module.parameters(recurse=False))
+                if self.config.freeze_norm or (own and not any(parameter.requires_grad for parameter in own)):
                     module.eval()
         return self
 
@@ -120,10 +142,12 @@ def frozen_parameters(encoder: Any, stages: int) -> list[nn.Parameter]:
     """Parameters of the first `stages` groups of layers, as timm counts them: stem, then stages.
 
     Raises:
-        ValueError: nothing would be left to train.
+        ValueError: nothing would be left to train, or timm does not know the model's layers.
     """
     if stages == 0:
         return []
+    if not hasattr(encoder, "group_matcher"):
+        raise ValueError(f"timm does not say what the stages of {type(encoder).__name__} are; give frozen_stages 0")
     groups = group_parameters(encoder, encoder.group_matcher(coarse=True))
     if stages >= len(groups):
         raise ValueError(f"frozen_stages is {stages}, the encoder has {len(groups)} groups of layers; leave some free")

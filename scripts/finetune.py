@@ -28,8 +28,10 @@ class Args:
     backbone: str | None = None  # preset or any timm model; default resnet101, for shapes the offline preset
     weights: Path | None = None  # start from this file instead of the published weights
     folds: tuple[int, ...] = (1,)  # validation folds that judge; each costs a fine-tuning of its own
-    skip_verdict: bool = False  # only tune on all trainval photos, for half of the time
+    skip_verdict: bool = False  # only tune on all trainval photos, for all --config.epochs
     judge: Judge = "dcrgan"  # dcrgan: a short one; eszsl: seconds, but a poor stand-in
+    shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
+    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
     margin: float = 0.005  # gain of H on the folds below which the verdict is to roll back
     precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, whose bf16 is slow in training
     checkpoint_seconds: float = 30.0  # between two checkpoints; there is one after each epoch anyway
@@ -44,11 +46,12 @@ def main(args: Args) -> None:
     """Fine-tune, and say what became of it and what to do next."""
     accelerator = make_accelerator(args.precision or training_precision())
     with accelerator.main_process_first():
-        index = open_shards(args.benchmark, args.data)
+        index = open_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-finetune")
     job = Finetuning(
         benchmark=args.benchmark, backbone=args.backbone or default_backbone(args.benchmark), weights=args.weights,
-        data=args.data, shards=shards_folder(args.data, args.benchmark), config=args.config,
+        data=args.data, shards=args.shards or shards_folder(args.data, args.benchmark), allow_pipe=args.allow_pipe,
+        config=args.config,
         folds=() if args.skip_verdict else args.folds, judge=args.judge, margin=args.margin,
         checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9,
     )  # fmt: skip

@@ -37,6 +37,8 @@ class Args:
     batch_size: int = 32  # of extraction
     budget: int = 0  # configurations of DCR-GAN to try beside the recipe's, per backbone
     every: int = 25  # GAN steps between two looks at the test rows by the published protocol
+    shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
+    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
     name: str | None = None  # of the folder below --runs; default: benchmark-study
     data: Path = Path("data")
     runs: Path = Path("runs")
@@ -47,7 +49,8 @@ def main(args: Args) -> None:
     study = Study(
         benchmark=args.benchmark, entries=names_of(args.backbones or (default_backbone(args.benchmark),)),
         methods=args.methods, seeds=args.seeds, options=args.options, batch_size=args.batch_size, budget=args.budget,
-        every=args.every, folder=args.runs / (args.name or f"{benchmark_name(args.benchmark)}-study"), data=args.data,
+        every=args.every, shards=args.shards, allow_pipe=args.allow_pipe, data=args.data,
+        folder=args.runs / (args.name or f"{benchmark_name(args.benchmark)}-study"),
     )  # fmt: skip
     rows, failures = run_study(study, make_accelerator(args.precision))
     print(write_study(rows, failures, study.folder), *(study.folder / name for name in STUDY_FILES), sep="\n")

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from zsl.audit.pretraining import check_pretraining
 from zsl.audit.provenance import check_overlap, check_scaler
 from zsl.benchmarks import read_benchmark
 from zsl.benchmarks.instances import Instance
+from zsl.data import load_splits
 from zsl.features import FeatureScaler, read_features
 from zsl.files import read_json, write_json
 from zsl.pretraining import SYNONYMS, imagenet_names
@@ -200,3 +202,32 @@ def test_the_table_puts_failures_first() -> None:
 
 def _environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity", "message"),
+    [
+        ({}, "ok", r"shapes \(6 classes\), with these splits"),
+        ({"split_hashes": ["other", "splits", "then"]}, "fail", "with splits other/splits/then"),
+        ({"classes": ["UNSEEN"]}, "fail", "1 of 3 unseen classes"),
+        ({"benchmark": "own", "split_hashes": ["x"]}, "ok", r"own \(6 classes\)"),
+        ({"fold": 2}, "warn", "validation fold 2 of shapes"),
+    ],
+)
+def test_a_fine_tuning_on_test_rows_or_unseen_classes_is_found(
+    data: Path, changes: dict[str, object], severity: str, message: str
+) -> None:
+    (folder,) = (path.parent for path in data.glob("shapes/features/*/manifest.json"))
+    manifest = read_json(folder / "manifest.json")
+    splits = load_splits("shapes", data, read_features(folder))
+    tuned = {
+        "benchmark": "shapes", "fold": None, "trainval": {"count": 1, "hash": "abc"}, "started_from": {},
+        "split_hashes": manifest["source"]["split_hashes"], "classes": [splits.class_names[i] for i in splits.seen],
+    }  # fmt: skip
+    if changes.get("classes") == ["UNSEEN"]:
+        changes = {"classes": [splits.class_names[splits.unseen[0]]]}
+    assert "fine-tuning" not in {finding.check for finding in run_audit(data)}
+    write_json(folder / "manifest.json", manifest | {"finetuned": tuned | changes})
+    finding = found(run_audit(data), "fine-tuning")
+    assert finding.severity == severity
+    assert re.search(message, finding.message)

@@ -1,5 +1,6 @@
 """Fine-tuning: what it may see, that it can be killed and shared out, and what its weights say of themselves."""
 
+import copy
 import hashlib
 import json
 import os
@@ -18,22 +19,33 @@ import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from test_dcrgan import TINY as DCRGAN
 from torch.nn.functional import cosine_similarity
+from toy import toy_table
 
-from backbones import Transform, load_backbone
+from backbones import EncodeOptions, Transform, load_backbone
 from backbones.augment import AugmentConfig, augment, mix
 from backbones.finetune import FinetuneConfig, Finetuner, average, make_optimizer
 from shards import Location, ShardIndex, open_shard, read_index, read_samples, write_shards
 from zsl.benchmarks.instances import Instance
-from zsl.data import load_splits, shards_folder
-from zsl.features import FORMAT, FeatureTable
+from zsl.data import describe_data, load_splits, shards_folder
+from zsl.experiment import Experiment
+from zsl.extract import extract_features
+from zsl.features import FORMAT, FeatureTable, read_features, split_features
 from zsl.files import read_json
 from zsl.finetune import Finetuning, run_finetuning
+from zsl.finetune import command as command_module
 from zsl.finetune import train as train_module
+from zsl.finetune import verdict as verdict_module
 from zsl.finetune.command import WEIGHTS_FILE
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import TuningData, finetune
-from zsl.finetune.verdict import FoldScores, decide
+from zsl.finetune.verdict import FoldScores, decide, judge_features, verdict_text
+from zsl.methods import find_method, override
+from zsl.predict import export, open_backbone
+from zsl.predictor import load_predictor
+from zsl.pretraining import check_tuned_fold, check_tuned_rows, tuned_on
+from zsl.select import Trainer
 from zsl.splits import Splits
 from zsl.study import Study, names_of, run_study
 
@@ -158,6 +170,48 @@ def test_a_gain_within_the_margin_is_rolled_back(harmonic: float, expected: str)
     assert (verdict["verdict"], verdict["share"]) == (expected, 0.5)
 
 
+def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = override(DCRGAN, {"classifiers.fit": "discriminant"})  # without a closed-form start of G
+    monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark: recipe)
+    table, splits = toy_table()
+    images = TrainImages(rows=table.rows, labels=table.labels, sizes=())
+    telling = torch.from_numpy(table.features)
+    noise = torch.randn(telling.shape, generator=torch.Generator().manual_seed(0))
+
+    def judge(features: torch.Tensor) -> FoldScores:
+        seeds = Finetuning.judge_seeds
+        return judge_features([features], images, [splits], benchmark="toy", judge=Finetuning.judge, seeds=seeds)
+
+    assert Finetuning.judge == "dcrgan"
+    assert judge(telling).acc_zsl > 0.8
+    assert judge(telling).harmonic > judge(noise).harmonic + 0.3
+    monkeypatch.setattr(verdict_module, "judge_config", lambda config: config)
+    assert judge(telling).acc_zsl < 0.7  # so that this test can fail
+
+
+def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
+    made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(made, tmp_path / "run")
+    left_by_a_kill = [folder / "checkpoint.pt", folder / "fold-1" / "checkpoint.pt"]
+    for path in left_by_a_kill:
+        path.write_bytes(b"")
+    index = read_index(shards_folder(tiny_shapes, "shapes"))
+    again = run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
+    assert again == json.loads((made / "manifest.json").read_text())
+    assert not any(path.exists() for path in left_by_a_kill)
+    with pytest.raises(ValueError, match=r"other margin \(margin: 0.005 there, 0.1 now\)"):
+        run_finetuning(make_job(tiny_shapes, weights, margin=0.1), index, folder, accelerator)
+
+
+def test_the_verdict_says_what_its_classes_chose(made: Path) -> None:
+    verdict = json.loads((made / "verdict.json").read_text())
+    assert verdict["validation_classes"] == {"1": 2}
+    text = verdict_text(verdict)
+    for told in ("the 2 validation classes", "chosen the share", "γ", "number of epochs on held-out photos"):
+        assert told in text
+
+
 def test_weights_name_their_fine_tuning_and_bring_their_input_size(made: Path, weights: Path) -> None:
     backbone = load_backbone(MODEL, made / WEIGHTS_FILE)
     assert backbone.pretraining.endswith("fine-tuned on shapes trainval")
@@ -176,17 +230,19 @@ def test_a_fold_refuses_features_of_a_backbone_that_knows_its_classes(made: Path
     index = read_index(shards_folder(data, "shapes"))
     labels = np.load(tiny_features / "labels.npy")
 
-    def fold_of(name: str, fold: int) -> Any:
+    def fold_of(name: str, fold: int, without: tuple[str, ...] = ()) -> Any:
         manifest = {"format": FORMAT, "benchmark": "shapes", "source": index.source}
-        manifest |= {"finetuned": backbones[name].finetuned}
+        tuned = {key: value for key, value in backbones[name].finetuned.items() if key not in without}
+        manifest |= {"finetuned": tuned}
         rows = np.load(tiny_features / "rows.npy")
         table = FeatureTable(features=np.zeros((len(rows), 1), np.float32), labels=labels, rows=rows, manifest=manifest)
         return load_splits("shapes", data, table, fold=fold)
 
-    assert fold_of("fold-1", 1).verdict.startswith("validation fold 1")
-    for name, fold in ((".", 1), ("fold-1", 2)):
-        with pytest.raises(ValueError, match="knows the validation classes"):
-            fold_of(name, fold)
+    for without in ((), ("classes", "split_hashes", "started_from")):  # the second: as in tables of earlier versions
+        assert fold_of("fold-1", 1, without).verdict.startswith("validation fold 1")
+        for name, fold in ((".", 1), ("fold-1", 2)):
+            with pytest.raises(ValueError, match=f"validation classes of fold {fold}"):
+                fold_of(name, fold, without)
 
 
 def test_an_interrupted_epoch_goes_on_to_the_same_weights(
@@ -249,38 +305,84 @@ def test_weights_made_through_a_kill_are_those_of_an_undisturbed_run(
     assert (tmp_path / "run" / WEIGHTS_FILE).read_bytes() == (made / WEIGHTS_FILE).read_bytes()
 
 
+# Without clipping and AdamW, whose steps would not tell if every gradient were twice as large.
+SGD = replace(CONFIG, optimizer="momentum", lr=0.1, clip=0.0, epochs=3, weight_decay=0.0, ema=0.0)
+SGD_FLAGS = ["--config.optimizer", "momentum", "--config.lr", "0.1", "--config.clip", "0", "--config.epochs", "3"]
+SGD_FLAGS += ["--config.weight-decay", "0", "--config.ema", "0"]
+
+
 def test_two_ranks_have_the_loss_curve_of_one_process_with_accumulation_2(
     tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start([*launcher, *script(tiny_shapes, tmp_path, weights, "ranks", "--skip-verdict")])
-    config = replace(CONFIG, accumulation=2)
-    job = make_job(tiny_shapes, weights, folds=(), config=config)
+    process = start([*launcher, *script(tiny_shapes, tmp_path, weights, "ranks", "--skip-verdict", *SGD_FLAGS)])
+    job = make_job(tiny_shapes, weights, folds=(), config=replace(SGD, accumulation=2))
     alone = run_finetuning(job, read_index(shards_folder(tiny_shapes, "shapes")), tmp_path / "alone", accelerator)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     ranks = json.loads((tmp_path / "ranks" / "manifest.json").read_text())
     assert (ranks["processes"], alone["processes"]) == (2, 1)
-    assert len(ranks["losses"]) == len(alone["losses"]) >= 4
+    assert ranks["rows_decoded"]["count"] // 8 * 3 == len(ranks["losses"]) == len(alone["losses"]) >= 12
     np.testing.assert_allclose(ranks["losses"], alone["losses"], rtol=1e-4)
+    before, first, second = (load_file(path) for path in (weights, *sorted(tmp_path.glob("*/weights.safetensors"))))
+    assert len(moved(before, first)) > 5
+    for name in moved(before, first):
+        assert (first[name] - second[name]).norm() < 1e-3 * (first[name] - before[name]).norm(), name
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name in after if not torch.equal(before[name], after[name])]
+
+
+def test_accumulated_parts_of_a_batch_step_as_the_whole_batch(
+    tuning: TuningData, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    states = []
+    for parts in (1, 4):
+        config = replace(SGD, accumulation=parts, probe_steps=0)
+        made = finetune(
+            model_of(weights), tuning, INPUT, config, accelerator, tmp_path / str(parts), key="", epochs=1
+        )  # fmt: skip
+        states.append(made.state)
+    before = model_of(weights).state_dict()
+    for name in moved(before, states[0]):
+        assert (states[0][name] - states[1][name]).norm() < 1e-3 * (states[0][name] - before[name]).norm(), name
+
+
+def test_the_first_step_is_that_of_the_mean_gradient_over_the_batch(
+    tuning: TuningData, weights: Path, accelerator: Accelerator
+) -> None:
+    config = replace(SGD, warmup=0.0, batch_size=24, probe_steps=0, label_smoothing=0.0, frozen_stages=0)
+    config = replace(config, layer_decay=1.0)
+    run = train_module._Run(model_of(weights), tuning, INPUT, config, accelerator, held_out=False)
+    before = copy.deepcopy(run.tuner)
+    images, targets = run._part(0)
+    run.update()
+    before.train()
+    logits = before.head(before.encoder(images))
+    expected = -(targets * logits.log_softmax(1)).sum() / 24
+    expected.backward()
+    assert run.progress.losses == pytest.approx([expected.item()], rel=1e-5)
+    for (name, was), now in zip(before.encoder.named_parameters(), run.tuner.encoder.parameters(), strict=True):
+        torch.testing.assert_close(now, was - 0.1 * was.grad, msg=name, rtol=1e-4, atol=1e-6)
 
 
 def test_a_view_depends_on_the_row_and_the_epoch_and_not_on_its_neighbours() -> None:
     photos = torch.randint(0, 256, (5, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     rows = torch.tensor([7, 3, 99, 12, 0])
     config = AugmentConfig(randaugment="rand-m9-n2", erase=1.0)
-    together = augment(photos, rows, 32, config, seed=1, epoch=4)
+    together = augment(photos, rows, (32, 32), config, seed=1, epoch=4)
     assert together.shape == (5, 3, 32, 32)
     order = [4, 2, 0]
-    assert torch.equal(augment(photos[order], rows[order], 32, config, seed=1, epoch=4), together[order])
+    assert torch.equal(augment(photos[order], rows[order], (32, 32), config, seed=1, epoch=4), together[order])
     for other in ({"seed": 1, "epoch": 5}, {"seed": 2, "epoch": 4}):
-        assert not torch.equal(augment(photos, rows, 32, config, **other), together)
+        assert not torch.equal(augment(photos, rows, (32, 32), config, **other), together)
 
 
 def test_without_crop_and_flip_a_view_is_the_photo() -> None:
     photos = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     config = AugmentConfig(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
-    assert torch.equal(augment(photos, torch.tensor([1, 2]), 32, config, seed=0, epoch=0), photos)
+    assert torch.equal(augment(photos, torch.tensor([1, 2]), (32, 32), config, seed=0, epoch=0), photos)
 
 
 def test_mixup_mixes_targets_as_it_mixes_images() -> None:
@@ -370,3 +472,116 @@ def test_a_study_of_fine_tuned_weights_chooses_where_their_fold_s_weights_know_n
         shutil.copyfile(made / file, alone / file)
     _, failures = run_study(replace(study, entries=names_of([f"{MODEL}@{alone / WEIGHTS_FILE}"])), accelerator)
     assert [("--skip-verdict" in message) for message in failures.values()] == [True]
+
+
+# --- weights that know classes already -------------------------------------------------------------------------------
+
+
+def test_tuned_weights_are_a_start_only_where_they_know_no_class_that_is_to_judge(
+    made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = read_index(shards_folder(tiny_shapes, "shapes"))
+
+    def tune(part: str, folds: tuple[int, ...]) -> dict[str, Any]:
+        job = make_job(tiny_shapes, made / part / WEIGHTS_FILE, folds=folds)
+        return run_finetuning(job, index, tmp_path / f"{part}{folds}", accelerator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command_module, "load_train_images", None)  # a call would be an error: refused before decoding
+        for part, folds, refused in ((".", (1,), 1), ("fold-1", (1, 2), 2)):
+            with pytest.raises(ValueError, match=f"validation classes of fold {refused}"):
+                tune(part, folds)
+    twice = tune("fold-1", (1,))
+    assert twice["started_from"]["classes"] == json.loads((made / "fold-1" / "manifest.json").read_text())["classes"]
+    assert twice["verdict"]["folds"] == [1]
+    blind = tune(".", ())
+    assert blind["pretraining"].endswith("fine-tuned on shapes trainval, fine-tuned on shapes trainval")
+    assert (blind["image_size"], blind["started_from"]["fold"]) == (32, None)
+
+
+def tuned(benchmark: str, fold: int | None, classes: str, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark, "fold": fold, "trainval": {"count": 9, "hash": "000000"},
+        "split_hashes": ["a", "b", "c"], "classes": classes.split(), "started_from": before or {},
+    }  # fmt: skip
+
+
+def test_what_an_earlier_fine_tuning_was_taught_is_not_forgotten() -> None:
+    first = tuned("birds", 2, "001.Black_Swan 002.Grey_Heron")
+    record = tuned("birds", 1, "Raven", first)
+    assert tuned_on(record, ["Black Swan", "Magpie", "raven"]) == ["Black Swan", "raven"]
+    check_tuned_fold(record, "birds", 1, ["Magpie"])
+    with pytest.raises(ValueError, match="fold 2 of birds, so that they know 1 of 2 validation classes of fold 1"):
+        check_tuned_fold(record, "birds", 1, ["Magpie", "Grey_Heron"])
+
+
+def test_rows_of_other_splits_of_the_same_benchmark_may_be_test_rows() -> None:
+    record = tuned("animals", None, "Dog", tuned("birds", None, "Raven"))
+    check_tuned_rows(record, "birds", ("a", "b", "c"), "000000")
+    check_tuned_rows(record, "flowers", ("d", "e", "f"), "111111")
+    with pytest.raises(ValueError, match="fine-tuned on birds with splits a/b/c, these are d/b/c"):
+        check_tuned_rows(record, "birds", ("d", "b", "c"), "000000")
+    earlier = {key: value for key, value in tuned("birds", None, "").items() if key != "split_hashes"}
+    with pytest.raises(ValueError, match="with splits 000000, these are 111111"):
+        check_tuned_rows(earlier, "birds", ("a", "b", "c"), "111111")
+
+
+def test_a_class_of_another_benchmark_s_fine_tuning_was_probably_seen(tiny_features: Path, tiny_shapes: Path) -> None:
+    table = read_features(tiny_features)
+    splits = load_splits("shapes", tiny_shapes, table)
+    name = splits.class_names[splits.unseen[0]]
+    for classes, flag in ((name.upper(), "probably seen"), ("Dog", "clean")):
+        manifest = table.manifest | {"pretraining": "ImageNet-1k, then more", "finetuned": tuned("own", None, classes)}
+        assert describe_data(replace(table, manifest=manifest), splits)["unseen_classes"] == flag
+
+
+# --- a transformer, whose weights depend on the input size -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def resized(
+    tiny_shapes: Path, tiny_weights: Path, accelerator: Accelerator, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Weights of `test_vit`, whose own size is 160², fine-tuned at 64²: 16 position embeddings instead of 100."""
+    folder = tmp_path_factory.mktemp("runs") / "resized"
+    config = replace(CONFIG, image_size=64, frozen_stages=1, wise=(0.5, 1.0))
+    job = make_job(tiny_shapes, tiny_weights, backbone="test_vit", config=config)
+    run_finetuning(job, read_index(shards_folder(tiny_shapes, "shapes")), folder, accelerator)
+    return folder / WEIGHTS_FILE
+
+
+def test_a_transformer_is_tuned_and_loaded_at_another_input_size(resized: Path, tiny_weights: Path) -> None:
+    assert load_file(resized)["pos_embed"].shape == (1, 1 + 4 * 4, 64)
+    backbone = load_backbone("test_vit", resized)
+    assert backbone.transform.size == (64, 64)
+    assert backbone.name.endswith("-64px")
+    at_another = load_backbone("test_vit", resized, EncodeOptions(image_size=96))
+    assert at_another.encoder.pos_embed.shape == (1, 1 + 6 * 6, 64)
+    assert load_backbone("test_vit", tiny_weights).encoder.pos_embed.shape == (1, 1 + 10 * 10, 64)
+
+
+def test_tuned_weights_go_through_extraction_training_prediction_and_export(
+    resized: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    backbone = load_backbone("test_vit", resized)
+    shards = shards_folder(tiny_shapes, "shapes")
+    features = tmp_path / "features"
+    extract_features(backbone, shards, read_index(shards), features, accelerator, batch_size=16)
+    table = read_features(features)
+    splits = load_splits("shapes", tiny_shapes, table)
+    train, test = split_features(table, splits)
+    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=(0,), accelerator=accelerator)
+    data.honest(find_method("dcrgan", DCRGAN), DCRGAN, tmp_path / "run", trainer=Trainer())
+
+    run = load_predictor(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match=r"weights of your own .*; name the file by --weights"):
+        open_backbone(run, tmp_path / "run")
+    export(run, tmp_path / "export", tmp_path / "run", resized)
+    resized_images = torch.stack([backbone.transform(torch.zeros(3, 80, 70, dtype=torch.uint8))])
+    expected = backbone.encode(resized_images)
+    exported = load_predictor(tmp_path / "export")
+    for opened in (open_backbone(run, tmp_path / "run", resized), open_backbone(exported, tmp_path / "export")):
+        assert opened.finetuned == backbone.finetuned
+        assert torch.equal(opened.encode(resized_images), expected)
+    export(exported, tmp_path / "again", tmp_path / "export")
+    assert open_backbone(load_predictor(tmp_path / "again"), tmp_path / "again").finetuned == backbone.finetuned

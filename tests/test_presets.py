@@ -119,6 +119,16 @@ def test_a_manifest_beside_weights_says_what_they_were_trained_on(tiny_weights: 
     assert unseen_classes(backbone.pretraining) == "synonyms"
 
 
+def test_the_documented_table_of_presets_is_the_list_of_presets() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "backbones.md").read_text()
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if "²" in line]
+    documented = {row[0].split("`")[0]: row[1:] for row in rows if row[0].split("`")[0] in PRESETS}
+    assert documented == {
+        name: [p.full_name, str(p.dim), f"{p.input_size}²", p.pretraining, p.unseen_classes]
+        for name, p in PRESETS.items()
+    }
+
+
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from matplotlib.container import ErrorbarContainer
 from safetensors.torch import save_file
 from test_journal import TINY
 from test_scripts import LAUNCHER
+from tiny import Rank
 
 import zsl.study
-from zsl.files import read_json
-from zsl.study import Row, Study, names_of, run_study
+from backbones.backbone import FINETUNED
+from zsl.files import read_json, write_json
+from zsl.study import Row, Study, find_or_extract, names_of, run_study
 from zsl.study_table import STUDY_FILES, markdown, plot, write_study
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "study.py"
@@ -131,7 +134,79 @@ def test_a_backbone_without_weights_is_reported_and_the_rest_goes_on(
     rows, failures = run_study(study, accelerator)
     assert [row.entry for row in rows] == [both(weights)[1]]
     assert failures == {f"test_vit@{absent}": f"no weights file {absent}"}
-    assert f"FAILED test_vit@{absent}: no weights file" in markdown(rows, failures)
+    text = markdown(rows, failures)
+    assert f"FAILED test_vit@{absent}: no weights file" in text
+    assert "unlike validation folds" not in text
+
+
+def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([RuntimeError("shapes do not fit"), AssertionError()])
+
+    def breaks(*args: object, **options: object) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(zsl.study, "extract_features", breaks)
+    rows, failures = run_study(study_of(data, *both(weights)), accelerator)
+    assert not rows
+    assert list(failures.values()) == ["RuntimeError: shapes do not fit", "AssertionError"]
+    assert "FAILED" in markdown(rows, failures)
+
+
+def table_of(data: Path, weights: dict[str, Path], name: str, accelerator: Accelerator) -> Path:
+    (entry,) = names_of([f"{name}@{weights[name]}"])
+    table = find_or_extract(study_of(data, str(entry)), entry, accelerator)
+    return data / "shapes" / "features" / str(table.manifest["backbone"]) / "manifest.json"
+
+
+def test_tables_of_another_precision_or_of_other_shards_are_not_compared(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator
+) -> None:
+    manifest_file = table_of(data, weights, "test_vit", accelerator)
+    whole = read_json(manifest_file)
+    study = study_of(data, *both(weights), methods=("eszsl",))
+
+    def refused() -> dict[str, str]:
+        return run_study(study, accelerator)[1]
+
+    manifest_file.write_text(json.dumps(whole | {"shards_sha256": "0" * 64}))
+    (message,) = refused().values()
+    assert "72 rows of shards 000000000000…" in message
+    manifest_file.write_text(json.dumps(whole | {"precision": "bf16"}))
+    (message,) = refused().values()
+    assert "precision no, those of" in message
+    assert "with bf16" in message
+
+
+def test_costs_are_those_of_the_input_size_that_the_weights_were_tuned_at(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, tmp_path: Path
+) -> None:
+    tuned = tmp_path / "tuned" / "weights.safetensors"
+    tuned.parent.mkdir()
+    shutil.copyfile(weights["test_resnet"], tuned)
+    manifest = {
+        "kind": FINETUNED, "weights_file": tuned.name, "architecture": "test_resnet", "image_size": 64,
+        "pretraining": "unknown", "benchmark": "other", "fold": None, "trainval": {"count": 1, "hash": "0"},
+        "split_hashes": [], "classes": ["Dog"],
+    }  # fmt: skip
+    write_json(tuned.with_name("manifest.json"), manifest)
+    fold = tuned.parent / "fold-1"
+    fold.mkdir()
+    shutil.copyfile(tuned, fold / tuned.name)
+    study = study_of(data, f"test_resnet@{weights['test_resnet']}", f"test_resnet@{tuned}", methods=("eszsl",))
+    rows, failures = run_study(study, accelerator)
+    assert not failures
+    own = timm.get_pretrained_cfg("test_resnet").input_size[-1]  # type: ignore[union-attr]
+    assert [row.input_size for row in rows] == [own, 64]
+    assert rows[1].flops / rows[0].flops == pytest.approx((64 / own) ** 2, rel=0.01)  # a convolution's share of pixels
+    assert [row.folds for row in rows] == [(1, 2, 3), (1,)]
+    assert f"1, 2, 3 for {rows[0].backbone}; 1 for {rows[1].backbone}" in markdown(rows, {})
+
+
+def test_a_study_of_several_processes_is_refused(data: Path, accelerator: Accelerator) -> None:
+    with pytest.raises(ValueError, match="a study runs in one process, this is one of 2"):
+        run_study(study_of(data, "test_vit"), Rank(0, threading.Barrier(2)))
 
 
 @pytest.mark.parametrize(
@@ -197,12 +272,12 @@ def open_lines(runs: Path) -> list[str]:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def row(backbone: str, method: str, harmonic: float, speed: float | None) -> Row:
+def row(backbone: str, method: str, harmonic: float, speed: float | None, folds: tuple[int, ...] = (1, 2, 3)) -> Row:
     scores = {"acc_zsl": 0.5, "acc_unseen": 0.25, "acc_seen": 0.125, "harmonic": harmonic, "ausuc": 0.0625}
     return Row(
         entry=backbone, backbone=f"{backbone}.tag", method=method, mean=scores, std=dict.fromkeys(scores, 0.01),
         seeds=3, parameters=3_400_000, flops=770_000_000, images_per_second=speed, input_size=224,
-        pretraining="ImageNet-1k", unseen_classes="synonyms", protocol="honest", measured_on="cpu",
+        pretraining="ImageNet-1k", unseen_classes="synonyms", protocol="honest", folds=folds, measured_on="cpu",
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from backbones import find_preset
@@ -16,7 +17,7 @@ from zsl.benchmarks import READERS, Benchmark, find_reader, own, read_benchmark
 from zsl.benchmarks.attribute_names import find_names, read_names, write_names
 from zsl.benchmarks.shapes import write_shapes
 from zsl.features import FeatureTable, TestSplit, TrainSplit, split_features
-from zsl.pretraining import judge_pretraining
+from zsl.pretraining import check_tuned_fold, check_tuned_rows, judge_pretraining
 from zsl.progress import progress_bar
 from zsl.splits import (
     FOLDS,
@@ -27,6 +28,7 @@ from zsl.splits import (
     check_class_lists,
     make_splits,
     read_split_file,
+    rows_hash,
     validation_fold,
 )
 
@@ -148,12 +150,13 @@ def load_splits(
 ) -> Splits:
     """The splits that belong to `table`, from `folder` or from the copy that `make_shards` left.
 
-    With `fold`, those of that validation fold, in which no test row occurs.  `attributes` and `normalise` say which
-    class attributes are wanted (`read_split_file`).
+    With `fold`, those of that validation fold, in which no test row occurs; features of a backbone that was fine-tuned
+    on its validation classes are refused.  `attributes` and `normalise` say which class attributes are wanted
+    (`read_split_file`).
 
     Raises:
-        ValueError: the table is of another benchmark, or was made with other splits; or class lists and splits
-            contradict each other.
+        ValueError: the table is of another benchmark, or was made with other splits, or by a backbone that was
+            fine-tuned with other splits; or class lists and splits contradict each other.
     """
     if table.manifest["benchmark"] != benchmark_name(benchmark):
         raise ValueError(f"the features are of {table.manifest['benchmark']}, asked for is --benchmark {benchmark}")
@@ -168,15 +171,17 @@ def load_splits(
     splits = make_splits(split_file, table.rows, table.labels)
     splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))
     check_class_lists(splits, folder)
-    tuned = table.manifest.get("finetuned")
-    if fold is not None and tuned and tuned["fold"] != fold:
-        part = "all of trainval" if tuned["fold"] is None else f"fold {tuned['fold']}"
-        raise ValueError(
-            f"the backbone of these features was fine-tuned on {part} of {tuned['benchmark']}, so that it knows the "
-            f"validation classes of fold {fold}: nothing can be chosen there.  scripts/finetune.py writes the weights "
-            f"of a fold beside the others (fold-{fold}/weights.safetensors); extract with those"
-        )
-    return splits if fold is None else validation_fold(splits, folder, fold, table.rows, table.labels)
+    tuned, name = table.manifest.get("finetuned") or {}, benchmark_name(benchmark)
+    check_tuned_rows(tuned, name, split_file.hashes, rows_hash(splits.trainval_loc))
+    if fold is None:
+        return splits
+    of_fold = validation_fold(splits, folder, fold, table.rows, table.labels)
+    check_tuned_fold(tuned, name, fold, _names(of_fold, of_fold.unseen))
+    return of_fold
+
+
+def _names(splits: Splits, classes: np.ndarray) -> list[str]:
+    return [splits.class_names[class_id] for class_id in classes.tolist()]
 
 
 def load_folds(
@@ -206,7 +211,7 @@ def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
         "backbone": manifest["backbone"],
         "pretraining": manifest["pretraining"],
         "unseen_classes": judge_pretraining(
-            manifest["pretraining"], [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
+            manifest["pretraining"], _names(splits, splits.unseen), manifest.get("finetuned")
         ),
         "data": manifest["source"]["verdict"] + (f"; {lost} photos QUARANTINED" if lost else ""),
         "missing_photos": manifest["source"]["missing"],

@@ -106,7 +106,8 @@ def extract_features(
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             compute |= {"processes": accelerator.num_processes, "threads": torch.get_num_threads()}
-            judged = {"unseen_classes": unseen_classes(backbone.pretraining)}  # follows from what is compared already
+            # What is compared already fixes these.
+            judged = {"unseen_classes": unseen_classes(backbone.pretraining), "weights_file": backbone.weights_file}
             speed = {"images_per_second": round((index.count - before) / seconds, 1)} if index.count > before else {}
             with parts.alone():  # an unrelated start may be as far, and done when it is our turn
                 if _finished(out, origin, on_error) is None:
@@ -210,7 +211,10 @@ def _finished(out: Path, origin: dict[str, Any], on_error: OnError) -> dict[str,
         return None
     manifest = read_json(out / MANIFEST_FILE)
     incomplete = on_error == "stop" and manifest.get("quarantined", 0)
-    free = {"versions", "source"} | ({"shards_sha256"} if incomplete else set())  # a mended photo changes its shard
+    # Equal weights were tuned alike, whatever an earlier version had to say of it.
+    free = {"versions", "source", "finetuned"}
+    if incomplete:
+        free |= {"shards_sha256"}  # a mended photo changes its shard
     for key in sorted(set(origin) - free):
         given = json.loads(json.dumps(origin[key]))
         if manifest.get(key) != given:

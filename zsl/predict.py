@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from backbones import Backbone, EncodeOptions, Transform, export_weights, load_backbone
+from backbones import Backbone, EncodeOptions, Transform, export_manifest, export_weights, load_backbone
 from zsl.benchmarks.own import read_attributes
 from zsl.compute import make_accelerator
 from zsl.files import atomic_path
@@ -218,7 +218,8 @@ def _architecture(predictor: Predictor, have_file: Any) -> str:
     """The study name that loads the model: without what the options and a file of one's own add to it."""
     facts = predictor.facts["backbone"]
     name = str(facts["name"]).removesuffix(_options(facts).tag)
-    if not facts["pretraining"].startswith("unknown (weights file"):
+    # Tables of earlier versions do not name the file.
+    if not (facts.get("weights_file") or facts["pretraining"].startswith("unknown (weights file")):
         return name
     if not have_file:
         raise FileNotFoundError(f"the features were made with weights of your own ({name}); name the file by --weights")
@@ -250,6 +251,8 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Path | Non
     name = _architecture(predictor, file)
     with atomic_path(folder / BACKBONE_FILE) as temporary:
         export_weights(name, temporary, file)
+    if file:
+        export_manifest(folder / BACKBONE_FILE, file)
     save_predictor(predictor, folder)
 
 

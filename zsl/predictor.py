@@ -201,7 +201,7 @@ def _uncalibrated(model: nn.Module) -> Any:
 def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSplit, facts: Mapping[str, Any]) -> None:
     """Write what all seeds of a run share; `facts` are those of its `config.json`."""
     norms = train.attributes[torch.cat([train.seen, train.unseen])].norm(dim=1)
-    keys = ("name", "weights_sha256", "pretraining", "dim", "precision", "transform", "encode")
+    keys = ("name", "weights_sha256", "pretraining", "dim", "precision", "transform", "encode", "weights_file")
     of_backbone = {key: table.manifest.get("backbone" if key == "name" else key) for key in keys}
     content = {
         "format": FORMAT,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from timm.data.imagenet_info import ImageNetInfo
 
@@ -54,13 +55,78 @@ def in_imagenet(unseen: Sequence[str]) -> InImageNet:
     return InImageNet(exact=exact, synonyms=synonyms)
 
 
-def judge_pretraining(pretraining: str, unseen: Sequence[str]) -> UnseenClasses:
-    """What `pretraining` data means for the classes named `unseen`.
+def judge_pretraining(pretraining: str, unseen: Sequence[str], tuned: Mapping[str, Any] | None = None) -> UnseenClasses:
+    """What `pretraining` data, and the fine-tuning `tuned` of a feature manifest, mean for the classes named `unseen`.
 
-    A class that ImageNet-1k has under its very name counts as probably seen.
+    A class that ImageNet-1k or a fine-tuning has under its very name counts as probably seen.
     """
+    if tuned and tuned_on(tuned, unseen):
+        return "probably seen"
     worst = unseen_classes(pretraining)
     if worst != "synonyms":
         return worst
     found = in_imagenet(unseen)
     return "probably seen" if found.exact else "synonyms" if found.synonyms else "clean"
+
+
+# --- fine-tuned weights: `tuned` is what a feature manifest has under "finetuned", empty for other weights -----------
+
+
+def tunings(tuned: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Each fine-tuning behind the weights, the last one first: one may have started from another's weights."""
+    return [tuned, *tunings(tuned.get("started_from") or {})] if tuned else []
+
+
+def tuned_on(tuned: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Those of `names` that the weights were taught, under that name or one that differs in case and punctuation."""
+    taught = {_comparable(name) for tuning in tunings(tuned) for name in tuning.get("classes", ())}
+    return [name for name in names if _comparable(name) in taught]
+
+
+def check_tuned_rows(tuned: Mapping[str, Any], benchmark: str, split_hashes: Sequence[str], trainval_hash: str) -> None:
+    """Refuse weights that were tuned on other splits of `benchmark`, whose trainval rows may be test rows here.
+
+    split_hashes: of the split files now; trainval_hash: of the rows now, for manifests that have no split_hashes yet.
+
+    Raises:
+        ValueError: they were.
+    """
+    for tuning in tunings(tuned):
+        if tuning["benchmark"] != benchmark:
+            continue
+        if "split_hashes" in tuning:
+            then, now = "/".join(tuning["split_hashes"]), "/".join(split_hashes)
+        elif tuning["fold"] is None:
+            then, now = tuning["trainval"]["hash"], trainval_hash
+        else:
+            continue  # nothing to compare with: a fold's rows are a part of trainval
+        if then != now:
+            raise ValueError(
+                f"the weights behind these features were fine-tuned on {benchmark} with splits {then}, these are "
+                f"{now}: photos that they were tuned on may be test photos here; fine-tune on these splits"
+            )
+
+
+def check_tuned_fold(tuned: Mapping[str, Any], benchmark: str, fold: int, classes: Sequence[str]) -> None:
+    """Refuse weights that were taught the validation `classes` of `fold`: nothing can be chosen there with them.
+
+    Raises:
+        ValueError: they were.
+    """
+    known = tuned_on(tuned, classes)
+    for tuning in tunings(tuned):
+        # Feature tables of earlier versions say the fold, but no classes.
+        unnamed = "classes" not in tuning and tuning["benchmark"] == benchmark and tuning["fold"] != fold
+        if unnamed or tuned_on({"classes": tuning.get("classes", ())}, known):
+            part = "all of trainval" if tuning["fold"] is None else f"fold {tuning['fold']}"
+            raise ValueError(
+                f"the weights were fine-tuned on {part} of {tuning['benchmark']}, so that they know "
+                f"{'the' if unnamed else f'{len(known)} of {len(classes)}'} validation classes of fold {fold}: nothing "
+                "can be chosen or judged there.  scripts/finetune.py writes the weights of a fold beside the others: "
+                f"extract with, or start from, fold-{fold}/weights.safetensors for this fold alone"
+            )
+
+
+def _comparable(name: str) -> str:
+    """As `plain`, but numbers within a name count: `class 1` and `class 2` are two classes."""
+    return re.sub(r"[\W_]", "", re.sub(r"^\d+\.", "", name).lower()) or name

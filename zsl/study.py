@@ -5,17 +5,19 @@ All that is finished is a file (feature table, validation trials, run folder), s
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from accelerate import Accelerator
 
 from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
-from zsl.data import features_folder, load_splits, open_shards, shards_folder
+from shards import Location, ShardIndex
+from shards.index import INDEX_FILE
+from zsl.data import features_folder, load_calibration, load_splits, open_shards, shards_folder
 from zsl.experiment import Experiment
 from zsl.extract import extract_features
 from zsl.features import FeatureTable, read_features, split_features
@@ -68,6 +70,8 @@ class Study:
     batch_size: int = 32
     budget: int = 0  # configurations of DCR-GAN to try beside the recipe's
     every: int = 25  # GAN steps between two looks of the published protocol
+    shards: Location | None = None  # None: below `data`
+    allow_pipe: bool = False  # let `shards` be a command
 
     def check(self) -> None:
         """Refuse at once what would fail after hours.
@@ -100,6 +104,7 @@ class Row:
     pretraining: str
     unseen_classes: str
     protocol: str
+    folds: tuple[int, ...]  # validation folds on which γ and all else was chosen; empty: nothing was
     measured_on: str  # where and how images_per_second came about
 
 
@@ -107,17 +112,26 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
     """Rows of all backbones that could be run, and {entry: message} of those that could not.
 
     Raises:
-        ValueError: what is asked for makes no sense for any backbone.
+        ValueError: what is asked for makes no sense for any backbone, or there are several processes.
     """
     study.check()
+    if accelerator.num_processes > 1:
+        raise ValueError(
+            f"a study runs in one process, this is one of {accelerator.num_processes}; extract the tables with "
+            "accelerate launch scripts/extract.py before, then start python scripts/study.py"
+        )
     rows: list[Row] = []
     failures: dict[str, str] = {}
+    first: dict[str, Any] = {}  # the manifest of the first table
     for entry in study.entries:
         try:
-            rows += _run_backbone(study, entry, accelerator)
-        except (ValueError, OSError, FloatingPointError, torch.OutOfMemoryError) as error:
-            failures[str(entry)] = str(error)
-            log.warning("%s failed, going on with the others: %s", entry, error)
+            rows += _run_backbone(study, entry, accelerator, first)
+        except (ValueError, OSError, FloatingPointError) as error:
+            failures[str(entry)] = str(error).strip() or type(error).__name__
+        except (RuntimeError, AssertionError) as error:  # of a model, or of a device that is too small for it
+            failures[str(entry)] = f"{type(error).__name__}: {error}".strip(": \n")
+        if str(entry) in failures:
+            log.warning("%s failed, going on with the others: %s", entry, failures[str(entry)])
     return rows, failures
 
 
@@ -126,8 +140,28 @@ def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fea
 
     Raises:
         FileNotFoundError: neither table nor weights, or no shards.
-        ValueError: the weights do not fit, or the table is incomplete.
+        ValueError: the weights do not fit, or the table is incomplete or of other shards than those that are there.
     """
+    table = _find_or_extract(study, entry, accelerator)
+    if index := _shards_at_hand(study):
+        has, have = (table.manifest.get("shards_sha256"), len(table.rows)), (index.sha256, index.count)
+        if has != have:
+            raise ValueError(
+                f"the features of {table.manifest['backbone']} have {has[1]:,} rows of shards {str(has[0])[:12]}…, "
+                f"the shards that are there have {have[1]:,} photos ({have[0][:12]}…); delete that table, and it is "
+                "extracted anew"
+            )
+    return table
+
+
+def _shards_at_hand(study: Study) -> ShardIndex | None:
+    """The index to compare tables with; tables can be there without shards."""
+    if study.shards is None and not (shards_folder(study.data, study.benchmark) / INDEX_FILE).is_file():
+        return None
+    return open_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
+
+
+def _find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
     published = f"{find_preset(entry.name).full_name}{study.options.tag}"
     folder = features_folder(study.data, study.benchmark, published)
     if entry.weights is None and (folder / "manifest.json").is_file():
@@ -135,20 +169,36 @@ def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fea
     backbone = load_backbone(entry.name, entry.weights, study.options)
     folder = features_folder(study.data, study.benchmark, backbone.name)
     if not (folder / "manifest.json").is_file():
-        index = open_shards(study.benchmark, study.data)
+        index = open_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
         extract_features(
-            backbone, shards_folder(study.data, study.benchmark), index, folder, accelerator,
-            batch_size=study.batch_size,
+            backbone, study.shards or shards_folder(study.data, study.benchmark), index, folder, accelerator,
+            batch_size=study.batch_size, allow_pipe=study.allow_pipe,
         )  # fmt: skip
     return read_features(folder)
 
 
-def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator) -> list[Row]:
+def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: dict[str, Any]) -> list[Row]:
     table = find_or_extract(study, entry, accelerator)
+    folds = fold_tables(study, entry, table, accelerator)
+    for one in (table, *folds.values()):
+        first.update(first or one.manifest)
+        _check_alike(one.manifest, first)
     folder = study.folder / str(table.manifest["backbone"])
-    results = run_on_table(table, fold_tables(study, entry, table, accelerator), study, folder, accelerator)
-    cost = _cost(folder / COST_FILE, entry.name, study.options)
+    results = run_on_table(table, folds, study, folder, accelerator)
+    (side, _) = table.manifest["transform"]["size"]
+    cost = _cost(folder / COST_FILE, entry.name, replace(study.options, image_size=side))
     return [_row(entry, table.manifest, name, result, cost) for name, result in results.items()]
+
+
+def _check_alike(manifest: Mapping[str, Any], first: Mapping[str, Any]) -> None:
+    """Tables of one study differ in the backbone alone."""
+    for key, remedy in (("shards_sha256", "other photos"), ("precision", "another precision")):
+        if manifest[key] != first[key]:
+            raise ValueError(
+                f"the features of {manifest['backbone']} were made with {key} {manifest[key]}, those of "
+                f"{first['backbone']} with {first[key]}: {remedy} cannot stand in one table; delete one of the two "
+                "tables and give --precision"
+            )
 
 
 def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator) -> dict[int, FeatureTable]:
@@ -190,16 +240,21 @@ def run_on_table(
     }
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator)
     recipe = find_recipe(study.benchmark)
-    return run_methods(data, folds, study.methods, recipe, folder, study.budget, study.every)
+    calibration = load_calibration(study.benchmark, study.data, table, device)
+    return run_methods(data, folds, study.methods, recipe, folder, study.budget, study.every, calibration)
 
 
-def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, int]:
-    if not path.is_file():
-        write_json(path, asdict(measure_cost(name, options)))
-    return read_json(path)
+def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:
+    """Costs at the input size that `options` has, measured once."""
+    asked = json.loads(json.dumps(asdict(options)))
+    known = read_json(path) if path.is_file() else {}
+    if known.get("options") != asked:
+        known = asdict(measure_cost(name, options)) | {"options": asked}
+        write_json(path, known)
+    return known
 
 
-def _row(entry: Entry, manifest: dict[str, Any], method: str, result: dict[str, Any], cost: dict[str, int]) -> Row:
+def _row(entry: Entry, manifest: dict[str, Any], method: str, result: dict[str, Any], cost: dict[str, Any]) -> Row:
     compute = manifest.get("compute", {})
     facts = [f"{compute[key]} {key}" for key in ("processes", "threads") if key in compute]
     return Row(
@@ -216,6 +271,7 @@ def _row(entry: Entry, manifest: dict[str, Any], method: str, result: dict[str, 
         pretraining=result["pretraining"],
         unseen_classes=result["unseen_classes"],
         protocol=result["protocol"].split(":")[0],
+        folds=tuple(sorted(int(fold) for fold in (result.get("selection") or {}).get("folds", ()))),
         measured_on=", ".join([str(compute.get("device", "?")), f"precision {manifest['precision']}", *facts]),
     )
 

@@ -54,8 +54,24 @@ def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
     for where in sorted({row.measured_on for row in rows if row.images_per_second is not None}):
         names = dict.fromkeys(row.backbone for row in rows if row.measured_on == where)
         notes.append(f"images/s: extraction with decoding on {where} ({', '.join(names)}).")
+    notes += _choices(rows)
     notes += [f"FAILED {entry}: {message.splitlines()[0]}" for entry, message in failures.items()]
     return text + "".join(f"\n{note}\n" for note in notes)
+
+
+def _choices(rows: Sequence[Row]) -> list[str]:
+    """On which folds γ and all else was chosen, where that is not the same for all backbones."""
+    where: dict[tuple[int, ...], dict[str, None]] = {}
+    for row in rows:
+        if row.folds:
+            where.setdefault(row.folds, {})[row.backbone] = None
+    if len(where) < 2:
+        return []
+    told = [f"{', '.join(map(str, folds))} for {', '.join(names)}" for folds, names in where.items()]
+    return [
+        f"γ and all else that is chosen was chosen on unlike validation folds: {'; '.join(told)}.  Fewer folds choose "
+        "less well; fine-tuned weights have those of their --folds."
+    ]
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -10,12 +10,12 @@ from shards import ShardIndex, read_index
 from zsl.audit.findings import Finding, Severity, as_json, fail, ok, table, warn
 from zsl.audit.near import check_near_duplicates
 from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
-from zsl.audit.pretraining import check_pretraining
+from zsl.audit.pretraining import check_finetuning, check_pretraining
 from zsl.audit.provenance import check_overlap, check_run, check_scaler, check_source, check_split_hashes, check_table
 from zsl.data import features_folder, shards_folder, splits_folder
 from zsl.features import FeatureTable, read_features
 from zsl.files import write_json
-from zsl.splits import SplitFile, Splits, make_splits, read_split_file
+from zsl.splits import SplitFile, Splits, make_splits, read_split_file, rows_hash
 
 AUDIT_FILE, PICTURE_FILE = "audit.json", "near_duplicates.jpg"
 
@@ -63,9 +63,8 @@ def _audit(
         findings += check_source(index.source, split_file, "photos")
         findings += check_same_photos(photos, part)
         findings.append(check_near_duplicates(photos, part, shards_folder(data, benchmark), index, out / PICTURE_FILE))
-    unseen = [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
     for folder, features in read.items():
-        findings += _table(features, folder, index, photos, split_file, unseen)
+        findings += _table(features, folder, index, photos, split_file, splits)
     if not read:
         findings.append(warn("features", "there is no feature table yet; scripts/extract.py makes it"))
     elif not any(finding.severity == "fail" for finding in findings):
@@ -103,13 +102,16 @@ def _table(
     index: ShardIndex | None,
     photos: list[Photo],
     split_file: SplitFile,
-    unseen: list[str],
+    splits: Splits,
 ) -> list[Finding]:
     manifest = features.manifest
+    unseen = [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
+    trainval = rows_hash(splits.trainval_loc)
     return [
         *check_table(features, folder, index, photos),
         *check_source(manifest["source"], split_file, f"features {folder.name}", tell_missing=index is None),
         *check_pretraining(str(manifest.get("backbone")), str(manifest.get("pretraining", "unknown")), unseen),
+        *check_finetuning(manifest.get("finetuned") or {}, manifest["benchmark"], split_file.hashes, trainval, unseen),
     ]
 
 

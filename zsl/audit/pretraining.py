@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from backbones.presets import IMAGENET, unseen_classes
 from zsl.audit.findings import Finding, fail, ok, warn
-from zsl.pretraining import in_imagenet
+from zsl.pretraining import check_tuned_rows, in_imagenet, tuned_on, tunings
 
 
 def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) -> list[Finding]:
@@ -43,6 +44,37 @@ def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) ->
         findings.append(
             ok(check, f"{backbone} ({pretraining}): none of {len(unseen)} unseen classes is among its 1,000")
         )
+    return findings
+
+
+def check_finetuning(
+    tuned: Mapping[str, Any], benchmark: str, split_hashes: Sequence[str], trainval_hash: str, unseen: Sequence[str]
+) -> list[Finding]:
+    """Rows and classes that the backbone was fine-tuned on, against the splits and the names of the unseen classes.
+
+    tuned: as in a feature manifest; empty where the backbone was not.
+    """
+    check, findings = "fine-tuning", []
+    try:
+        check_tuned_rows(tuned, benchmark, split_hashes, trainval_hash)
+    except ValueError as error:
+        findings.append(fail(check, str(error)))
+    if known := tuned_on(tuned, unseen):
+        listed = ", ".join(known[:5])
+        told = f"the backbone was fine-tuned on {len(known)} of {len(unseen)} unseen classes: {listed}"
+        findings.append(fail(check, told, classes=known))
+    for tuning in tunings(tuned):
+        if "classes" not in tuning:
+            told = f"the manifest does not name the classes of {tuning['benchmark']} that the backbone was tuned on"
+            findings.append(warn(check, f"{told}; extract anew"))
+        if tuning["fold"] is not None:
+            told = f"the backbone was fine-tuned for validation fold {tuning['fold']} of {tuning['benchmark']}"
+            findings.append(warn(check, f"{told}; such features judge a recipe, they are not for results"))
+    if tuned and not findings:
+        stages = " and before that on ".join(
+            f"{one['benchmark']} ({len(one['classes'])} classes)" for one in tunings(tuned)
+        )
+        findings.append(ok(check, f"on {stages}, with these splits; no unseen class among them"))
     return findings
 
 

@@ -8,7 +8,7 @@ tuned on all seen classes after that, by the same schedule.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones import Backbone, EncodeOptions, find_preset
-from backbones.backbone import FINETUNED, as_backbone, create_model
+from backbones.backbone import (
+    FINETUNED,
+    as_backbone,
+    create_model,
+    pretraining_of,
+    read_finetuning,
+    resize_model,
+    tuned_facts,
+    tuned_options,
+)
 from backbones.finetune import FinetuneConfig, average, without_classifier
 from shards import Location, ShardIndex
 from zsl.data import load_splits
-from zsl.features import FeatureTable
 from zsl.files import atomic_path, read_json, write_json
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
-from zsl.finetune.train import CHECKPOINT_FILE, Tuned, TuningData, finetune
+from zsl.finetune.train import CHECKPOINT_FILE, Tuned, TuningData, check_possible, finetune
 from zsl.finetune.verdict import Judge, decide, encode_images, judge_features
 from zsl.run import claim_folder, name_of_run
 from zsl.splits import Splits, rows_hash
@@ -45,6 +53,7 @@ class Finetuning:
     weights: Path | None = None  # start from these instead of the published ones
     data: Path = Path("data")
     shards: Location
+    allow_pipe: bool = False  # let `shards` be a command
     config: FinetuneConfig
     folds: tuple[int, ...] = (1,)  # judged on these; empty: no verdict
     judge: Judge = "dcrgan"
@@ -60,36 +69,55 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     What is there already is not computed again.
 
     Raises:
-        ValueError: `folder` holds a run of other configuration, weights or shards.
+        ValueError: `folder` holds a run of other configuration, weights or shards; the model cannot be tuned so; or the
+            weights to start from were tuned on validation classes of a fold.
     """
-    preset = find_preset(job.backbone)
     with accelerator.local_main_process_first():  # a download happens once
-        model = create_model(preset, job.weights)
-    options = EncodeOptions(image_size=job.config.image_size)
-    backbone = as_backbone(
-        without_classifier(model), preset.full_name + options.tag, options,
-        pretraining=preset.pretraining if job.weights is None else f"unknown (weights file {job.weights.name})",
-    )  # fmt: skip
-    table = read_labels(job.shards, index)
+        model, backbone = _open(job)
+    check_possible(model, backbone.dim, job.config, accelerator.num_processes)
+    table = read_labels(job.shards, index, backbone.finetuned, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
+    folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision)
     with accelerator.main_process_first():
         claim_folder(folder, facts)
     if (folder / MANIFEST_FILE).is_file():
+        _remove_checkpoints(folder, accelerator)  # a kill may have come between the manifest and this
         return dict(read_json(folder / MANIFEST_FILE))
     size = backbone.transform.size
     larger = replace(backbone.transform, size=(round(CACHE_SCALE * size[0]), round(CACHE_SCALE * size[1])))
-    images = load_train_images(job.shards, index, splits, (larger, backbone.transform), memory=job.memory)
-    stage = _Stage(job, model, backbone, table, images, folder, name_of_run(facts, job.config.seed), facts, accelerator)
-    verdict = stage.judge() if job.folds else None
-    tuned = stage.tune(splits, folder, "all seen classes", epochs=verdict["epochs"] if verdict else None)
+    images = load_train_images(
+        job.shards, index, splits, (larger, backbone.transform), memory=job.memory, allow_pipe=job.allow_pipe
+    )
+    stage = _Stage(job, model, backbone, folds, images, folder, name_of_run(facts, job.config.seed), facts, accelerator)
+    verdict = stage.judge() if folds else None
+    epochs = verdict["epochs"] if verdict else job.config.epochs
+    tuned = stage.tune(splits, folder, "all seen classes", epochs=epochs)
     share = verdict["share"] if verdict else max(job.config.wise)
     manifest = stage.write(tuned, share, splits, folder, verdict=verdict, fold=None)
+    _remove_checkpoints(folder, accelerator)
+    return manifest
+
+
+def _open(job: Finetuning) -> tuple[Any, Backbone]:
+    """Timm's model to tune, with its published classifier, at its input size; and the encoder that it is before."""
+    preset = find_preset(job.backbone)
+    model = create_model(preset, job.weights)
+    started = read_finetuning(preset, job.weights)
+    options = tuned_options(model, started, EncodeOptions(image_size=job.config.image_size))
+    resize_model(model, options)
+    backbone = as_backbone(
+        without_classifier(model), preset.full_name + options.tag, options,
+        pretraining=pretraining_of(preset, job.weights), finetuned=tuned_facts(started),
+    )  # fmt: skip
+    return model, backbone
+
+
+def _remove_checkpoints(folder: Path, accelerator: Accelerator) -> None:
     if accelerator.is_main_process:
         for checkpoint in folder.rglob(CHECKPOINT_FILE):
             checkpoint.unlink()
     accelerator.wait_for_everyone()
-    return manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +127,7 @@ class _Stage:
     job: Finetuning
     model: Any  # with its published classifier
     backbone: Backbone  # before
-    table: FeatureTable  # rows and labels of all photos, without features
+    folds: Mapping[int, Splits]  # that judge
     images: TrainImages
     folder: Path
     key: str
@@ -119,17 +147,12 @@ class _Stage:
         """Fine-tune once a fold, compare features before and after, write the verdict."""
         path = self.folder / VERDICT_FILE
         if not path.is_file():
-            job = self.job
-            folds = [load_splits(job.benchmark, job.data, self.table, fold=fold) for fold in job.folds]
-            tuned = [
-                self.tune(splits, self.folder / f"fold-{fold}", f"fold {fold}")
-                for fold, splits in zip(job.folds, folds, strict=True)
-            ]
+            at = {fold: self.folder / f"fold-{fold}" for fold in self.folds}
+            tuned = {fold: self.tune(splits, at[fold], f"fold {fold}") for fold, splits in self.folds.items()}
             if self.accelerator.is_main_process:
-                verdict = self._compare(tuned, folds)
-                for fold, splits, result in zip(job.folds, folds, tuned, strict=True):
-                    at = self.folder / f"fold-{fold}"
-                    self.write(result, verdict["share"], splits, at, verdict=None, fold=fold)
+                verdict = self._compare(list(tuned.values()), list(self.folds.values()))
+                for fold, splits in self.folds.items():
+                    self.write(tuned[fold], verdict["share"], splits, at[fold], verdict=None, fold=fold)
                 write_json(path, verdict)
             self.accelerator.wait_for_everyone()
         return dict(read_json(path))
@@ -144,8 +167,10 @@ class _Stage:
             "judge": job.judge,
             "judge_seeds": list(job.judge_seeds),
             "epochs": round(sum(fold.progress.best_epoch for fold in tuned) / len(tuned)),
-            "meaning": "mean over the folds; the classes that judge were not trained on; the share with the highest H "
-            "was chosen by the same numbers, so that the gain is a little too high",
+            "validation_classes": {str(fold): len(splits.unseen) for fold, splits in self.folds.items()},
+            "meaning": f"the {sum(len(splits.unseen) for splits in folds)} validation classes that judge were not "
+            "trained on; on them were chosen the share (by the highest H, so that the gain is a little too high), each "
+            "side's γ and this verdict; the number of epochs on held-out photos of the training classes",
         }
 
     def _features(self, state: dict[str, Tensor], share: float) -> Tensor:
@@ -171,18 +196,19 @@ class _Stage:
         whole = self.model.state_dict()
         state = {name: tensor.cpu() for name, tensor in tuned.state.items()}
         mixed = average({name: whole[name] for name in state}, state, share)
-        facts, progress = self.facts, tuned.progress
+        facts, progress, before = self.facts, tuned.progress, self.backbone
         part = "trainval" if fold is None else f"VALIDATION FOLD {fold} of trainval, for judging alone"
         rows = {"count": len(splits.trainval_loc), "hash": rows_hash(splits.trainval_loc)}
         manifest = {
             "kind": FINETUNED,
             "weights_file": WEIGHTS_FILE,
             "architecture": find_preset(self.job.backbone).timm_name,
-            "pretraining": f"{self.backbone.pretraining}, fine-tuned on {facts['benchmark']} {part}",
-            "image_size": self.backbone.transform.size[0],
+            "pretraining": f"{before.pretraining}, fine-tuned on {facts['benchmark']} {part}",
+            "image_size": before.transform.size[0],
             "fold": fold,
             "trainval": rows,
             "classes": [splits.class_names[class_id] for class_id in splits.seen],
+            "started_from": before.finetuned,  # an earlier fine-tuning, whose rows and classes these weights know too
             "rows_decoded": {"count": len(self.images.rows), "hash": self.images.rows_hash},
             "share_of_tuned_weights": share,
             "epochs": progress.best_epoch,
@@ -208,12 +234,14 @@ def _facts(job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbon
         "benchmark": index.benchmark,
         "data": index.source["verdict"],
         "splits": splits.verdict,
+        "split_hashes": index.source["split_hashes"],
         "shards_sha256": index.sha256,
         "backbone": backbone.name,
         "started_from_sha256": backbone.weights_sha256,
         "config": asdict(job.config),
         "folds": list(job.folds),
         "judge": [job.judge, *job.judge_seeds],
+        "margin": job.margin,
         "precision": precision,
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
     }

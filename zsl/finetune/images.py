@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,23 +44,29 @@ class TrainImages:
         return np.searchsorted(self.rows, rows)
 
 
-def read_labels(location: Location, index: ShardIndex) -> FeatureTable:
-    """Rows and labels of all photos in the shards, as a table without features: `load_splits` makes splits of it."""
+def read_labels(
+    location: Location, index: ShardIndex, tuned: Mapping[str, Any] | None = None, *, allow_pipe: bool = False
+) -> FeatureTable:
+    """Rows and labels of all photos in the shards, as a table without features: `load_splits` makes splits of it.
+
+    tuned: the fine-tuning behind the weights at hand, so that it refuses folds whose validation classes they know.
+    """
     rows, labels = [], []
-    for sample in _samples(location, index, first=0, last=index.total):
+    for sample in _samples(location, index, first=0, last=index.total, allow_pipe=allow_pipe):
         rows.append(sample.row)
         labels.append(sample.label)
     return FeatureTable(
         features=np.zeros((len(rows), 0), np.float32),
         labels=np.array(labels),
         rows=np.array(rows),
-        manifest={"format": FORMAT, "benchmark": index.benchmark, "source": index.source},
+        manifest={"format": FORMAT, "benchmark": index.benchmark, "source": index.source, "finetuned": tuned},
     )
 
 
 def load_train_images(
-    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[Transform], *, memory: float = 4e9
-) -> TrainImages:
+    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[Transform], *, memory: float = 4e9,
+    allow_pipe: bool = False,
+) -> TrainImages:  # fmt: skip
     """Decode the trainval photos of `splits` once by each transform.
 
     Up to `memory` bytes they are kept in memory, beyond that in an unnamed temporary file that ends with the process.
@@ -81,7 +88,8 @@ def load_train_images(
             raise ValueError(f"row {sample.row} ({sample.file}) cannot be decoded: {error}") from error
         return [transform(image) for transform in transforms]
 
-    samples = (s for s in _samples(location, index, int(rows[0]), int(rows[-1])) if s.row in wanted)
+    everything = _samples(location, index, int(rows[0]), int(rows[-1]), allow_pipe=allow_pipe)
+    samples = (sample for sample in everything if sample.row in wanted)
     with (
         progress_bar(total=len(rows), what="photos of seen classes", unit=" images") as bar,
         ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
@@ -107,9 +115,9 @@ def _store(shape: tuple[int, ...], *, in_memory: bool) -> Tensor:
         return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
 
 
-def _samples(location: Location, index: ShardIndex, first: int, last: int) -> Iterator[Sample]:
+def _samples(location: Location, index: ShardIndex, first: int, last: int, *, allow_pipe: bool) -> Iterator[Sample]:
     """Samples of all shards that may hold a row from `first` to `last`."""
     for shard in index.shards:
         if shard.first_row <= last and shard.last_row >= first:
-            with open_shard(location, shard) as stream:
+            with open_shard(location, shard, allow_pipe=allow_pipe) as stream:
                 yield from read_samples(stream, shard.file)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.functional import cross_entropy, one_hot
 from torchvision.transforms.v2.functional import resize
 
@@ -112,7 +114,7 @@ def finetune(
     path = folder / CHECKPOINT_FILE
     run.load(path, key)
     saved = time.monotonic()
-    last = (epochs or config.epochs) * run.steps_an_epoch
+    last = (config.epochs if epochs is None else epochs) * run.steps_an_epoch
     with progress_bar(
         total=last * config.batch_size, initial=run.progress.step * config.batch_size, what=what, unit=" images",
         show=accelerator.is_main_process,
@@ -133,6 +135,27 @@ def finetune(
     return Tuned(state=run.best, progress=run.progress)
 
 
+def check_possible(model: Any, dim: int, config: FinetuneConfig, processes: int) -> None:
+    """Refuse before photos are decoded what these processes, or timm's `model` with features of size `dim`, cannot do.
+
+    Raises:
+        ValueError: the batch cannot be shared out, or the model has no such stages, step sizes or checkpoints.
+    """
+    parts = processes * config.accumulation
+    if config.batch_size % parts:
+        raise ValueError(
+            f"a batch of {config.batch_size} images cannot be dealt to {processes} processes x accumulation "
+            f"{config.accumulation}; give a --config.batch-size that is a multiple of {parts}"
+        )
+    part = config.batch_size // parts
+    if part % 2 and (config.augment.mixup or config.augment.cutmix):
+        raise ValueError(
+            f"mixup and cutmix need parts of an even number of images; a batch of {config.batch_size} in {parts} parts "
+            f"has {part} in each"
+        )
+    make_optimizer(Finetuner(without_classifier(model), dim, torch.eye(2), config), config)
+
+
 class _Run:
     """What changes while training: modules, optimizer, progress, best state."""
 
@@ -147,10 +170,10 @@ class _Run:
         )
         self.parts = accelerator.num_processes * config.accumulation
         self.steps_an_epoch = len(self.train) // config.batch_size
-        if self.steps_an_epoch == 0 or config.batch_size % self.parts:
+        if self.steps_an_epoch == 0:
             raise ValueError(
-                f"a batch size of {config.batch_size} does not go with {len(self.train)} training images and "
-                f"{accelerator.num_processes} processes x accumulation {config.accumulation}"
+                f"{len(self.train)} training images are less than one batch of {config.batch_size}; give a smaller "
+                "--config.batch-size"
             )
         encoder = without_classifier(model)
         with seeded(config.seed, "heads", torch.device("cpu")):
@@ -168,6 +191,9 @@ class _Run:
             warmup_t=round(config.warmup * config.epochs * self.steps_an_epoch), warmup_prefix=False, lr_min=0.0,
         )  # fmt: skip
         self.ema = ModelEmaV3(tuner, decay=config.ema, use_warmup=True) if config.ema else None
+        self.scaler = accelerator.scaler  # of fp16 gradients; all runs of a process share it
+        if self.scaler is not None:
+            self.scaler.load_state_dict(GradScaler(accelerator.device.type).state_dict())
         self.wrapped, self.stepper = accelerator.prepare(tuner, self.optimizer)
 
     def is_over(self) -> bool:
@@ -211,19 +237,20 @@ class _Run:
         """Normalised images and soft targets of one part of the next batch: equal whichever process computes it."""
         config, step = self.config, self.progress.step
         epoch, at = divmod(step, self.steps_an_epoch)
-        order = np.random.default_rng((config.seed, epoch)).permutation(len(self.train))
+        order = np.random.default_rng((derive_seed(config.seed, "order"), epoch)).permutation(len(self.train))
         size = config.batch_size // self.parts
         start = at * config.batch_size + part * size
         chosen = self.train[torch.from_numpy(order[start : start + size])]
         images = augment(
-            self.data.images[self.data.position[chosen]], self.data.rows[chosen], self.transform.size[0],
-            config.augment, seed=config.seed, epoch=epoch,
+            self.data.images[self.data.position[chosen]], self.data.rows[chosen], self.transform.size,
+            config.augment, seed=derive_seed(config.seed, "views"), epoch=epoch,
         )  # fmt: skip
         labels = self.data.labels[chosen].to(self.accelerator.device)
         torch.manual_seed(derive_seed(config.seed, f"dropout {step} {part}"))
         return mix(
-            self._normalise(images), labels, len(self.data.attributes), config.augment, seed=(config.seed, step, part)
-        )
+            self._normalise(images), labels, len(self.data.attributes), config.augment,
+            seed=(derive_seed(config.seed, "mixing"), step, part),
+        )  # fmt: skip
 
     def _normalise(self, images: Tensor) -> Tensor:
         on_device = images.to(self.accelerator.device)
@@ -244,6 +271,8 @@ class _Run:
             optimizer.zero_grad()
             (loss / len(features)).backward()
             optimizer.step()
+        for head in heads:  # GPUs may differ in last bits, and nothing would make them equal again
+            head.data.copy_(broadcast(head.detach().clone()))
         self.stepper.zero_grad()
         if self.ema is not None:
             self.ema.set(self.tuner)
@@ -276,7 +305,9 @@ class _Run:
             )
         labels = self.data.labels[self.held].to(logits.device)
         right = (logits.argmax(1) == labels).float().mean()
-        return {"held_out_loss": cross_entropy(logits, labels).item(), "held_out_accuracy": right.item()}
+        # All processes stop by the first one's numbers, or some would wait for others that have stopped.
+        loss, accuracy = broadcast(torch.stack([cross_entropy(logits, labels), right])).tolist()
+        return {"held_out_loss": loss, "held_out_accuracy": accuracy}
 
     def save(self, path: Path, key: str) -> None:
         """Write a checkpoint, whole or not at all; all processes hold the same, the first one writes."""
@@ -286,6 +317,7 @@ class _Run:
             "key": key,
             "model": self.tuner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "ema": self.ema.module.state_dict() if self.ema is not None else None,
             "best": self.best,
             "progress": asdict(self.progress),
@@ -309,6 +341,8 @@ class _Run:
             )
         self.tuner.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(content["scaler"])
         if self.ema is not None:
             self.ema.module.load_state_dict(content["ema"])
         self.best = content["best"]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from backbones import Backbone
 from zsl.curves import choose_gamma
+from zsl.dcrgan import DCRGANConfig
 from zsl.evaluate import Details, curve_of, evaluate_details, scores_of
 from zsl.features import FORMAT, FeatureTable, split_features
 from zsl.finetune.images import TrainImages
@@ -23,6 +24,7 @@ from zsl.splits import Splits
 
 Judge = Literal["dcrgan", "eszsl"]
 JUDGE_STEPS = 100  # of a judging DCR-GAN: half of CUB's, as the closed-form start of G does most of the work
+JUDGE_SHORTCUT = 0.3  # its ridge where the recipe has none: from noise, 100 steps would not get G anywhere
 BATCH = 64
 
 
@@ -63,7 +65,7 @@ def judge_features(
     method = find_method(judge, find_recipe(benchmark))
     config = method.configured(method.config)
     if judge == "dcrgan":
-        config = override(config, {"gan.steps": min(config.gan.steps, JUDGE_STEPS), "classifiers.gamma": 0.0})
+        config = judge_config(config)
     details: list[Details] = []
     for of_fold, splits in zip(features, folds, strict=True):
         table = FeatureTable(
@@ -84,6 +86,13 @@ def judge_features(
     )
 
 
+def judge_config(config: DCRGANConfig) -> DCRGANConfig:
+    """A recipe as a judge uses it: short, from a closed-form start, and without the γ of other features."""
+    ridge = JUDGE_SHORTCUT if config.gan.shortcut_ridge is None else config.gan.shortcut_ridge
+    short = {"gan.steps": min(config.gan.steps, JUDGE_STEPS), "gan.shortcut_ridge": ridge, "classifiers.gamma": 0.0}
+    return override(config, short)
+
+
 def decide(before: FoldScores, after: Mapping[float, FoldScores], margin: float) -> dict[str, Any]:
     """Keep the share of tuned weights with the highest H if it gains more than `margin` on the encoder as it was."""
     share = max(after, key=lambda candidate: (after[candidate].harmonic, -candidate))
@@ -100,12 +109,12 @@ def decide(before: FoldScores, after: Mapping[float, FoldScores], margin: float)
 
 
 def verdict_text(verdict: Mapping[str, Any]) -> str:
-    """The verdict, its two numbers, and the γ that features of the weights need, in two lines."""
+    """The verdict, its two numbers, the γ that features of the weights need, and what was chosen how."""
     before, after = verdict["before"], verdict["after"]
     return (
         f"{verdict['verdict']}: H on the validation classes of fold {' '.join(map(str, verdict['folds']))} "
         f"{100 * before['harmonic']:.1f} before, {100 * after['harmonic']:.1f} after; "
         f"T1 {100 * before['acc_zsl']:.1f} before, {100 * after['acc_zsl']:.1f} after "
         f"({verdict['judge']}, share of tuned weights {verdict['share']:g}, {verdict['epochs']} epochs)\n"
-        f"γ there {before['gamma']:.3g} before, {after['gamma']:.3g} after"
+        f"γ there {before['gamma']:.3g} before, {after['gamma']:.3g} after\n{verdict['meaning']}"
     )
