@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import dataclasses
+import io
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from zsl.dcrgan import train_dcrgan
 from zsl.evaluate import DETAILS_FILE, load_details
 from zsl.features import TrainSplit, read_features
 from zsl.methods import override
-from zsl.photos import Limits, Unread, find_photos, read_file, read_photo
+from zsl.photos import Limits, Unread, find_photos, printable, read_file, read_photo
 from zsl.predict import Answer, Reader, export, open_backbone
 from zsl.predictor import Predictor, add_classes, load_predictor, save_predictor, score
 
@@ -317,6 +318,77 @@ def test_a_cmyk_jpeg_is_converted_with_a_note_and_right_colours() -> None:
     for column, colour in ((8, (200, 40, 30)), (56, (30, 90, 200))):
         assert np.abs(image[:, 30, column].numpy().astype(int) - colour).max() <= 3
     assert read_photo(encoded(noise(), "GIF"))[1] == ()  # one frame is a photo
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow says what it skips
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF", "WEBP"])
+def test_a_damaged_photo_is_a_photo_or_a_message_and_never_a_crash(kind: str) -> None:
+    random = np.random.default_rng(0)
+    whole = np.frombuffer(encoded(noise().resize((30, 20)), kind), np.uint8)
+    outcomes = set()
+    for _ in range(150):
+        bytes_ = whole.copy()
+        # Half of the changes go to the header, where they do most.
+        places = random.integers(0, random.choice([min(200, len(whole)), len(whole)]), 3)
+        bytes_[places] = random.integers(0, 256, 3)
+        try:
+            image, _ = read_photo(bytes_.tobytes(), Limits(max_megapixels=0.1))
+            assert image.dtype == torch.uint8
+            assert image.shape[0] == 3
+            outcomes.add("photo")
+        except ValueError as error:
+            assert str(error)
+            outcomes.add("message")
+    assert outcomes == {"photo", "message"}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_of_16_bits_the_upper_8_are_kept(kind: str) -> None:
+    deep = np.arange(0, 65536, 32, dtype=np.uint16).reshape(32, 64)
+    image, notes = read_photo(encoded(Image.fromarray(deep), kind))
+    assert notes == ()
+    np.testing.assert_array_equal(image.numpy(), np.broadcast_to(deep // 256, (3, 32, 64)))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white_and_it_is_noted(mode: str) -> None:
+    """The left half is opaque grey 60, the right half a transparent one: white, whatever lies under it."""
+    half = np.zeros((8, 8), np.uint8)
+    half[:, :4] = 255
+    grey = Image.fromarray(np.full((8, 8), 60, np.uint8))
+    photo = Image.merge("LA", [grey, Image.fromarray(half)]).convert("RGBA")
+    data = encoded(photo.convert(mode), "PNG") if mode != "P" else encoded(photo.quantize(), "PNG")
+    image, notes = read_photo(data)
+    assert notes == ("transparent, laid on white",)
+    np.testing.assert_array_equal(image.numpy(), np.broadcast_to(np.where(half, 60, 255), (3, 8, 8)))
+
+
+def test_a_tiff_of_many_pages_is_refused_after_its_first_header() -> None:
+    read: list[int] = []
+
+    class Counted(io.BytesIO):
+        def seek(self, *place: int) -> int:
+            read.append(place[0])
+            return super().seek(*place)
+
+    data = encoded(noise(), "TIFF", save_all=True, append_images=[noise()] * 30)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="several pages"):
+        patch.setattr("zsl.photos.io.BytesIO", Counted)
+        read_photo(data)
+    assert max(read) < len(data) / 10
+
+
+@pytest.mark.parametrize("name", ["max_megabytes", "max_megapixels"])
+def test_a_limit_that_lets_nothing_through_is_refused(name: str) -> None:
+    for value in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is"):
+            Limits(**{name: value})
+
+
+def test_odd_names_are_printed_as_escapes() -> None:
+    name = os.fsdecode(b"\xff\x1b[31m\n")
+    assert printable(f"Blåmeis {name}") == r"Blåmeis \udcff\x1b[31m\n"
+    printable(name).encode()
 
 
 def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) -> None:
