@@ -325,21 +325,18 @@ def test_a_cmyk_jpeg_is_converted_with_a_note_and_right_colours() -> None:
 def test_a_damaged_photo_is_a_photo_or_a_message_and_never_a_crash(kind: str) -> None:
     random = np.random.default_rng(0)
     whole = np.frombuffer(encoded(noise().resize((30, 20)), kind), np.uint8)
-    outcomes = set()
-    for _ in range(150):
+    outcomes: set[Any] = set()
+    for _ in range(200):
         bytes_ = whole.copy()
         # Half of the changes go to the header, where they do most.
         places = random.integers(0, random.choice([min(200, len(whole)), len(whole)]), 3)
         bytes_[places] = random.integers(0, 256, 3)
         try:
             image, _ = read_photo(bytes_.tobytes(), Limits(max_megapixels=0.1))
-            assert image.dtype == torch.uint8
-            assert image.shape[0] == 3
-            outcomes.add("photo")
-        except ValueError as error:
-            assert str(error)
-            outcomes.add("message")
-    assert outcomes == {"photo", "message"}
+            outcomes.add((image.dtype, len(image)))
+        except ValueError:
+            outcomes.add("a message")
+    assert outcomes == {(torch.uint8, 3), "a message"}
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -363,7 +360,7 @@ def test_what_is_transparent_is_white_and_it_is_noted(mode: str) -> None:
     np.testing.assert_array_equal(image.numpy(), np.broadcast_to(np.where(half, 60, 255), (3, 8, 8)))
 
 
-def test_a_tiff_of_many_pages_is_refused_after_its_first_header() -> None:
+def test_a_tiff_of_many_pages_is_refused_after_its_first_header(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
     class Counted(io.BytesIO):
@@ -372,8 +369,8 @@ def test_a_tiff_of_many_pages_is_refused_after_its_first_header() -> None:
             return super().seek(*place)
 
     data = encoded(noise(), "TIFF", save_all=True, append_images=[noise()] * 30)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="several pages"):
-        patch.setattr("zsl.photos.io.BytesIO", Counted)
+    monkeypatch.setattr("zsl.photos.io.BytesIO", Counted)
+    with pytest.raises(ValueError, match="several pages"):
         read_photo(data)
     assert max(read) < len(data) / 10
 
@@ -433,6 +430,51 @@ def test_the_script_passes_bad_files_over_and_says_so_at_the_end(
     for name in expected:
         (line,) = [line for line in process.stderr.splitlines() if f"/{name}: " in line]
         assert BAD[name][1] in line
+
+
+def test_the_table_says_what_its_numbers_are_and_odd_names_do_not_stop_it(
+    tiny_run: Path, tiny_weights: Path, tiny_reader: Reader, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b"\xff\x1b[31m.jpg")
+    for name in ("within/a.jpg", f"within/{odd}", "outside.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(JPEG)
+    words = ("--run", tiny_run, "--weights", tiny_weights, "--within", tmp_path / "within", "--top", "2")
+    process = run("predict.py", f"{tmp_path}/within/*.jpg", tmp_path / "outside.jpg", *words)
+    assert process.returncode == 1
+    assert "outside.jpg: is outside" in process.stderr
+    assert not any(c in process.stdout + process.stderr for c in "\x1b\udcff")
+    lines = process.stdout.splitlines()
+    second = next(at for at, line in enumerate(lines[1:], 1) if not line.startswith("  "))
+    image, notes = read_photo(JPEG)
+    (answer,) = dataclasses.replace(tiny_reader, top=2).answers([tiny_reader.backbone.transform(image)], ["x"], [notes])
+    for block, name in ((lines[:second], "a.jpg"), (lines[second : 2 * second], r"\udcff\x1b[31m.jpg")):
+        assert block[0] == f"{tmp_path}/within/{name}"
+        assert [line.split(maxsplit=2)[2] for line in block[1:3]] == [f"{c.name} ({c.kind})" for c in answer.classes]
+        assert [line.split()[0] for line in block[3:]] == ["space", "VS", "SS", "SRS", "calibration", "for", "against"]
+        assert [line.split(maxsplit=2)[2:] for line in block[4:7]] == [[vote.top] for vote in answer.votes[:3]]
+    assert "not calibrated" in lines[-2]
+
+
+@pytest.mark.parametrize("flag", ["--batch-size", "--top"])
+def test_the_script_refuses_numbers_that_answer_nothing(flag: str) -> None:
+    process = run("predict.py", "--run", "runs/x", "x.jpg", flag, "0")
+    assert process.returncode == 2  # as for every command line that says nothing sensible
+    assert f"{flag} is 0; it should be 1 or more" in process.stderr
+
+
+def test_the_script_exports_with_new_classes_and_says_how_long_adding_took(
+    tiny_run: Path, tiny_weights: Path, tiny_reader: Reader, tmp_path: Path
+) -> None:
+    with (tmp_path / "new.csv").open("w", newline="") as stream:
+        names = tiny_reader.predictor.attribute_names
+        csv.writer(stream).writerows([["class", *names], ["new one", *[0.3] * len(names)]])
+    words = ("--run", tiny_run, "--weights", tiny_weights, "--classes", tmp_path / "new.csv")
+    process = run("predict.py", *words, "--export", tmp_path / "made")
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"new.csv: 1 classes are new; adding them took \d+\.\d s", process.stderr)
+    assert f"{tmp_path / 'made'}: 10 classes" in process.stderr
+    assert load_predictor(tmp_path / "made").kinds[-1] == "new"
 
 
 def test_the_script_refuses_a_run_that_cannot_predict(tmp_path: Path) -> None:
