@@ -477,6 +477,29 @@ def test_the_script_exports_with_new_classes_and_says_how_long_adding_took(
     assert load_predictor(tmp_path / "made").kinds[-1] == "new"
 
 
+def test_the_benchmark_finds_prediction_from_files_as_good_as_the_run(
+    tiny_run: Path, tiny_weights: Path, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    """Its features are of the same files, so that each seed must be right on exactly the photos it was right on."""
+    command = [sys.executable, SCRIPTS.parent / "benchmarks" / "predict.py", "--run", tiny_run]
+    words = ["--images", tiny_shapes / "shapes" / "raw", "--data", tiny_shapes, "--weights", tiny_weights]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)}
+    process = subprocess.run(
+        [*command, *words, "--a-class", "5", "--json", tmp_path / "it.json"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert "15 photos of 3 unseen classes" in process.stdout
+    by_seed = re.findall(r"seed \d: predicted ([\d.]+)%, the run's U on them ([\d.]+)%", process.stdout)
+    assert len(by_seed) == 2
+    assert all(predicted == own for predicted, own in by_seed)
+    content = json.loads((tmp_path / "it.json").read_text())
+    assert content["run_on_these"] == pytest.approx(np.mean([float(own) for _, own in by_seed]) / 100, abs=1e-3)
+    results = json.loads((tiny_run / "results.json").read_text())
+    assert content["run_on_all"] == pytest.approx(results["mean"]["acc_unseen"])
+    assert content["at_least_as_good"] == (content["predicted"] >= content["run_on_these"])
+
+
 def test_the_script_refuses_a_run_that_cannot_predict(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"method": "sae"}))
     assert_refused(run("predict.py", "--run", tmp_path, "x.jpg"), "run of sae", "dcrgan, A, B, C-1")
