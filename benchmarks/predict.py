@@ -4,8 +4,8 @@
 
 Of each unseen class `--a-class` test photos are drawn, and each goes the way of `scripts/predict.py`: the file, its
 decoding, the backbone, the heads, the answer.  Beside that stands the run's own U on exactly these photos, from the
-answers that its seeds kept, and its U on all of its test photos.  Each seed is asked alone; and all together, by the mean
-of their scores, as `scripts/predict.py` asks them.
+answers that its seeds kept, and its U on all of its test photos.  Each seed is asked alone; and all together, by
+the mean of their scores, as `scripts/predict.py` asks them.
 """
 
 from __future__ import annotations
