@@ -160,15 +160,16 @@ def _in_order(table: AttributeTable, predictor: Predictor) -> Tensor:
     names = predictor.attribute_names
     columns = list(range(len(names)))
     if predictor.facts["attribute_names"]:
-        absent = [name for name in names if name not in table.attributes]
-        unknown = [name for name in table.attributes if name not in names]
+        place = {name: column for column, name in enumerate(table.attributes)}
+        absent = [name for name in names if name not in place]
+        unknown = sorted(place.keys() - set(names), key=place.__getitem__)
         if absent or unknown:
             told = [f"no column {absent[0]!r}"] * bool(absent) + [f"a column {unknown[0]!r} it lacks"] * bool(unknown)
             raise ValueError(
                 f"the new classes' table has {' and '.join(told)}; needed are the run's {len(names)} attributes "
                 f"({names[0]}, …)"
             )
-        columns = [table.attributes.index(name) for name in names]
+        columns = [place[name] for name in names]
     elif len(table.attributes) != len(names):
         raise ValueError(f"the new classes' table has {len(table.attributes)} attributes, the run has {len(names)}")
     return torch.from_numpy(table.strengths)[:, columns]
