@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from accelerate import Accelerator
 from finished import finish_run
+from looks import TEXT_CONTRASTS
 
 from zsl.report import Options, find_runs, read_report_run, write_comparison, write_report
 
@@ -114,27 +115,7 @@ def test_every_figure_has_a_size_and_every_photo_is_loaded(opened: Opened) -> No
 
 def test_words_stand_out_from_their_ground_in_light_and_dark(opened: Opened) -> None:
     """WCAG's contrast of text and of the figures' text is at least 4.5."""
-    contrasts = opened.page.evaluate(
-        """() => {
-        const light = (colour) => {
-          const [r, g, b] = colour.match(/[\\d.]+/g).map(v => v / 255).map(
-            v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const ground = (e) => {
-          for (; e; e = e.parentElement) {
-            const colour = getComputedStyle(e).backgroundColor;
-            if (colour !== "rgba(0, 0, 0, 0)") return light(colour);
-          }
-        };
-        const all = document.querySelectorAll("h1, p, td, th, dt, dd, li, figcaption, .for, .against, svg text");
-        return [...all].filter(e => e.textContent.trim()).map(e => {
-          const style = getComputedStyle(e);
-          const own = light(e.closest("svg") ? style.fill : style.color), under = ground(e);
-          return [(Math.max(own, under) + 0.05) / (Math.min(own, under) + 0.05), e.textContent.trim().slice(0, 40)];
-        });
-        }"""
-    )
+    contrasts = opened.page.evaluate(TEXT_CONTRASTS)
     assert len(contrasts) > 50
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
 

@@ -143,9 +143,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}; docs/own-benchmark.md says what it holds")
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        numbered = [
-            (number, [cell.strip() for cell in line]) for number, line in enumerate(csv.reader(stream), start=1)
-        ]
+        try:
+            numbered = [
+                (number, [cell.strip() for cell in line]) for number, line in enumerate(csv.reader(stream), start=1)
+            ]
+        except csv.Error as error:
+            raise ValueError(f"{path} is no table of commas and lines ({error}); save it as CSV") from error
     numbered = [(number, line) for number, line in numbered if any(line)]
     if len(numbered) < 2:
         raise ValueError(f"{path} has {len(numbered)} lines; needed are a header and one line a class")
