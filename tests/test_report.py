@@ -28,10 +28,11 @@ from zsl.audit import audit
 from zsl.benchmarks.attribute_names import NAMES_FILE
 from zsl.compare import compare, read_run
 from zsl.evaluate import DETAILS_FILE, load_details, save_details
+from zsl.features import read_features
 from zsl.files import read_json, write_json
 from zsl.provenance import STARTS_FILE, commit
 from zsl.report import Options, figures, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
-from zsl.report.context import Context, find_context, read_attribute_names
+from zsl.report.context import Context, check_table, find_context, read_attribute_names
 from zsl.report.drawing import INK, Plot, drawing, finish
 from zsl.report.gallery import THUMBNAIL, choose, evidence, make_gallery, thumbnail
 from zsl.report.provenance import facts
@@ -271,12 +272,25 @@ def test_a_score_that_is_no_number_is_refused(runs: Path) -> None:
         read_report_run(runs / "honest")
 
 
-def test_other_features_than_the_runs_are_refused(runs: Path, tiny_shapes: Path) -> None:
-    results = read_json(runs / "honest" / "results.json")
-    results["features"]["shards_sha256"] = "0" * 64
-    write_json(runs / "honest" / "results.json", results)
-    with pytest.raises(ValueError, match="made from other features"):
-        report(runs / "honest", tiny_shapes)
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("shards_sha256", "0" * 64),
+        ("backbone", "test_vit-288px"),
+        ("precision", "bf16"),
+        ("dim", 63),
+        ("transform", {"size": [288, 288]}),
+    ],
+)
+def test_other_features_than_the_runs_are_refused(
+    runs: Path, tiny_features: Path, tmp_path: Path, key: str, other: Any
+) -> None:
+    shutil.copytree(tiny_features, tmp_path / "features")
+    manifest = read_json(tmp_path / "features" / "manifest.json")
+    assert key in manifest
+    table = replace(read_features(tiny_features), manifest=manifest | {key: other})
+    with pytest.raises(ValueError, match=f"made from other features .*{key} differs"):
+        check_table(read_report_run(runs / "honest"), table, tmp_path / "features")
 
 
 def test_runs_are_found_in_a_folder_of_runs_and_strangers_are_refused(runs: Path, tmp_path: Path) -> None:

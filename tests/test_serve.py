@@ -461,7 +461,7 @@ def test_a_photo_that_comes_before_the_run_is_known_is_answered_when_it_is(
     page = browser.new_page()
     page.on("pageerror", lambda error: said.append(str(error)))
     held: list[Any] = []
-    page.route("**/api/run", lambda route: held.append(route))  # noqa: PLW0108  playwright marks the function
+    page.route("**/api/run", lambda route: held.append(route))
     with page.expect_request("**/api/run"):
         page.goto(server.url)
     page.set_input_files("#file", tmp_path / "photo.jpg")

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from shards import ShardIndex, read_index
 from zsl.benchmarks.attribute_names import find_names
 from zsl.data import find_features, load_splits, shards_folder
 from zsl.features import FeatureTable, TestSplit, TrainSplit, read_features, split_features
+from zsl.files import read_json
+from zsl.predictor import FACTS_FILE
 from zsl.report.runs import ReportRun
 from zsl.splits import AttributeKind, Splits
 
@@ -82,7 +84,7 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     if found is None:
         return Context(benchmark=benchmark, data=data, index=index, notes=notes)
     table = read_features(found, allow_incomplete=True)
-    _check_table(run, table, found)
+    check_table(run, table, found)
     splits = _splits_of(run, data, table)
     train, test = split_features(table, splits)
     names = _attribute_names(splits, data / benchmark, attribute_names)
@@ -97,14 +99,25 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     )  # fmt: skip
 
 
-def _check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
-    made_from = run.results.get("features", {})
-    for key in ("shards_sha256", "weights_sha256"):
+def check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
+    """Refuse a table that the run was not made from.
+
+    Raises:
+        ValueError: photos, weights, precision, size or transform are others; the message names the first.
+    """
+    made_from = {"backbone": run.results["backbone"]} | run.results.get("features", {}) | _transform_of(run)
+    for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform"):
         if key in made_from and made_from[key] != table.manifest.get(key):
             raise ValueError(
-                f"{run.folder} was made from other features than {folder} ({key} differs); "
-                "give the --data or --features that it was trained on"
+                f"{run.folder} was made from other features than {folder} ({key} differs: {made_from[key]} there, "
+                f"{table.manifest.get(key)} here); give the --data or --features that it was trained on"
             )
+
+
+def _transform_of(run: ReportRun) -> dict[str, Any]:
+    """What was done to the photos, where the run kept it for prediction."""
+    path = run.folder / FACTS_FILE
+    return {"transform": read_json(path)["backbone"]["transform"]} if path.is_file() else {}
 
 
 def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
