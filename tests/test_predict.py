@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from bad_photos import BAD, JPEG, encoded, noise
 from PIL import Image
 from test_dcrgan import TINY
@@ -32,11 +33,13 @@ from zsl.benchmarks.own import AttributeTable
 from zsl.data import load_splits
 from zsl.dcrgan import train_dcrgan
 from zsl.evaluate import DETAILS_FILE, load_details
-from zsl.features import TrainSplit, read_features
-from zsl.methods import override
+from zsl.experiment import Experiment
+from zsl.features import TrainSplit, read_features, split_features
+from zsl.methods import find_method, override
 from zsl.photos import Limits, Unread, find_photos, printable, read_file, read_photo
 from zsl.predict import Answer, Reader, export, open_backbone
 from zsl.predictor import Predictor, add_classes, load_predictor, save_predictor, score
+from zsl.select import Selection, Trainer, Trial
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "softmax": {},
@@ -96,6 +99,30 @@ def test_each_seed_answers_every_test_photo_as_the_run_did(
         scores = torch.cat([details.seen_scores, details.unseen_scores]).sort(dim=1, descending=True).values[:, :3]
         given = [[choice.score for choice in answer.classes] for answer in answers if isinstance(answer, Answer)]
         torch.testing.assert_close(torch.tensor(given), scores, rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_with_a_selections_gamma_predicts_with_it(
+    tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    """The run keeps that γ beside the model, the recipe's within its configuration; an export has one of both."""
+    config = override(TINY, {"classifiers.gamma": 2.0})
+    trial = Trial(config=dataclasses.asdict(config), gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
+    selection = Selection(
+        method="dcrgan", benchmark="shapes", backbone="x", goal="harmonic", seed=0, folds={}, trials=1, best=trial
+    )
+    table_ = read_features(tiny_features)
+    splits = load_splits("shapes", tiny_shapes, table_)
+    train, test = split_features(table_, splits)
+    data = Experiment(table=table_, splits=splits, train=train, test=test, seeds=(0,), accelerator=accelerator)
+    data.honest(find_method("dcrgan", config), config, tmp_path / "run", selection=selection, trainer=Trainer())
+    details = load_details(tmp_path / "run" / "seed-0" / DETAILS_FILE)
+    place = {row: at for at, row in enumerate(table_.rows.tolist())}
+    features = torch.from_numpy(table_.features[[place[row] for row in details.unseen_rows.tolist()]].copy())
+    loaded = load_predictor(tmp_path / "run")
+    assert loaded.models[0].config.gamma == pytest.approx(2.7)
+    torch.testing.assert_close(score(loaded, features).scores, details.unseen_scores, rtol=1e-4, atol=1e-4)
+    save_predictor(loaded, tmp_path / "saved")
+    assert torch.equal(score(load_predictor(tmp_path / "saved"), features).scores, score(loaded, features).scores)
 
 
 def test_seeds_are_averaged(tiny_run: Path, tiny_features: Path) -> None:
@@ -475,6 +502,30 @@ def test_the_script_exports_with_new_classes_and_says_how_long_adding_took(
     assert re.search(r"new.csv: 1 classes are new; adding them took \d+\.\d s", process.stderr)
     assert f"{tmp_path / 'made'}: 10 classes" in process.stderr
     assert load_predictor(tmp_path / "made").kinds[-1] == "new"
+
+
+def test_the_new_class_benchmark_takes_seeds_and_refuses_a_run_that_saw_the_classes(
+    tiny_run: Path, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    run_ = tmp_path / "run"
+    shutil.copytree(tiny_run, run_)
+    command = [sys.executable, SCRIPTS.parent / "benchmarks" / "new_class.py", "--run", run_, "--data", tiny_shapes]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)}
+
+    def said(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *words], env=environment, capture_output=True, text=True)
+
+    process = said("--seeds", "1", "--json", tmp_path / "it.json")
+    assert process.returncode == 0, process.stderr
+    content = json.loads((tmp_path / "it.json").read_text())
+    assert content["seeds"] == [1]
+    assert content["chance"] == pytest.approx(1 / 9)
+    results = json.loads((run_ / "results.json").read_text())
+    assert content["recall_in_run"] == pytest.approx(results["seeds"][1]["acc_unseen"])
+    facts = json.loads((run_ / "predictor.json").read_text())
+    facts["config"]["gan"]["semantic_transductive"] = True
+    (run_ / "predictor.json").write_text(json.dumps(facts))
+    assert_refused(said(), "is transductive")
 
 
 def test_the_benchmark_finds_prediction_from_files_as_good_as_the_run(
