@@ -509,7 +509,14 @@ def test_the_new_class_benchmark_takes_seeds_and_refuses_a_run_that_saw_the_clas
 ) -> None:
     run_ = tmp_path / "run"
     shutil.copytree(tiny_run, run_)
-    command = [sys.executable, SCRIPTS.parent / "benchmarks" / "new_class.py", "--run", run_, "--data", tiny_shapes]
+    command: list[str | Path] = [
+        sys.executable,
+        SCRIPTS.parent / "benchmarks" / "new_class.py",
+        "--run",
+        run_,
+        "--data",
+        tiny_shapes,
+    ]
     environment = os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)}
 
     def said(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -532,8 +539,15 @@ def test_the_benchmark_finds_prediction_from_files_as_good_as_the_run(
     tiny_run: Path, tiny_weights: Path, tiny_shapes: Path, tmp_path: Path
 ) -> None:
     """Its features are of the same files, so that each seed must be right on exactly the photos it was right on."""
-    command = [sys.executable, SCRIPTS.parent / "benchmarks" / "predict.py", "--run", tiny_run]
-    words = ["--images", tiny_shapes / "shapes" / "raw", "--data", tiny_shapes, "--weights", tiny_weights]
+    command: list[str | Path] = [sys.executable, SCRIPTS.parent / "benchmarks" / "predict.py", "--run", tiny_run]
+    words: list[str | Path] = [
+        "--images",
+        tiny_shapes / "shapes" / "raw",
+        "--data",
+        tiny_shapes,
+        "--weights",
+        tiny_weights,
+    ]
     environment = os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)}
     process = subprocess.run(
         [*command, *words, "--a-class", "5", "--json", tmp_path / "it.json"],

@@ -363,7 +363,7 @@ def test_a_host_may_be_written_in_any_case_and_form(server: PageServer) -> None:
 
 
 def test_the_script_says_where_the_page_is_and_ends_at_ctrl_c(tiny_run: Path, tiny_weights: Path) -> None:
-    words = ["--run", tiny_run, "--weights", tiny_weights, "--port", "0"]
+    words: list[str | Path] = ["--run", tiny_run, "--weights", tiny_weights, "--port", "0"]
     process = subprocess.Popen(
         [sys.executable, SCRIPTS / "serve.py", *words],
         env=os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)},
