@@ -36,13 +36,16 @@ class Args:
     """Hold out and add each unseen class of a run."""
 
     run: Path = tyro.MISSING
+    seeds: tuple[int, ...] = ()  # of the run; default: all
     data: Path = Path("data")
     json: Path | None = None  # write the figures there
 
 
 def main(args: Args) -> None:
-    predictor = load_predictor(args.run)
+    predictor = load_predictor(args.run, args.seeds)
     facts = predictor.facts
+    if facts["config"]["gan"]["semantic_transductive"]:
+        raise ValueError(f"{args.run} is transductive: its networks saw the attributes of the classes to be held out")
     table = read_features(find_features(args.data, facts["benchmark"], facts["backbone"]["name"]))
     seeds = list(predictor.models)
     details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in seeds}
@@ -66,11 +69,13 @@ def main(args: Args) -> None:
         print(f"{name:<32} {len(features):>6} {recalls[-1]:>7.1%} {low:>5.1%} – {high:>5.1%} {in_run[-1]:>10.1%}")
     above = sum(recall > chance for recall in recalls)
     print(
-        f"mean recall {fmean(recalls):.1%}, in the run {fmean(in_run):.1%}, chance {chance:.1%}; {above} of "
-        f"{len(recalls)} classes above chance; {len(seeds)} seeds; {fmean(seconds):.1f} s to add a class"
+        f"mean recall {fmean(recalls):.1%}, in the run {fmean(in_run):.1%}, chance {chance:.1%}, the margin "
+        f"{fmean(recalls) - chance:.1%}; {above} of {len(recalls)} classes above chance, lowest {min(recalls):.1%}; "
+        f"seeds {', '.join(map(str, seeds))}; {fmean(seconds):.1f} s to add a class"
     )
     if args.json:
-        write_json(args.json, {"recall": fmean(recalls), "chance": chance, "times_chance": fmean(recalls) / chance})
+        figures = {"recall": fmean(recalls), "chance": chance, "times_chance": fmean(recalls) / chance}
+        write_json(args.json, figures | {"lowest": min(recalls), "recall_in_run": fmean(in_run), "seeds": seeds})
 
 
 def _answers(predictor: Predictor, seed: int, features: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from zsl.cli import run_script
-from zsl.photos import Limits, Unread, find_photos
+from zsl.photos import Limits, Unread, find_photos, printable
 from zsl.predict import PROBABILITIES, as_text, export, open_reader
 
 
@@ -41,29 +41,40 @@ class Args:
     batch_size: int = 32
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
 
+    def __post_init__(self) -> None:
+        for name in ("top", "strongest", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it should be 1 or more")
+
 
 def main(args: Args) -> None:
     """Print an answer for each photo."""
     reader = open_reader(
         args.run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
     )
+    if reader.adding_took is not None:
+        added = len(reader.predictor.facts["new_classes"])
+        print(f"{args.classes}: {added} classes are new; adding them took {reader.adding_took:.1f} s", file=sys.stderr)
     if args.export:
         export(reader.predictor, args.export, args.run, args.weights)
         print(f"{args.export}: {len(reader.predictor.class_names)} classes", file=sys.stderr)
     elif not args.photos:
         raise ValueError("no photo given; name files, folders or patterns")
-    answers, unread = [], []
+    answers, unread, told = [], [], 0
     for result in reader.read(find_photos(args.photos, args.within), args.limits, args.batch_size):
         if isinstance(result, Unread):
             unread.append(result)
-            print(f"{result.photo}: {result.reason}", file=sys.stderr)
+            print(printable(f"{result.photo}: {result.reason}"), file=sys.stderr)
         elif args.json:
             answers.append(asdict(result))
         else:
+            told += 1
             print(as_text(result))
     if args.json:
         failed = [asdict(item) for item in unread]
         print(json.dumps({"run": str(args.run), "probabilities": PROBABILITIES, "photos": answers, "failed": failed}))
+    elif told:
+        print(f"per cent: {PROBABILITIES}\nlead: what the space gives the first class minus what it gives the second")
     sys.exit(bool(unread))
 
 

@@ -40,8 +40,8 @@ def main(args: Args) -> None:
     reader = open_reader(args.run, args.seeds, classes=args.classes, weights=args.weights)
     desk = Desk(reader=reader, run=args.run.resolve().name, limits=args.limits)
     with PageServer(desk, args.host, args.port) as server:
-        if not is_loopback(args.host):
-            print(f"everyone who reaches {args.host} can use this page; it asks for no password", file=sys.stderr)
+        if not is_loopback(server.address):
+            print(f"everyone who reaches {server.address} can use this page; it asks for no password", file=sys.stderr)
         print(f"{server.url}  (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()

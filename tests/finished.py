@@ -23,10 +23,11 @@ def finish_run(
     method: str = "dcrgan",
     seeds: tuple[int, ...] = (0, 1),
     published: bool = False,
+    fold: int | None = None,
 ) -> Path:
     """Train and score `method` on the table in `features`, whose benchmark lies below `data`."""
     table = read_features(features)
-    splits = load_splits("shapes", data, table)
+    splits = load_splits("shapes", data, table, fold=fold)
     train, test = split_features(table, splits)
     made = Experiment(table=table, splits=splits, train=train, test=test, seeds=seeds, accelerator=accelerator)
     found = find_method(method, TINY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import dataclasses
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from bad_photos import BAD, JPEG, encoded, noise
 from PIL import Image
 from test_dcrgan import TINY
@@ -31,11 +33,13 @@ from zsl.benchmarks.own import AttributeTable
 from zsl.data import load_splits
 from zsl.dcrgan import train_dcrgan
 from zsl.evaluate import DETAILS_FILE, load_details
-from zsl.features import TrainSplit, read_features
-from zsl.methods import override
-from zsl.photos import Limits, Unread, find_photos, read_file, read_photo
+from zsl.experiment import Experiment
+from zsl.features import TrainSplit, read_features, split_features
+from zsl.methods import find_method, override
+from zsl.photos import Limits, Unread, find_photos, printable, read_file, read_photo
 from zsl.predict import Answer, Reader, export, open_backbone
 from zsl.predictor import Predictor, add_classes, load_predictor, save_predictor, score
+from zsl.select import Selection, Trainer, Trial
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "softmax": {},
@@ -95,6 +99,30 @@ def test_each_seed_answers_every_test_photo_as_the_run_did(
         scores = torch.cat([details.seen_scores, details.unseen_scores]).sort(dim=1, descending=True).values[:, :3]
         given = [[choice.score for choice in answer.classes] for answer in answers if isinstance(answer, Answer)]
         torch.testing.assert_close(torch.tensor(given), scores, rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_with_a_selections_gamma_predicts_with_it(
+    tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    """The run keeps that γ beside the model, the recipe's within its configuration; an export has one of both."""
+    config = override(TINY, {"classifiers.gamma": 2.0})
+    trial = Trial(config=dataclasses.asdict(config), gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
+    selection = Selection(
+        method="dcrgan", benchmark="shapes", backbone="x", goal="harmonic", seed=0, folds={}, trials=1, best=trial
+    )
+    table_ = read_features(tiny_features)
+    splits = load_splits("shapes", tiny_shapes, table_)
+    train, test = split_features(table_, splits)
+    data = Experiment(table=table_, splits=splits, train=train, test=test, seeds=(0,), accelerator=accelerator)
+    data.honest(find_method("dcrgan", config), config, tmp_path / "run", selection=selection, trainer=Trainer())
+    details = load_details(tmp_path / "run" / "seed-0" / DETAILS_FILE)
+    place = {row: at for at, row in enumerate(table_.rows.tolist())}
+    features = torch.from_numpy(table_.features[[place[row] for row in details.unseen_rows.tolist()]].copy())
+    loaded = load_predictor(tmp_path / "run")
+    assert loaded.models[0].config.gamma == pytest.approx(2.7)
+    torch.testing.assert_close(score(loaded, features).scores, details.unseen_scores, rtol=1e-4, atol=1e-4)
+    save_predictor(loaded, tmp_path / "saved")
+    assert torch.equal(score(load_predictor(tmp_path / "saved"), features).scores, score(loaded, features).scores)
 
 
 def test_seeds_are_averaged(tiny_run: Path, tiny_features: Path) -> None:
@@ -319,6 +347,74 @@ def test_a_cmyk_jpeg_is_converted_with_a_note_and_right_colours() -> None:
     assert read_photo(encoded(noise(), "GIF"))[1] == ()  # one frame is a photo
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow says what it skips
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF", "WEBP"])
+def test_a_damaged_photo_is_a_photo_or_a_message_and_never_a_crash(kind: str) -> None:
+    random = np.random.default_rng(0)
+    whole = np.frombuffer(encoded(noise().resize((30, 20)), kind), np.uint8)
+    outcomes: set[Any] = set()
+    for _ in range(200):
+        bytes_ = whole.copy()
+        # Half of the changes go to the header, where they do most.
+        places = random.integers(0, random.choice([min(200, len(whole)), len(whole)]), 3)
+        bytes_[places] = random.integers(0, 256, 3)
+        try:
+            image, _ = read_photo(bytes_.tobytes(), Limits(max_megapixels=0.1))
+            outcomes.add((image.dtype, len(image)))
+        except ValueError:
+            outcomes.add("a message")
+    assert outcomes == {(torch.uint8, 3), "a message"}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_of_16_bits_the_upper_8_are_kept(kind: str) -> None:
+    deep = np.arange(0, 65536, 32, dtype=np.uint16).reshape(32, 64)
+    image, notes = read_photo(encoded(Image.fromarray(deep), kind))
+    assert notes == ()
+    np.testing.assert_array_equal(image.numpy(), np.broadcast_to(deep // 256, (3, 32, 64)))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white_and_it_is_noted(mode: str) -> None:
+    """The left half is opaque grey 60, the right half a transparent one: white, whatever lies under it."""
+    half = np.zeros((8, 8), np.uint8)
+    half[:, :4] = 255
+    grey = Image.fromarray(np.full((8, 8), 60, np.uint8))
+    photo = Image.merge("LA", [grey, Image.fromarray(half)]).convert("RGBA")
+    data = encoded(photo.convert(mode), "PNG") if mode != "P" else encoded(photo.quantize(), "PNG")
+    image, notes = read_photo(data)
+    assert notes == ("transparent, laid on white",)
+    np.testing.assert_array_equal(image.numpy(), np.broadcast_to(np.where(half, 60, 255), (3, 8, 8)))
+
+
+def test_a_tiff_of_many_pages_is_refused_after_its_first_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class Counted(io.BytesIO):
+        def seek(self, *place: int) -> int:
+            read.append(place[0])
+            return super().seek(*place)
+
+    data = encoded(noise(), "TIFF", save_all=True, append_images=[noise()] * 30)
+    monkeypatch.setattr("zsl.photos.io.BytesIO", Counted)
+    with pytest.raises(ValueError, match="several pages"):
+        read_photo(data)
+    assert max(read) < len(data) / 10
+
+
+@pytest.mark.parametrize("name", ["max_megabytes", "max_megapixels"])
+def test_a_limit_that_lets_nothing_through_is_refused(name: str) -> None:
+    for value in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is"):
+            Limits(**{name: value})
+
+
+def test_odd_names_are_printed_as_escapes() -> None:
+    name = os.fsdecode(b"\xff\x1b[31m\n")
+    assert printable(f"Blåmeis {name}") == r"Blåmeis \udcff\x1b[31m\n"
+    printable(name).encode()
+
+
 def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) -> None:
     for name in ("a/1.jpg", "a/b/2.PNG", "a/notes.txt", "c/3.jpeg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -361,6 +457,112 @@ def test_the_script_passes_bad_files_over_and_says_so_at_the_end(
     for name in expected:
         (line,) = [line for line in process.stderr.splitlines() if f"/{name}: " in line]
         assert BAD[name][1] in line
+
+
+def test_the_table_says_what_its_numbers_are_and_odd_names_do_not_stop_it(
+    tiny_run: Path, tiny_weights: Path, tiny_reader: Reader, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b"\xff\x1b[31m.jpg")
+    for name in ("within/a.jpg", f"within/{odd}", "outside.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(JPEG)
+    words = ("--run", tiny_run, "--weights", tiny_weights, "--within", tmp_path / "within", "--top", "2")
+    process = run("predict.py", f"{tmp_path}/within/*.jpg", tmp_path / "outside.jpg", *words)
+    assert process.returncode == 1
+    assert "outside.jpg: is outside" in process.stderr
+    assert not any(c in process.stdout + process.stderr for c in "\x1b\udcff")
+    lines = process.stdout.splitlines()
+    second = next(at for at, line in enumerate(lines[1:], 1) if not line.startswith("  "))
+    image, notes = read_photo(JPEG)
+    (answer,) = dataclasses.replace(tiny_reader, top=2).answers([tiny_reader.backbone.transform(image)], ["x"], [notes])
+    for block, name in ((lines[:second], "a.jpg"), (lines[second : 2 * second], r"\udcff\x1b[31m.jpg")):
+        assert block[0] == f"{tmp_path}/within/{name}"
+        assert [line.split(maxsplit=2)[2] for line in block[1:3]] == [f"{c.name} ({c.kind})" for c in answer.classes]
+        assert [line.split()[0] for line in block[3:]] == ["space", "VS", "SS", "SRS", "calibration", "for", "against"]
+        assert [line.split(maxsplit=2)[2:] for line in block[4:7]] == [[vote.top] for vote in answer.votes[:3]]
+    assert "not calibrated" in lines[-2]
+
+
+@pytest.mark.parametrize("flag", ["--batch-size", "--top"])
+def test_the_script_refuses_numbers_that_answer_nothing(flag: str) -> None:
+    process = run("predict.py", "--run", "runs/x", "x.jpg", flag, "0")
+    assert process.returncode == 2  # as for every command line that says nothing sensible
+    assert f"{flag} is 0; it should be 1 or more" in process.stderr
+
+
+def test_the_script_exports_with_new_classes_and_says_how_long_adding_took(
+    tiny_run: Path, tiny_weights: Path, tiny_reader: Reader, tmp_path: Path
+) -> None:
+    with (tmp_path / "new.csv").open("w", newline="") as stream:
+        names = tiny_reader.predictor.attribute_names
+        csv.writer(stream).writerows([["class", *names], ["new one", *[0.3] * len(names)]])
+    words = ("--run", tiny_run, "--weights", tiny_weights, "--classes", tmp_path / "new.csv")
+    process = run("predict.py", *words, "--export", tmp_path / "made")
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"new.csv: 1 classes are new; adding them took \d+\.\d s", process.stderr)
+    assert f"{tmp_path / 'made'}: 10 classes" in process.stderr
+    assert load_predictor(tmp_path / "made").kinds[-1] == "new"
+
+
+def test_the_new_class_benchmark_takes_seeds_and_refuses_a_run_that_saw_the_classes(
+    tiny_run: Path, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    run_ = tmp_path / "run"
+    shutil.copytree(tiny_run, run_)
+    command: list[str | Path] = [
+        sys.executable,
+        SCRIPTS.parent / "benchmarks" / "new_class.py",
+        "--run",
+        run_,
+        "--data",
+        tiny_shapes,
+    ]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)}
+
+    def said(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *words], env=environment, capture_output=True, text=True)
+
+    process = said("--seeds", "1", "--json", tmp_path / "it.json")
+    assert process.returncode == 0, process.stderr
+    content = json.loads((tmp_path / "it.json").read_text())
+    assert content["seeds"] == [1]
+    assert content["chance"] == pytest.approx(1 / 9)
+    results = json.loads((run_ / "results.json").read_text())
+    assert content["recall_in_run"] == pytest.approx(results["seeds"][1]["acc_unseen"])
+    facts = json.loads((run_ / "predictor.json").read_text())
+    facts["config"]["gan"]["semantic_transductive"] = True
+    (run_ / "predictor.json").write_text(json.dumps(facts))
+    assert_refused(said(), "is transductive")
+
+
+def test_the_benchmark_finds_prediction_from_files_as_good_as_the_run(
+    tiny_run: Path, tiny_weights: Path, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    """Its features are of the same files, so that each seed must be right on exactly the photos it was right on."""
+    command: list[str | Path] = [sys.executable, SCRIPTS.parent / "benchmarks" / "predict.py", "--run", tiny_run]
+    words: list[str | Path] = [
+        "--images",
+        tiny_shapes / "shapes" / "raw",
+        "--data",
+        tiny_shapes,
+        "--weights",
+        tiny_weights,
+    ]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)}
+    process = subprocess.run(
+        [*command, *words, "--a-class", "5", "--json", tmp_path / "it.json"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert "15 photos of 3 unseen classes" in process.stdout
+    by_seed = re.findall(r"seed \d: predicted ([\d.]+)%, the run's U on them ([\d.]+)%", process.stdout)
+    assert len(by_seed) == 2
+    assert all(predicted == own for predicted, own in by_seed)
+    content = json.loads((tmp_path / "it.json").read_text())
+    assert content["run_on_these"] == pytest.approx(np.mean([float(own) for _, own in by_seed]) / 100, abs=1e-3)
+    results = json.loads((tiny_run / "results.json").read_text())
+    assert content["run_on_all"] == pytest.approx(results["mean"]["acc_unseen"])
+    assert content["at_least_as_good"] == (content["predicted"] >= content["run_on_these"])
 
 
 def test_the_script_refuses_a_run_that_cannot_predict(tmp_path: Path) -> None:

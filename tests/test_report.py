@@ -19,6 +19,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from finished import finish_run
+from matplotlib.figure import Figure
 from PIL import Image
 from test_dcrgan import TINY
 from test_scripts import run as run_command
@@ -26,18 +27,20 @@ from toy import toy_splits
 
 from shards import read_shard
 from zsl.audit import audit
+from zsl.benchmarks.attribute_names import NAMES_FILE
 from zsl.compare import compare, read_run
 from zsl.dcrgan import Synthesizer
 from zsl.evaluate import DETAILS_FILE, Details, evaluate_details, load_details, save_details
+from zsl.features import read_features
 from zsl.files import read_json, write_json
 from zsl.provenance import STARTS_FILE, commit
-from zsl.report import Options, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
-from zsl.report.context import Context, read_attribute_names
-from zsl.report.drawing import INK, drawing, finish
-from zsl.report.gallery import THUMBNAIL, choose, evidence, thumbnail
+from zsl.report import Options, figures, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
+from zsl.report.context import Context, check_table, find_context, read_attribute_names
+from zsl.report.drawing import INK, Plot, drawing, finish
+from zsl.report.gallery import THUMBNAIL, choose, evidence, make_gallery, thumbnail
 from zsl.report.provenance import facts
 from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
-from zsl.report.tables import astray_table, class_table, difference_table
+from zsl.report.tables import Table, astray_table, class_table, difference_table, paper_table
 
 SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic", "ausuc")
 
@@ -238,7 +241,7 @@ def test_a_method_without_regressor_and_variants_is_shown_without_them(
     made = report(runs / "eszsl", tiny_shapes, paper_figures=True)
     assert "trains no regressor F1" in made.said()
     assert [tag for tag, _ in made.tags].count("img") > 0
-    assert "compare variants of DCR-GAN; this run is of eszsl" in made.said()
+    assert "for runs of dcrgan and of C-1 to C-5; this run is of eszsl." in made.said()
     assert "--paper-figures trains those again" in honest.page.said()
     assert "Tables II and III have no figures for shapes" in honest.page.said()
 
@@ -272,12 +275,25 @@ def test_a_score_that_is_no_number_is_refused(runs: Path) -> None:
         read_report_run(runs / "honest")
 
 
-def test_other_features_than_the_runs_are_refused(runs: Path, tiny_shapes: Path) -> None:
-    results = read_json(runs / "honest" / "results.json")
-    results["features"]["shards_sha256"] = "0" * 64
-    write_json(runs / "honest" / "results.json", results)
-    with pytest.raises(ValueError, match="made from other features"):
-        report(runs / "honest", tiny_shapes)
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("shards_sha256", "0" * 64),
+        ("backbone", "test_vit-288px"),
+        ("precision", "bf16"),
+        ("dim", 63),
+        ("transform", {"size": [288, 288]}),
+    ],
+)
+def test_other_features_than_the_runs_are_refused(
+    runs: Path, tiny_features: Path, tmp_path: Path, key: str, other: Any
+) -> None:
+    shutil.copytree(tiny_features, tmp_path / "features")
+    manifest = read_json(tmp_path / "features" / "manifest.json")
+    assert key in manifest
+    table = replace(read_features(tiny_features), manifest=manifest | {key: other})
+    with pytest.raises(ValueError, match=f"made from other features .*{key} differs"):
+        check_table(read_report_run(runs / "honest"), table, tmp_path / "features")
 
 
 def test_runs_are_found_in_a_folder_of_runs_and_strangers_are_refused(runs: Path, tmp_path: Path) -> None:
@@ -349,7 +365,8 @@ def test_attribute_names_come_from_each_form_of_file(tmp_path: Path) -> None:
     names = read_attribute_names(tmp_path / "attributes.txt", 2)
     assert names == ("bill shape: hooked seabird", "eye color: red")
     assert read_attribute_names(tmp_path / "attributes.csv", 2) == ("lives in water", "stripes")
-    assert read_attribute_names(None, 2) is None
+    (tmp_path / "quoted.csv").write_text('class,"stripes, many",hooves\nzebra,1,1\n')
+    assert read_attribute_names(tmp_path / "quoted.csv", 2) == ("stripes, many", "hooves")
     with pytest.raises(ValueError, match="has 2 attribute names, the split file has 3"):
         read_attribute_names(tmp_path / "attributes.txt", 3)
 
@@ -482,6 +499,7 @@ def test_both_protocols_stand_side_by_side(runs: Path, tiny_shapes: Path) -> Non
     honest, published = (read_report_run(runs / name) for name in ("honest", "published"))
     made = Page(write_report(honest, [published], Options(data=tiny_shapes, audit=False)))
     (own, other) = made.tables["runs"][1:]
+    assert "not chosen on these images." in made.said()
     assert own[-1] == "honest"
     assert other[-1] == "published, selected on test"
     assert own[3] == f"{100 * honest.results['mean']['acc_zsl']:.1f} ± {100 * honest.results['std']['acc_zsl']:.1f}"
@@ -492,6 +510,167 @@ def test_both_protocols_stand_side_by_side(runs: Path, tiny_shapes: Path) -> Non
         assert float(shown[d.score][6].replace("−", "-")) == pytest.approx(100 * d.low, abs=0.051)
     alone = Page(write_report(published, [], Options(data=tiny_shapes, audit=False)))
     assert "not an honest result" in alone.said()
+    assert "but the epoch was, it is the one with the best H here" in alone.said()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("honest", ("no number of this report depends on a look", "number of steps was not chosen here")),
+        ("published", ("the scores above were chosen by looks of the run's own", "this run, choose their epoch")),
+    ],
+)
+def test_what_is_said_of_looks_at_test_rows_fits_the_protocol(
+    runs: Path, tiny_shapes: Path, name: str, words: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = paper_figures.PaperFigures(errors=(), representations=(), features=(), shown=3, of=3)
+    monkeypatch.setattr(page, "paper_figures", lambda *_: nothing)
+    made = report(runs / name, tiny_shapes, paper_figures=True)
+    assert all(each in made.said() for each in words)
+
+
+def test_a_run_on_a_validation_fold_is_no_test_result(
+    tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, runs: Path
+) -> None:
+    finish_run(tiny_shapes, tiny_features, runs / "folded", accelerator, method="eszsl", seeds=(0,), fold=2)
+    folded, honest = (read_report_run(runs / name) for name in ("folded", "honest"))
+    made = Page(write_report(folded, [honest], Options(data=tiny_shapes, audit=False)))
+    assert "Not a test result: validation fold 2" in made.said()
+    assert {row[0]: row[-1] for row in made.tables["runs"][1:]} == {
+        "folded": "validation fold 2, no test result",
+        "honest": "honest",
+    }
+    in_cub = {run.name: replace(run, results=run.results | {"benchmark": "cub"}) for run in (folded, honest)}
+    assert paper_table(in_cub["folded"], []) is None
+    (both, _) = paper_table(in_cub["honest"], [in_cub["folded"]]) or ((), None)
+    assert isinstance(both, Table)
+    assert [row[0].text for row in both.rows if row[1].text.endswith("run")] == ["dcrgan (honest)"]
+
+
+def test_one_seed_has_no_spread_and_says_so(runs: Path, tiny_shapes: Path) -> None:
+    results = read_json(runs / "honest" / "results.json")
+    one = {"seeds": results["seeds"][:1], "mean": results["seeds"][0], "std": dict.fromkeys(results["std"], 0.0)}
+    write_json(runs / "honest" / "results.json", results | one)
+    alone, other = (read_report_run(runs / name) for name in ("honest", "eszsl"))
+    made = Page(write_report(alone, [other], Options(data=tiny_shapes, audit=False)))
+    assert "± 0.0" not in " ".join(made.tables["seeds"][-1] + made.tables["runs"][1])
+    assert made.tables["seeds"][-1][0] == "one seed, no spread"
+    assert [each["std"] for each in page.headline(alone)] == ["one seed, no spread"] * 5
+
+
+def test_what_pretraining_means_for_the_unseen_classes_is_said_everywhere(runs: Path, tiny_shapes: Path) -> None:
+    results = read_json(runs / "honest" / "results.json")
+    assert results["unseen_classes"] == "unknown"  # the tiny backbone's weights are of one's own
+    write_json(runs / "honest" / "results.json", results | {"unseen_classes": "probably seen"})
+    found = [read_report_run(runs / name) for name in ("honest", "eszsl")]
+    made = Page(write_comparison(found, runs / "comparison.html"))
+    at = made.tables["runs"][0].index("unseen classes in pretraining")
+    assert [row[at] for row in made.tables["runs"][1:]] == ["probably seen", "unknown"]
+    assert "probably seen: some of them, so that they were not unseen" in report(runs / "honest", tiny_shapes).said()
+
+
+def test_names_that_make_shards_kept_are_used_and_a_file_of_another_length_is_not(
+    honest: Reported, runs: Path, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    kept = (tiny_shapes / "shapes" / "splits" / NAMES_FILE).read_text().splitlines()
+    found = find_context(read_report_run(runs / "honest"), tiny_shapes, features=None, attribute_names=None)
+    assert found.attribute_names == tuple(name.replace("::", ": ").replace("_", " ") for name in kept)
+    assert "attributes have numbers" not in honest.page.said()
+    shutil.copytree(tiny_shapes, tmp_path / "data")
+    (tmp_path / "data" / "shapes" / "splits" / NAMES_FILE).unlink()
+    shutil.rmtree(tmp_path / "data" / "shapes" / "raw")
+    (tmp_path / "data" / "shapes" / "splits" / "attributes.txt").write_text("1 round\n2 red\n")
+    assert f"No file with {len(kept)} attribute names" in report(runs / "honest", tmp_path / "data").said()
+
+
+def test_the_gallery_says_how_many_of_the_classes_it_shows(
+    honest: Reported, runs: Path, tiny_shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Of each unseen class, by row" in honest.page.said()
+    monkeypatch.setattr(page, "CLASSES", 2)
+    assert "Of each of the first 2 of 3 unseen classes, by row" in report(runs / "honest", tiny_shapes).said()
+
+
+def test_the_gallerys_answers_are_the_three_highest_scores(honest: Reported, tiny_shapes: Path) -> None:
+    run = read_report_run(honest.folder)
+    context = find_context(run, tiny_shapes, features=None, attribute_names=None)
+    details = load_details(honest.folder / "seed-0" / DETAILS_FILE)
+    cards, notes = make_gallery(run, context)
+    assert cards
+    assert notes == []
+    for card in cards:
+        at = details.unseen_rows.tolist().index(card.row)
+        ranked = np.argsort(-details.unseen_scores[at].numpy(), kind="stable")[:3]
+        classes = details.gzsl_classes[ranked].tolist()
+        assert [answer.name for answer in card.answers] == [context.class_name(class_id) for class_id in classes]
+        assert [answer.is_right for answer in card.answers] == [c == details.unseen_labels[at] for c in classes]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """Every figure that is finished in a test, by its name."""
+    kept: dict[str, Figure] = {}
+
+    def keep(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
+        kept[name] = figure
+        return finish(figure, name, alt, folder)
+
+    monkeypatch.setattr(figures, "finish", keep)
+    return kept
+
+
+def test_the_curve_has_each_seeds_operating_point_and_area(
+    pristine: Path, drawn: dict[str, Figure], tmp_path: Path
+) -> None:
+    run = read_report_run(pristine / "honest")
+    plot = figures.curve_plot(run, tmp_path)
+    (axes,) = drawn["seen-unseen-curve"].axes
+    lines = [xy for line in axes.lines if len(xy := np.asarray(line.get_xydata(), float))]
+    curves, points = lines[::2], lines[1::2]
+    legend = axes.get_legend()
+    assert legend is not None
+    for entry, curve, point, text in zip(run.results["seeds"], curves, points, legend.get_texts(), strict=False):
+        U, S, area = (100 * entry[key] for key in ("acc_unseen", "acc_seen", "ausuc"))
+        np.testing.assert_allclose(point, [[U, S]])
+        assert text.get_text() == f"seed {entry['seed']}: AUSUC {area:.1f}"
+        assert f"AUSUC {area:.1f}, operating point U {U:.1f}, S {S:.1f}" in plot.alt
+        x, y = curve[np.argsort(curve[:, 0], kind="stable")].T
+        assert (np.diff(x) * (y[1:] + y[:-1]) / 2).sum() / 100 == pytest.approx(area, abs=0.05)  # trapezoids
+    assert axes.lines[0].get_linestyle() != axes.lines[2].get_linestyle()
+
+
+def test_the_confusion_matrix_has_its_border_between_seen_and_unseen(
+    pristine: Path, drawn: dict[str, Figure], tmp_path: Path
+) -> None:
+    run = read_report_run(pristine / "honest")
+    figures.confusion_plot(run, tmp_path)
+    (axes,) = drawn["confusion"].axes
+    across, up = axes.lines
+    border = (np.asarray(across.get_ydata()), np.asarray(up.get_xdata()))
+    assert all((each == 6).all() for each in border)  # of 6 seen and 3 unseen classes
+    shown = axes.images[0].get_array()
+    counted = np.zeros((9, 9))
+    for details in run.details.values():
+        place = {class_id: at for at, class_id in enumerate(details.gzsl_classes.tolist())}
+        for kind in ("seen", "unseen"):
+            labels, predicted = (getattr(details, f"{kind}_{what}").tolist() for what in ("labels", "predicted"))
+            for label, answer in zip(labels, predicted, strict=True):
+                counted[place[label], place[answer]] += 1
+    assert shown is not None
+    np.testing.assert_allclose(shown[..., 3] ** 2, counted / counted.sum(1, keepdims=True), atol=1e-6)
+
+
+def test_hostile_names_of_classes_and_attributes_stay_words(
+    runs: Path, tiny_shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = '<b onclick="x()">&amp;$\\frac{\'\u202e'
+    monkeypatch.setattr(Context, "class_name", lambda self, class_id: f"{hostile}{class_id}")
+    monkeypatch.setattr(Context, "attribute_name", lambda self, number: f"{hostile}a{number}")
+    made = report(runs / "honest", tiny_shapes)
+    assert "b" not in {tag for tag, _ in made.tags}
+    assert not any(key.startswith("on") for _, given in made.tags for key in given)
+    assert all(row[0].startswith(hostile) for row in made.tables["astray"][1:])
+    assert f"{hostile}a" in made.text
 
 
 def test_the_comparison_lists_all_runs_and_links_their_reports(runs: Path, tiny_shapes: Path) -> None:
@@ -499,7 +678,8 @@ def test_the_comparison_lists_all_runs_and_links_their_reports(runs: Path, tiny_
     write_report(found[0], [], Options(data=tiny_shapes, audit=False))
     made = Page(write_comparison(found, runs / "comparison.html"))
     assert [row[0] for row in made.tables["runs"][1:]] == ["eszsl", "honest", "published"]
-    assert {given["href"] for tag, given in made.tags if tag == "a"} == {"eszsl/report.html"}
+    links = {str(given["href"]) for tag, given in made.tags if tag == "a"}
+    assert {link for link in links if not link.startswith("#")} == {"eszsl/report.html"}
     assert len(made.tables["differences"]) == 1 + 3 * 4
     other = replace(found[0], results=found[0].results | {"benchmark": "cub"})
     with pytest.raises(ValueError, match="a comparison is of runs on one benchmark"):

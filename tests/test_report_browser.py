@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from accelerate import Accelerator
 from finished import finish_run
+from looks import TEXT_CONTRASTS
 
 from zsl.report import Options, find_runs, read_report_run, write_comparison, write_report
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page as BrowserPage
 
 PHONE, DESKTOP = 390, 1280
+MAX_BYTES = 8e6
+MAX_SECONDS = 5.0  # by the browser's own clock; a tenth of this on a machine that does nothing else
 NAMES = ("report", "comparison")
 
 
@@ -54,9 +56,7 @@ class Opened:
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        began = time.perf_counter()
         self.page.goto(path.as_uri())
-        self.seconds = time.perf_counter() - began
 
 
 @pytest.fixture(params=list(product(NAMES, (PHONE, DESKTOP), ("light", "dark"))))
@@ -79,7 +79,15 @@ def on_phone(browser: Browser, pages: dict[str, Path], request: pytest.FixtureRe
 def test_it_opens_without_a_word_and_asks_nobody_for_anything(opened: Opened, pages: dict[str, Path]) -> None:
     assert opened.said == []
     assert all(url.startswith(("data:", *(path.as_uri() for path in pages.values()))) for url in opened.asked)
-    print(f"opened in {opened.seconds:.2f} s")
+
+
+def test_it_is_small_and_opens_at_once(opened: Opened, pages: dict[str, Path]) -> None:
+    assert all(path.stat().st_size < MAX_BYTES for path in pages.values())
+    opened.page.wait_for_function("performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
+    took = opened.page.evaluate(
+        "performance.getEntriesByType('navigation').map(entry => entry.loadEventEnd - entry.startTime)[0]"
+    )
+    assert took / 1000 < MAX_SECONDS
 
 
 def test_nothing_is_wider_than_the_window(opened: Opened) -> None:
@@ -107,27 +115,7 @@ def test_every_figure_has_a_size_and_every_photo_is_loaded(opened: Opened) -> No
 
 def test_words_stand_out_from_their_ground_in_light_and_dark(opened: Opened) -> None:
     """WCAG's contrast of text and of the figures' text is at least 4.5."""
-    contrasts = opened.page.evaluate(
-        """() => {
-        const light = (colour) => {
-          const [r, g, b] = colour.match(/[\\d.]+/g).map(v => v / 255).map(
-            v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const ground = (e) => {
-          for (; e; e = e.parentElement) {
-            const colour = getComputedStyle(e).backgroundColor;
-            if (colour !== "rgba(0, 0, 0, 0)") return light(colour);
-          }
-        };
-        const all = document.querySelectorAll("h1, p, td, th, dt, dd, li, figcaption, .for, .against, svg text");
-        return [...all].filter(e => e.textContent.trim()).map(e => {
-          const style = getComputedStyle(e);
-          const own = light(e.closest("svg") ? style.fill : style.color), under = ground(e);
-          return [(Math.max(own, under) + 0.05) / (Math.min(own, under) + 0.05), e.textContent.trim().slice(0, 40)];
-        });
-        }"""
-    )
+    contrasts = opened.page.evaluate(TEXT_CONTRASTS)
     assert len(contrasts) > 50
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
 
@@ -148,14 +136,14 @@ def test_a_click_sorts_by_number_and_a_second_one_turns_it_round(on_phone: Opene
     for number in range(page.locator("table.sortable").count()):
         table = page.locator("table.sortable").nth(number)
         count = table.locator("tbody tr").count()
-        for column, head in enumerate(table.locator("th").all()):
+        for column, head in enumerate(table.locator("thead th").all()):
             numeric = "number" in (head.get_attribute("class") or "")
             seen = []
             for direction in ("descending", "ascending") if numeric else ("ascending", "descending"):
                 head.locator("button").click()
                 assert head.get_attribute("aria-sort") == direction
                 assert table.locator("th[aria-sort]").count() == 1
-                cells = table.locator(f"tbody tr td:nth-child({column + 1})")
+                cells = table.locator(f"tbody tr > :nth-child({column + 1})")
                 values = cells.evaluate_all("cells => cells.map(c => c.dataset.value)")
                 assert len(values) == count
                 if numeric:
@@ -177,6 +165,30 @@ def test_the_shown_number_is_the_one_that_is_sorted_by(on_phone: Opened) -> None
         if text != "–":
             shown = float(text.split(" ")[0].replace(",", "").replace("−", "-"))
             assert shown == pytest.approx(value, abs=1e-9) or shown == pytest.approx(100 * value, abs=0.0501)
+
+
+def test_every_table_and_figure_says_what_it_is_to_who_cannot_see_it(opened: Opened) -> None:
+    page = opened.page
+    assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.caption?.textContent.trim())")
+    heads = "[...document.querySelectorAll('tbody tr')].every(r => r.cells[0].matches('th[scope=row]'))"
+    assert page.evaluate(heads)
+    figures = page.evaluate("[...document.querySelectorAll('.plot svg')].map(s => s.getAttribute('aria-label'))")
+    assert figures
+    assert all(any(c.isdigit() for c in words) for words in figures)  # the numbers, not only the subject
+
+
+def test_on_paper_nothing_is_cut_off(on_phone: Opened) -> None:
+    on_phone.page.emulate_media(media="print")
+    heights = "[...document.querySelectorAll('.scroll')].map(e => [e.scrollHeight, e.clientHeight])"
+    assert all(whole <= shown + 1 for whole, shown in on_phone.page.evaluate(heights))
+
+
+def test_the_first_tab_skips_to_the_content(on_phone: Opened) -> None:
+    on_phone.page.keyboard.press("Tab")
+    assert on_phone.page.evaluate("document.activeElement.getAttribute('href')") == "#content"
+    assert on_phone.page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
+    targets = on_phone.page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash.slice(1))")
+    assert on_phone.page.evaluate("ids => ids.every(id => document.getElementById(id))", targets)
 
 
 def test_a_table_sorts_from_the_keyboard(on_phone: Opened) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from backbones import decode_image
+from backbones.preprocess import is_transparent, no_scale
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
@@ -26,6 +27,13 @@ class Limits:
     max_megabytes: float = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
     max_megapixels: float = MAX_MEGAPIXELS  # width x height as the header says; checked before anything is decoded
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {value:g}; nothing could be read, give a number above 0"
+                )
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -33,6 +41,14 @@ class Unread:
 
     photo: str
     reason: str
+
+
+def printable(text: str) -> str:
+    """Text with a file's or class's name in it, for a terminal: what is no visible character is written as an escape.
+
+    Bytes of a name that are not UTF-8 could not be printed at all, and control characters would command the terminal.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Path | Unread]:
@@ -85,7 +101,7 @@ def read_photo(data: bytes, limits: Limits = Limits()) -> tuple[Tensor, tuple[st
     """A photo as uint8 [3, h, w] in RGB, upright, and notes on what was done to it.
 
     Raises:
-        ValueError: empty, too large, no image, animated, or cut short; the message says which.
+        ValueError: empty, too large, no image, animated, of no known scale, or cut short; the message says which.
     """
     _check_size(len(data), limits)
     notes = _check_header(data, limits)
@@ -103,23 +119,44 @@ def _check_size(size: int, limits: Limits) -> None:
 
 
 def _check_header(data: bytes, limits: Limits) -> tuple[str, ...]:
+    header = _read_header(data, limits)
+    _check_pixels(*header.size, limits)
+    if header.moves:
+        raise ValueError("animated or of several pages; save the frame you mean as a photo")
+    if header.no_scale:
+        raise ValueError(header.no_scale)
+    notes = ("CMYK, converted to RGB without its colour profile",) if header.mode == "CMYK" else ()
+    return (*notes, "transparent, laid on white") if header.transparent else notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    size: tuple[int, int]  # width, height
+    mode: str
+    moves: bool  # animated, or of several pages
+    transparent: bool
+    no_scale: str | None
+
+
+def _read_header(data: bytes, limits: Limits) -> _Header:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the one that counts
-            with Image.open(io.BytesIO(data), formats=FORMATS) as header:  # reads no pixels
-                (width, height), mode = header.size, header.mode
-                _check_pixels(width, height, limits)
-                # A phone's MPO is a photo and its preview; all else with frames moves or has pages.
-                frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # the limit of `limits` is the one that counts
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads no pixels
+                # A phone's MPO is a photo and its preview.  Counting frames would read every frame's header.
+                moves = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+                return _Header(
+                    size=image.size, mode=image.mode, moves=moves, transparent=is_transparent(image),
+                    no_scale=no_scale(image.mode, image.format),
+                )  # fmt: skip
     except Image.DecompressionBombError as error:
         raise ValueError(f"more pixels than the limit of {limits.max_megapixels:g} megapixels ({error})") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"not an image, whatever its name says; read are {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, EOFError) as error:
+    except Exception as error:  # whatever Pillow raises at bytes it did not expect: TypeError, struct.error, …
         raise ValueError(f"the image is cut short or damaged ({error})") from error
-    if frames > 1:
-        raise ValueError(f"animated or of several pages: {frames} frames; save the frame you mean as a photo")
-    return ("CMYK, converted to RGB without its colour profile",) if mode == "CMYK" else ()
 
 
 def _check_pixels(width: int, height: int, limits: Limits) -> None:

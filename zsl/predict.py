@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,10 +15,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from backbones import Backbone, EncodeOptions, Transform, export_manifest, export_weights, load_backbone
-from zsl.benchmarks.own import read_attributes
+from zsl.benchmarks.own import AttributeTable, read_attributes
 from zsl.compute import make_accelerator
 from zsl.files import atomic_path
-from zsl.photos import Limits, Unread, read_file
+from zsl.photos import Limits, Unread, printable, read_file
 from zsl.predictor import (
     BACKBONE_FILE,
     SPACES,
@@ -84,6 +85,7 @@ class Reader:
     accelerator: Accelerator  # device and precision of the backbone; the heads are on the CPU
     top: int = 5
     strongest: int = 5  # attributes for, and against
+    adding_took: float | None = None  # seconds, where classes were added
 
     def features(self, inputs: list[Tensor]) -> Tensor:
         """Features [N, D] of what the backbone's transform gives for N photos."""
@@ -181,10 +183,20 @@ def open_reader(
     """
     predictor = load_predictor(run, seeds)
     backbone = open_backbone(predictor, run, weights)
-    if classes is not None:
-        predictor = add_classes(predictor, read_attributes(classes, at_least=1))
     accelerator = make_accelerator(predictor.facts["backbone"]["precision"])
-    return Reader(predictor=predictor, backbone=backbone, accelerator=accelerator, top=top, strongest=strongest)
+    reader = Reader(predictor=predictor, backbone=backbone, accelerator=accelerator, top=top, strongest=strongest)
+    return reader if classes is None else with_classes(reader, read_attributes(classes, at_least=1))
+
+
+def with_classes(reader: Reader, table: AttributeTable) -> Reader:
+    """The reader with the classes of `table` added, and how long that took.
+
+    Raises:
+        ValueError: as `add_classes`.
+    """
+    start = time.perf_counter()
+    extended = add_classes(reader.predictor, table)
+    return replace(reader, predictor=extended, adding_took=time.perf_counter() - start)
 
 
 # --- backbone --------------------------------------------------------------------------------------------------------
@@ -260,8 +272,9 @@ def as_text(answer: Answer) -> str:
     """An answer as a table for a terminal."""
     lines = [f"{answer.photo}" + "".join(f"  ({note})" for note in answer.notes)]
     lines += [f"  {100 * choice.probability:5.1f} %  {choice.name} ({choice.kind})" for choice in answer.classes]
+    lines.append(f"  {'space':<11} {'lead':>8}  alone it would say")
     for vote in answer.votes:
-        lines.append(f"  {vote.space:<11} {vote.margin:+8.2f}  {vote.top or ''}")
+        lines.append(f"  {vote.space:<11} {vote.margin:+8.2f}  {vote.top or ''}".rstrip())
     for word, evidence in (("for", answer.attributes_for), ("against", answer.attributes_against)):
         lines.append(f"  {word:<11} " + (", ".join(item.name for item in evidence) or "nothing"))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -37,6 +37,7 @@ FORMAT = 1
 FACTS_FILE, TRAIN_FILE, BACKBONE_FILE = "predictor.json", "train.safetensors", "backbone.safetensors"
 MODEL_FILE, SYNTHESIZER_FILE = "model.safetensors", "synthesizer.safetensors"
 SPACES = ("VS", "SS", "SRS")
+FARTHEST = 1000  # times the run's strongest attribute a new class's may be
 UNIT_TOLERANCE = 1e-3  # float32 attributes divided by their norm keep it to 1e-6
 
 
@@ -115,14 +116,12 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
     the heads are fitted anew.  No network is trained.
 
     Raises:
-        ValueError: a class is there already, or the table's attributes are not the run's.
+        ValueError: a class is there already, or the table's attributes are not the run's, or in other units.
     """
     train = predictor.train
     if known := [name for name in table.classes if name in predictor.class_names]:
         raise ValueError(f"the class {known[0]!r} is there already; give the new one another name")
-    given = _in_order(table, predictor)
-    if predictor.facts["unit_attributes"]:
-        given = given / given.norm(dim=1, keepdim=True)
+    given = _in_run_units(_in_order(table, predictor), predictor)
     count = len(train.class_names)
     new = torch.arange(count, count + len(given))
     # A class of the benchmark that the run left out keeps its id and attributes; its name is the new class's.
@@ -156,20 +155,35 @@ def _extend(model: DCRGAN, train: TrainSplit, new: Tensor) -> DCRGAN:
     )
 
 
+def _in_run_units(strengths: Tensor, predictor: Predictor) -> Tensor:
+    """Strengths [n, A], to length 1 where the run's have that; far from the run's they are refused."""
+    if predictor.facts["unit_attributes"]:
+        strengths = strengths / strengths.abs().amax(dim=1, keepdim=True)  # first, for squares overflow
+        strengths = strengths / strengths.norm(dim=1, keepdim=True)
+    usual, given = predictor.train.attributes.abs().max().item(), strengths.abs().max().item()
+    if given > FARTHEST * usual:
+        raise ValueError(
+            f"a strength of {given:g}: the run's own are {usual:g} at most, so that this is in other units; "
+            "give strengths in those of the run's attributes"
+        )
+    return strengths
+
+
 def _in_order(table: AttributeTable, predictor: Predictor) -> Tensor:
     """The table's strengths [n, A] with the columns in the run's order."""
     names = predictor.attribute_names
     columns = list(range(len(names)))
     if predictor.facts["attribute_names"]:
-        absent = [name for name in names if name not in table.attributes]
-        unknown = [name for name in table.attributes if name not in names]
+        place = {name: column for column, name in enumerate(table.attributes)}
+        absent = [name for name in names if name not in place]
+        unknown = sorted(place.keys() - set(names), key=place.__getitem__)
         if absent or unknown:
             told = [f"no column {absent[0]!r}"] * bool(absent) + [f"a column {unknown[0]!r} it lacks"] * bool(unknown)
             raise ValueError(
                 f"the new classes' table has {' and '.join(told)}; needed are the run's {len(names)} attributes "
                 f"({names[0]}, …)"
             )
-        columns = [table.attributes.index(name) for name in names]
+        columns = [place[name] for name in names]
     elif len(table.attributes) != len(names):
         raise ValueError(f"the new classes' table has {len(table.attributes)} attributes, the run has {len(names)}")
     return torch.from_numpy(table.strengths)[:, columns]

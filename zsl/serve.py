@@ -7,12 +7,16 @@ the loopback interface and a handful of people, not for the internet.
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import logging
+import math
 import socket
+import sys
 import tempfile
 import threading
+import time
 from dataclasses import asdict, dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,8 +29,8 @@ import numpy as np
 
 from zsl.benchmarks.own import AttributeTable, read_attributes
 from zsl.photos import Limits, read_photo
-from zsl.predict import PROBABILITIES, Reader
-from zsl.predictor import Predictor, add_classes
+from zsl.predict import PROBABILITIES, Reader, with_classes
+from zsl.predictor import Predictor
 
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -46,19 +50,27 @@ HEADERS = {
 MAX_TABLE_BYTES = 2_000_000  # of a class's attributes, as a form or as CSV
 MAX_NEW_CLASSES, MAX_NAME = 50, 100
 PATIENCE_SECONDS = 30  # with a client that is silent
+REQUEST_SECONDS = 120  # until a request must have arrived, however steadily it trickles in
+MAX_CONNECTIONS = 32  # at once; a browser has up to six
+MAX_DECODING = 2  # photos at once: a photo at the limit takes 150 MB of pixels
+MAX_DRAINED_BYTES = 100_000_000  # of a body that is refused; a client that is still sending would not see the answer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, eq=False)
 class Desk:
-    """The state behind the page: one reader, and the classes added since the start.  All methods take turns."""
+    """The state behind the page: one reader, and the classes added since the start.
+
+    Photos are decoded MAX_DECODING at a time; answers and changes take turns.
+    """
 
     reader: Reader
     run: str  # how the run is called on the page
     limits: Limits
     first: Predictor = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MAX_DECODING))
 
     def __post_init__(self) -> None:
         self.first = self.reader.predictor
@@ -75,7 +87,8 @@ class Desk:
             "backbone": facts["backbone"]["name"],
             "seeds": list(predictor.models),
             "probabilities": PROBABILITIES,
-            "limits": asdict(self.limits),
+            "adding_took": self.reader.adding_took,
+            "limits": asdict(self.limits) | {"table_megabytes": MAX_TABLE_BYTES / 1e6},
             "classes": [
                 {"name": name, "kind": kind} for name, kind in zip(predictor.class_names, predictor.kinds, strict=True)
             ],
@@ -106,9 +119,11 @@ class Desk:
         Raises:
             ValueError: as `read_photo`.
         """
-        image, notes = read_photo(data, self.limits)
+        with self.decoding:
+            image, notes = read_photo(data, self.limits)
+            image = self.reader.backbone.transform(image)
         with self.lock:
-            return asdict(self.reader.answers([self.reader.backbone.transform(image)], ["photo"], [notes])[0])
+            return asdict(self.reader.answers([image], ["photo"], [notes])[0])
 
     def add_table(self, text: str) -> None:
         """Add the classes of a CSV.
@@ -136,9 +151,7 @@ class Desk:
         for attribute, value in changes.items():
             if attribute not in names:
                 raise ValueError(f"no attribute {attribute!r}")
-            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-                raise ValueError(f"attribute {attribute!r} is {value!r}; it should be a number")
-            values[names.index(attribute)] = float(value)
+            values[names.index(attribute)] = _number(value, attribute)
         if not changes:
             raise ValueError(f"the new class has the very attributes of {base!r}; change at least one")
         self._add(AttributeTable(classes=(name,), attributes=names, strengths=np.array([values])))
@@ -146,7 +159,7 @@ class Desk:
     def forget(self) -> None:
         """Take out the classes that were added since the start."""
         with self.lock:
-            self.reader = replace(self.reader, predictor=self.first)
+            self.reader = replace(self.reader, predictor=self.first, adding_took=None)
 
     def _add(self, table: AttributeTable) -> None:
         if long := [name for name in table.classes if not 0 < len(name.strip()) <= MAX_NAME]:
@@ -157,7 +170,15 @@ class Desk:
             there = len(self.reader.predictor.class_names) - len(self.first.class_names)
             if there + len(table.classes) > MAX_NEW_CLASSES:
                 raise ValueError(f"{there} classes were added already, {MAX_NEW_CLASSES} is the limit")
-            self.reader = replace(self.reader, predictor=add_classes(self.reader.predictor, table))
+            self.reader = with_classes(self.reader, table)
+
+
+def _number(value: Any, attribute: str) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -sys.float_info.max <= value <= sys.float_info.max:
+        shown = str(value)[:20] if isinstance(value, float | str) else type(value).__name__
+        raise ValueError(f"attribute {attribute!r} is {shown!r}; it should be a number")
+    return float(value)
 
 
 class PageServer(ThreadingHTTPServer):
@@ -171,15 +192,47 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, desk: Desk, host: str = "127.0.0.1", port: int = 8765) -> None:
-        if host in ("", "0.0.0.0", "::"):
-            raise ValueError(f"--host {host!r} is every interface; name the one address that the page is to have")
         self.desk = desk
+        self.slots = threading.Semaphore(MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), Handler)
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self.server_port}/"
-        names = {shown} | ({"localhost"} if is_loopback(host) else set())
+        super().__init__((host, port), Handler, bind_and_activate=False)
+        try:
+            self.server_bind()
+            self.address = str(self.server_address[0])
+            if _is_every_interface(self.address):  # only the bound socket knows: 0, 0x0 and ::0 are spellings of it
+                raise ValueError(f"--host {host!r} is every interface; name the one address that the page is to have")
+            self.server_activate()
+        except BaseException:
+            self.server_close()
+            raise
+        named, bound = (f"[{each}]" if ":" in each else each for each in (host.lower(), self.address))
+        self.url = f"http://{named}:{self.server_port}/"
+        names = {named, bound} | ({"localhost"} if is_loopback(self.address) else set())
         self.hosts = {f"{name}:{self.server_port}" for name in names} | (names if self.server_port == 80 else set())
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for the connection, as long as there are not too many."""
+        if self.slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The connection's whole life."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+def _is_every_interface(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return (getattr(found, "ipv4_mapped", None) or found).is_unspecified
 
 
 def is_loopback(host: str) -> bool:
@@ -205,6 +258,24 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "zsl", ""
     timeout = PATIENCE_SECONDS
+    deadline = math.inf  # by time.monotonic(), for the whole request
+    unread = 0  # bytes of the body that are still to come
+
+    def setup(self) -> None:
+        """Read through the deadline."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_UntilDeadline(self))
+
+    def handle_one_request(self) -> None:
+        """Give each request of a connection its own time."""
+        self.deadline = time.monotonic() + REQUEST_SECONDS
+        self.unread = 0
+        super().handle_one_request()
+
+    def handle_expect_100(self) -> bool:
+        """Whether the body may come is said when who asks and how much they bring was checked."""
+        return True
 
     def do_GET(self) -> None:
         """The page and its parts, the run, a class."""
@@ -219,9 +290,12 @@ class Handler(BaseHTTPRequestHandler):
         self._respond(self._delete)
 
     def _respond(self, answer: Any) -> None:
+        length = self.headers.get("Content-Length", "")
+        self.unread = int(length) if _is_length(length) else 0
         try:
             self._check_sender()
             kind, body = answer()
+            self.close_connection |= bool(self.unread)  # a body that nobody asked for is not the next request
             self._send(HTTPStatus.OK, kind, body)
         except Refused as refusal:
             self._fail(refusal.status, str(refusal))
@@ -272,34 +346,78 @@ class Handler(BaseHTTPRequestHandler):
         return _json(self.server.desk.describe())
 
     def _body(self, limit: int) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        if not _is_length(self.headers.get("Content-Length", "")):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "say how long the body is (Content-Length)")
-        if int(length) > limit:
+        length = self.unread
+        if length > limit:
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"{int(length) / 1e6:,.1f} MB were sent, the limit is {limit / 1e6:g} MB",
+                f"{length / 1e6:,.1f} MB were sent, the limit is {limit / 1e6:g} MB",
             )
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
+        if self._asks_first():
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = self.rfile.read(length)
+        self.unread -= len(body)
+        if self.unread:
             raise Refused(HTTPStatus.BAD_REQUEST, "the upload was cut short")
         return body
 
+    def _asks_first(self) -> bool:
+        return self.headers.get("Expect", "").lower() == "100-continue"
+
     def _fail(self, status: HTTPStatus, message: str) -> None:
         self.close_connection = True  # a body may be left unread
-        self._send(status, *_json({"error": message}))
+        try:
+            self._send(status, *_json({"error": message}))
+            self._drain()
+        except (ConnectionError, TimeoutError):
+            log.debug("the client went away before its %s", status)
+
+    def _drain(self) -> None:
+        """Read what of the body is still on its way: closing before would reset the connection, the answer with it."""
+        left = 0 if self._asks_first() else min(self.unread, MAX_DRAINED_BYTES)
+        while left > 0 and (part := self.rfile.read1(min(left, 1 << 16))):
+            left -= len(part)
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.connection.settimeout(PATIENCE_SECONDS)
         self.send_response(status)
-        fields = HEADERS | {"Content-Type": kind, "Content-Length": str(len(body))}
+        fields = {"Content-Type": kind, "Content-Length": str(len(body))}
         for name, value in (fields | ({"Connection": "close"} if self.close_connection else {})).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
+    def end_headers(self) -> None:
+        """Every answer has the headers that bind the page, the library's own errors too."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are not printed."""
         log.debug(format, *args)
+
+
+class _UntilDeadline(io.RawIOBase):
+    """What a handler's client sends, until the handler's deadline; a socket's timeout begins anew with each byte."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self.handler.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self.handler.connection.settimeout(min(left, PATIENCE_SECONDS))
+        return self.handler.connection.recv_into(buffer)
+
+
+def _is_length(text: str) -> bool:
+    return text.isdecimal() and len(text) < 16
 
 
 def _json(content: Any) -> tuple[str, bytes]:
@@ -318,7 +436,7 @@ def _form(body: bytes) -> tuple[str, str, dict[str, float]]:
     try:
         form = json.loads(body)
         name, base, changes = form["name"], form["base"], form["changes"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("needed is JSON with name, base and changes") from error
     if not (isinstance(name, str) and isinstance(base, str) and isinstance(changes, dict)):
         raise ValueError("name and base should be text, changes an object of attribute: number")

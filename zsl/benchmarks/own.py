@@ -19,7 +19,7 @@ import io
 import math
 import os
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,9 +143,12 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}; docs/own-benchmark.md says what it holds")
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        numbered = [
-            (number, [cell.strip() for cell in line]) for number, line in enumerate(csv.reader(stream), start=1)
-        ]
+        try:
+            numbered = [
+                (number, [cell.strip() for cell in line]) for number, line in enumerate(csv.reader(stream), start=1)
+            ]
+        except csv.Error as error:
+            raise ValueError(f"{path} is no table of commas and lines ({error}); save it as CSV") from error
     numbered = [(number, line) for number, line in numbered if any(line)]
     if len(numbered) < 2:
         raise ValueError(f"{path} has {len(numbered)} lines; needed are a header and one line a class")
@@ -169,11 +172,11 @@ def _number(value: str, attribute: str, class_name: str, path: Path) -> float:
 
 
 def _refuse_twice(names: Sequence[str], what: str, path: Path) -> None:
-    for name in names:
+    for name, times in Counter(names).items():
         if not name:
             raise ValueError(f"{path}: a {what} has no name")
-        if names.count(name) > 1:
-            raise ValueError(f"{path}: {what} {name!r} occurs {names.count(name)} times")
+        if times > 1:
+            raise ValueError(f"{path}: {what} {name!r} occurs {times} times")
 
 
 def _read_splits(path: Path, classes: Sequence[str], photos: Sequence[Instance]) -> dict[str, np.ndarray]:
@@ -185,11 +188,12 @@ def _read_splits(path: Path, classes: Sequence[str], photos: Sequence[Instance])
     _refuse_twice(names, header[0], path)
     by_class = header[0] == "class"
     expected = list(classes) if by_class else [photo.file.removeprefix("images/") for photo in photos]
+    known, given = set(expected), set(names)
     for name in names:
-        if name not in expected:
+        if name not in known:
             where = f"{ATTRIBUTES_FILE}" if by_class else "images/"
             raise ValueError(f"{path} names the {header[0]} {name!r}, which is not in {where}")
-    if absent := [name for name in expected if name not in names]:
+    if absent := [name for name in expected if name not in given]:
         raise ValueError(
             f"{path} leaves out {len(absent)} of {len(expected)}, the first is the {header[0]} {absent[0]!r}"
         )

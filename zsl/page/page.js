@@ -27,7 +27,7 @@ async function ask(path, options = {}) {
   } catch {
     throw new Error("the server does not answer; is it still running?");
   }
-  const content = await response.json();
+  const content = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
   if (!response.ok) throw new Error(content.error);
   return content;
 }
@@ -56,7 +56,8 @@ function showBar(choice) {
 
 function showVote(vote) {
   const row = make("tr");
-  const space = make("td", vote.space);
+  const space = make("th", vote.space);
+  space.scope = "row";
   space.append(make("small", SPACES[vote.space] ?? ""));
   const lead = `${vote.margin >= 0 ? "+" : "−"}${Math.abs(vote.margin).toFixed(2)}`;
   row.append(space, make("td", vote.top ? readable(vote.top) : "–"), make("td", lead));
@@ -72,6 +73,7 @@ function showEvidence(evidence) {
 }
 
 function showAnswer(answer) {
+  at("answer").hidden = false; // before the headline changes, for only what is there is read out
   at("headline").textContent = readable(answer.classes[0].name);
   at("notes").textContent = answer.notes.join("; ");
   at("bars").replaceChildren(...answer.classes.map(showBar));
@@ -80,7 +82,10 @@ function showAnswer(answer) {
   const list = (evidence) => (evidence.length ? evidence.map(showEvidence) : [make("li", "nothing")]);
   at("for").replaceChildren(...list(answer.attributes_for));
   at("against").replaceChildren(...list(answer.attributes_against));
-  at("answer").hidden = false;
+}
+
+function refuseIfLarge(file, megabytes) {
+  if (file.size > megabytes * 1e6) throw new Error(`${(file.size / 1e6).toFixed(1)} MB; the limit is ${megabytes} MB`);
 }
 
 let photo = null;
@@ -91,13 +96,11 @@ async function predict(file) {
   URL.revokeObjectURL(at("preview").src);
   at("preview").src = URL.createObjectURL(file);
   at("preview").hidden = false;
-  if (file.size > run.limits.max_megabytes * 1e6) {
-    say("photo-status", `${(file.size / 1e6).toFixed(1)} MB; the limit is ${run.limits.max_megabytes} MB`, true);
-    return;
-  }
   say("photo-status", "Looking …");
   const options = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } };
   try {
+    await ready;
+    refuseIfLarge(file, run.limits.max_megabytes);
     const answer = await ask("/api/predict", options);
     if (photo !== file) return; // another photo came meanwhile
     showAnswer(answer);
@@ -147,7 +150,7 @@ function showRun(content) {
       return option;
     })
   );
-  if (chosen) at("base").value = chosen;
+  if (run.classes.some((each) => each.name === chosen)) at("base").value = chosen;
   at("attributes").replaceChildren(
     ...run.attributes.map((each) => { const option = make("option"); option.value = readable(each.name); return option; })
   );
@@ -158,11 +161,19 @@ function changed() {
 }
 
 async function chooseBase() {
-  baseStrengths = await ask(`/api/class?name=${encodeURIComponent(at("base").value)}`);
   at("changes").replaceChildren();
+  baseStrengths = [];
+  const base = at("base").value;
+  try {
+    const strengths = await ask(`/api/class?name=${encodeURIComponent(base)}`);
+    if (at("base").value === base) baseStrengths = strengths; // no other one was chosen meanwhile
+  } catch (error) {
+    say("add-status", error.message, true);
+  }
 }
 
 function addChange() {
+  if (baseStrengths.length === 0) return; // not known yet
   const wanted = at("attribute").value;
   const place = run.attributes.findIndex((each) => readable(each.name) === wanted || each.name === wanted);
   if (place < 0) return;
@@ -192,10 +203,11 @@ async function change(form, options, done) {
   for (const button of buttons) button.disabled = true;
   say("add-status", "Synthesizing features, fitting the heads …");
   try {
-    showRun(await ask("/api/classes", options));
-    say("add-status", done);
+    await ready;
+    showRun(await ask("/api/classes", await options()));
+    say("add-status", run.adding_took === null ? done : `${done.slice(0, -1)} in ${run.adding_took.toFixed(1)} s.`);
     form?.reset();
-    if (form?.id === "like") await chooseBase();
+    await chooseBase(); // what was changed belongs to the old one, which may be gone
     if (photo) await predict(photo);
   } catch (error) {
     say("add-status", error.message, true);
@@ -205,23 +217,35 @@ async function change(form, options, done) {
 }
 
 at("base").addEventListener("change", chooseBase);
-at("attribute").addEventListener("input", addChange);
+// Not `input`: one name may be how another one begins.
+at("attribute").addEventListener("change", addChange);
+at("attribute").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // it would send the form
+  addChange();
+});
 at("like").addEventListener("submit", (event) => {
   event.preventDefault();
   const changes = Object.fromEntries(changed().map((input) => [input.name, +input.value]));
   const body = JSON.stringify({ name: at("name").value, base: at("base").value, changes });
-  change(at("like"), { method: "POST", body, headers: { "Content-Type": "application/json" } }, "Added.");
+  change(at("like"), () => ({ method: "POST", body, headers: { "Content-Type": "application/json" } }), "Added.");
 });
-at("table").addEventListener("submit", async (event) => {
+at("table").addEventListener("submit", (event) => {
   event.preventDefault();
   const file = at("csv-file").files[0];
-  const body = file ? await file.text() : at("csv").value;
-  change(at("table"), { method: "POST", body, headers: { "Content-Type": "text/csv" } }, "Added.");
+  const options = async () => {
+    if (file) refuseIfLarge(file, run.limits.table_megabytes);
+    const body = file ? await file.text() : at("csv").value;
+    return { method: "POST", body, headers: { "Content-Type": "text/csv" } };
+  };
+  change(at("table"), options, "Added.");
 });
-at("forget").addEventListener("click", () => change(null, { method: "DELETE" }, "Forgotten."));
+at("forget").addEventListener("click", () => change(null, () => ({ method: "DELETE" }), "Forgotten."));
 
+// A photo may come before the run is known.
+const ready = ask("/api/run").then(showRun);
 try {
-  showRun(await ask("/api/run"));
+  await ready;
   await chooseBase();
 } catch (error) {
   say("photo-status", error.message, true);

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from shards import ShardIndex, read_index
+from zsl.benchmarks.attribute_names import find_names
 from zsl.data import find_features, load_splits, shards_folder
 from zsl.features import FeatureTable, TestSplit, TrainSplit, read_features, split_features
+from zsl.files import read_json
+from zsl.predictor import FACTS_FILE
 from zsl.report.runs import ReportRun
 from zsl.splits import AttributeKind, Splits
 
-# Where a benchmark's attribute names may lie below `data/<benchmark>`.
-NAME_FILES = ("attributes.txt", "splits/attributes.txt", "raw/attributes.txt", "raw/attributes.csv")
+NAME_FOLDERS = ("splits", "raw", ".")  # below `data/<benchmark>`, where a file of attribute names may lie
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +61,8 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     """Load what is there; data that were not the run's are refused, those that are absent are noted.
 
     Raises:
-        ValueError: the features are not those that the run was made from, or the attribute names do not fit them.
+        ValueError: the features are not those that the run was made from, or the file `attribute_names` does not fit
+            them.
         FileNotFoundError: a file that was named is not there.
     """
     benchmark, notes = str(run.results["benchmark"]), []
@@ -80,33 +84,45 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     if found is None:
         return Context(benchmark=benchmark, data=data, index=index, notes=notes)
     table = read_features(found, allow_incomplete=True)
-    _check_table(run, table, found)
+    check_table(run, table, found)
     splits = _splits_of(run, data, table)
     train, test = split_features(table, splits)
-    names = read_attribute_names(attribute_names or _name_file(data / benchmark), splits.attributes.shape[1])
-    if names is None:
-        notes.append("No file of attribute names is at hand, so attributes have numbers; --attribute-names names one.")
+    names = _attribute_names(splits, data / benchmark, attribute_names)
+    if not names:
+        notes.append(
+            f"No file with {splits.attributes.shape[1]} attribute names is at hand, so attributes have numbers; "
+            "--attribute-names names one."
+        )
     return Context(
         benchmark=benchmark, data=data, table_folder=found, table=table, splits=splits, train=train, test=test,
-        attribute_names=names, index=index, notes=notes,
+        attribute_names=names or None, index=index, notes=notes,
     )  # fmt: skip
 
 
-def _check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
-    made_from = run.results.get("features", {})
-    for key in ("shards_sha256", "weights_sha256"):
+def check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
+    """Refuse a table that the run was not made from.
+
+    Raises:
+        ValueError: photos, weights, precision, size or transform are others; the message names the first.
+    """
+    made_from = {"backbone": run.results["backbone"]} | run.results.get("features", {}) | _transform_of(run)
+    for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform"):
         if key in made_from and made_from[key] != table.manifest.get(key):
             raise ValueError(
-                f"{run.folder} was made from other features than {folder} ({key} differs); "
-                "give the --data or --features that it was trained on"
+                f"{run.folder} was made from other features than {folder} ({key} differs: {made_from[key]} there, "
+                f"{table.manifest.get(key)} here); give the --data or --features that it was trained on"
             )
+
+
+def _transform_of(run: ReportRun) -> dict[str, Any]:
+    """What was done to the photos, where the run kept it for prediction."""
+    path = run.folder / FACTS_FILE
+    return {"transform": read_json(path)["backbone"]["transform"]} if path.is_file() else {}
 
 
 def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
     """The splits with the attributes and the fold that the run says it had."""
-    verdict = str(run.results.get("splits", ""))
-    of_fold = re.match(r"validation fold (\d)", verdict)
-    fold, wanted = int(of_fold[1]) if of_fold else None, run.results.get("attributes")
+    fold, wanted = int(run.fold.split()[-1]) if run.fold else None, run.results.get("attributes")
     benchmark = str(run.results["benchmark"])
     kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)
     for kind, normalise in product(kinds, (False, True)):
@@ -121,23 +137,32 @@ def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
     raise ValueError(f"{run.folder} was trained with attributes {wanted!r}, which the splits below {data} do not have")
 
 
-def _name_file(folder: Path) -> Path | None:
-    return next((folder / name for name in NAME_FILES if (folder / name).is_file()), None)
+def _attribute_names(splits: Splits, folder: Path, given: Path | None) -> tuple[str, ...]:
+    """Names from the file `given`, else those that make_shards kept, else from a file below `folder`; () of none."""
+    count = splits.attributes.shape[1]
+    if given is not None:
+        return read_attribute_names(given, count)
+    lying = (find_names(folder / name, count) for name in NAME_FOLDERS)
+    return tuple(map(plain, splits.attribute_names or next(filter(None, lying), ())))
 
 
-def read_attribute_names(path: Path | None, count: int) -> tuple[str, ...] | None:
+def read_attribute_names(path: Path, count: int) -> tuple[str, ...]:
     """Names of `count` attributes: lines `number name` as in CUB's `attributes.txt`, or the head of an attributes.csv.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it has another number of names.
     """
-    if path is None:
-        return None
     if not path.is_file():
         raise FileNotFoundError(f"no file of attribute names {path}; CUB's is attributes.txt, AWA's predicates.txt")
     lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    names = lines[0].split(",")[1:] if path.suffix == ".csv" else [re.sub(r"^\s*\d+\s+", "", line) for line in lines]
+    is_table = path.suffix == ".csv"
+    names = next(csv.reader(lines), [])[1:] if is_table else [re.sub(r"^\s*\d+\s+", "", line) for line in lines]
     if len(names) != count:
         raise ValueError(f"{path} has {len(names)} attribute names, the split file has {count} attributes")
-    return tuple(re.sub(r"^(has|is)_", "", name.strip()).replace("::", ": ").replace("_", " ") for name in names)
+    return tuple(map(plain, names))
+
+
+def plain(attribute: str) -> str:
+    """`has_bill_shape::hooked` to `bill shape: hooked`."""
+    return re.sub(r"^(has|is)_", "", attribute.strip()).replace("::", ": ").replace("_", " ")

@@ -21,6 +21,8 @@ from zsl.files import atomic_path, write_text
 INK = "#1b1c1e"  # text and axes; in the page this becomes the colour of the text, light or dark
 SEEN, UNSEEN = "#2f7fc1", "#d9731a"  # both have a contrast of 3 and more on white and on the dark page
 COLOURS = ("#2f7fc1", "#d9731a", "#2b9a66", "#c2559d", "#8a6fd1", "#a8862a", "#d24b45", "#3a9fb0", "#7d8590", "#8c6a4f")
+DASHES = ("-", "--", ":", "-.")  # so that lines differ without their colours too
+MARKERS = ("o", "s", "^", "v", "D", "<", ">", "P", "X", "*")  # and points
 WIDTH = 4.6  # inches; at this width 9 or 10 pt stays legible when a phone scales the figure down
 FILE_DPI = 200
 

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from zsl.curves import Curve
 from zsl.evaluate import Details, class_accuracies, confusion_matrix, curve_of
 from zsl.report.context import Context
-from zsl.report.drawing import COLOURS, INK, SEEN, UNSEEN, Plot, drawing, finish, shorten
+from zsl.report.drawing import COLOURS, DASHES, INK, SEEN, UNSEEN, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
+from zsl.report.tables import mean_score
 
 LETTERS = 30  # of a class name beside its bar, at most
 NAMED = 60  # so many classes have their names beside the bars
@@ -22,36 +23,37 @@ FIGURES_FOLDER = "figures"
 
 def curve_plot(run: ReportRun, folder: Path) -> Plot:
     """Seen-unseen curve of each seed, with AUSUC and the operating point."""
+    told = ["Seen accuracy S over unseen accuracy U, per cent"]
     with drawing(3.9) as (figure, axes):
         for number, (seed, details) in enumerate(run.details.items()):
             curve = curve_of(details)
-            unseen, seen = curve.at(0.0)
-            colour = COLOURS[number % len(COLOURS)]
-            _draw_curve(axes, curve, colour, f"seed {seed}: AUSUC {100 * curve.ausuc:.1f}")
-            axes.plot(100 * unseen, 100 * seen, "o", color=colour, markersize=7, markeredgecolor=INK, zorder=3)
+            label = f"seed {seed}: AUSUC {100 * curve.ausuc:.1f}"
+            told.append(f"{label}, operating point {_draw_curve(axes, curve, number, label)}")
         axes.plot([], [], "o", color="none", markeredgecolor=INK, markersize=7, label="operating point (reported U, S)")
         _label_curves(axes)
-        return finish(figure, "seen-unseen-curve", "Seen accuracy S over unseen accuracy U, each seed", folder)
+        return finish(figure, "seen-unseen-curve", "; ".join(told), folder)
 
 
 def curves_plot(runs: Sequence[ReportRun], folder: Path) -> Plot:
     """The first seed's seen-unseen curve of each run, overlaid."""
+    told = ["Seen accuracy S over unseen accuracy U, per cent"]
     with drawing(3.6 + 0.2 * len(runs)) as (figure, axes):
         for number, run in enumerate(runs):
             if run.first is None:
                 continue
-            curve = curve_of(run.first)
-            unseen, seen = curve.at(0.0)
-            colour, style = COLOURS[number % len(COLOURS)], ("-", "--", ":")[number // len(COLOURS) % 3]
-            mean, std = (100 * run.results[key]["ausuc"] for key in ("mean", "std"))
-            _draw_curve(axes, curve, colour, f"{run.name}: AUSUC {mean:.1f} ± {std:.1f}", style)
-            axes.plot(100 * unseen, 100 * seen, "o", color=colour, markersize=7, markeredgecolor=INK, zorder=3)
+            label = f"{run.name}: AUSUC {mean_score(run, 'ausuc').text}"
+            told.append(f"{label}, operating point {_draw_curve(axes, curve_of(run.first), number, label)}")
         _label_curves(axes, below=True)
-        return finish(figure, "seen-unseen-curves", "Seen accuracy S over unseen accuracy U, each run", folder)
+        return finish(figure, "seen-unseen-curves", "; ".join(told), folder)
 
 
-def _draw_curve(axes: Axes, curve: Curve, colour: str, label: str, style: str = "-") -> None:
+def _draw_curve(axes: Axes, curve: Curve, number: int, label: str) -> str:
+    """Draw the curve with its operating point, γ = 0; that point in words."""
+    colour, style = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
     axes.plot(100 * curve.unseen.numpy(), 100 * curve.seen.numpy(), style, color=colour, linewidth=1.5, label=label)
+    unseen, seen = (100 * accuracy for accuracy in curve.at(0.0))
+    axes.plot(unseen, seen, "o", color=colour, markersize=7, markeredgecolor=INK, zorder=3)
+    return f"U {unseen:.1f}, S {seen:.1f}"
 
 
 def _label_curves(axes: Axes, *, below: bool = False) -> None:
@@ -94,7 +96,9 @@ def classes_plot(run: ReportRun, kind: str, context: Context, folder: Path) -> P
             axes.set(ylabel=f"{len(order)} {kind} classes, sorted")
             axes.set_yticks([])
         axes.grid(True, axis="x")
-        return finish(figure, f"accuracy-{kind}", f"Accuracy of each {kind} class with its interval, sorted", folder)
+        ends = " to ".join(f"{context.class_name(e.class_id)} {100 * e.accuracy:.1f}" for e in (order[0], order[-1]))
+        told = f"Accuracy of each {kind} class, sorted, with its interval; per cent: from {ends}; mean {mean:.1f}"
+        return finish(figure, f"accuracy-{kind}", told, folder)
 
 
 def _answers(details: Details, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,4 +127,10 @@ def confusion_plot(run: ReportRun, folder: Path) -> Plot:
         axes.set_yticks(middle, ["seen", "unseen"], rotation=90, va="center")
         axes.tick_params(length=0)
         axes.set(xlabel="answer", ylabel="true class")
-        return finish(figure, "confusion", "Confusion matrix of seen and unseen classes", folder)
+        pulled, strayed = share[seen_count:, :seen_count], share[:seen_count, seen_count:]
+        told = (
+            f"Confusion matrix of {seen_count} seen and {size - seen_count} unseen classes, mean over classes: "
+            f"{100 * pulled.sum(1).mean():.1f} % of unseen images are given a seen class, "
+            f"{100 * strayed.sum(1).mean():.1f} % of seen images an unseen one"
+        )
+        return finish(figure, "confusion", told, folder)

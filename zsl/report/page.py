@@ -16,7 +16,7 @@ from zsl.files import write_text
 from zsl.report import tables
 from zsl.report.context import Context, find_context
 from zsl.report.figures import FIGURES_FOLDER, classes_plot, confusion_plot, curve_plot, curves_plot
-from zsl.report.gallery import make_gallery
+from zsl.report.gallery import CLASSES, make_gallery
 from zsl.report.paper_figures import paper_figures, why_not
 from zsl.report.provenance import facts, find_audit, reads
 from zsl.report.runs import ReportRun, read_report_run
@@ -55,7 +55,8 @@ def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Optio
     run = read_report_run(run.folder)  # the figures have opened test rows since
     page = _environment().get_template("report.html").render(
         run=run, headline=headline(run), notes=[*run.notes, *context.notes],
-        seeds=tables.seed_table(run), beside=tables.run_table([run, *companions], run) if companions else None,
+        gallery_of=_gallery_of(run), seeds=tables.seed_table(run),
+        beside=tables.run_table([run, *companions], run) if companions else None,
         differences=differences, incomparable=incomparable, paper_rows=tables.paper_table(run, companions),
         answers=_answers(run, context, folder), paper=paper, no_paper=missing or _ASK_FOR_PAPER_FIGURES,
         cards=cards, gallery_notes=gallery_notes, facts=facts(run, context), reads=reads(run), audit=verdict,
@@ -103,9 +104,20 @@ def headline(run: ReportRun) -> list[dict[str, str]]:
     }
     mean, std = run.results["mean"], run.results["std"]
     return [
-        {"name": name, "mean": f"{100 * mean[key]:.1f}", "std": f"{100 * std[key]:.1f}", "said": said[name]}
+        {
+            "name": name,
+            "mean": f"{100 * mean[key]:.1f}",
+            "std": f"± {100 * std[key]:.1f}" if run.spreads else tables.NO_SPREAD,
+            "said": said[name],
+        }
         for name, key in TABLE.items()
     ]
+
+
+def _gallery_of(run: ReportRun) -> str:
+    """Which classes the gallery shows, in words."""
+    there = 0 if run.first is None else len(run.first.unseen_labels.unique())
+    return f"each of the first {CLASSES} of {there} unseen classes" if there > CLASSES else "each unseen class"
 
 
 def _answers(run: ReportRun, context: Context, folder: Path) -> dict[str, Any] | None:

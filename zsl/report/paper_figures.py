@@ -29,7 +29,7 @@ from zsl.journal import Journal
 from zsl.methods import VARIANTS, flatten, override
 from zsl.published import models_over_steps, steps_of_looks
 from zsl.report.context import Context
-from zsl.report.drawing import COLOURS, INK, Plot, drawing, finish, shorten
+from zsl.report.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
 from zsl.run import ACCESS_FILE, name_of_run, record_to
 from zsl.stages.gan import synthesize
@@ -42,6 +42,8 @@ REAL, SYNTHETIC = 60, 60  # features of each class in Figure 9, at most
 CACHE = "cache/paper.npz"
 FORMAT = 1
 CURVES = {"A": "A", "B": "B", "C-1": "C"}  # variant of Table III -> name in Figure 7: all have the VS classifier
+
+HOLLOW: dict[str, Any] = {"markersize": 4, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,7 +63,11 @@ def why_not(run: ReportRun, context: Context) -> str | None:
     """Why the paper's figures cannot be made of this run; None if they can."""
     method = str(run.results["method"])
     if method != "dcrgan" and not method.startswith("C-"):
-        return f"The paper's figures compare variants of DCR-GAN; this run is of {method}."
+        return (
+            "The paper's figures set variants of DCR-GAN beside each other, made from the recipe of the whole method: "
+            f"they are drawn for runs of dcrgan and of C-1 to C-5; this run is of {method}"
+            + (", one variant alone." if method in VARIANTS else ".")
+        )
     if context.train is None:
         return "The paper's figures need the feature table that the run was made from."
     return None
@@ -176,28 +182,32 @@ def embed(points: Tensor, seed: int) -> np.ndarray:
 
 
 def _error_plot(arrays: Arrays, kind: str, folder: Path) -> Plot:
+    told = []
     column, what = {"unseen": (1, "unseen images among unseen classes (1 − T1)"), "harmonic": (2, "GZSL (1 − H)")}[kind]
     with drawing(3.2) as (figure, axes):
         for number, (variant, name) in enumerate(CURVES.items()):
             curve = arrays[f"errors {variant}"]
-            style = ("--", ":", "-")[number]
-            axes.plot(curve[:, 0], 100 * curve[:, column], style, marker="o", markersize=3.5, color=COLOURS[number],
-                      label=f"variant {name}")  # fmt: skip
+            errors = 100 * curve[:, column]
+            axes.plot(curve[:, 0], errors, DASHES[number], marker=MARKERS[number], markersize=3.5,
+                      color=COLOURS[number], label=f"variant {name}")  # fmt: skip
+            told.append(f"variant {name} {errors[-1]:.1f} at the end, {errors.min():.1f} at its lowest")
         axes.set(xlabel="steps of the GAN", ylabel="error, %", title=what)
         axes.grid(True)
         axes.legend()
-        return finish(figure, f"fig7-{kind}", f"Error of the visual classifier over GAN steps, {what}", folder)
+        alt = f"Error of the visual classifier over GAN steps, {what}, per cent: {'; '.join(told)}"
+        return finish(figure, f"fig7-{kind}", alt, folder)
 
 
 def _representation_plot(arrays: Arrays, kind: str, names: Sequence[str], folder: Path) -> Plot:
     title = {"TL": "(a) traditional triplet loss, TL", "MMTL": "(b) multi-modal triplet loss, MMTL"}[kind]
     points, labels = arrays[f"representations {kind}"], arrays["labels"]
     with drawing(_height(names)) as (figure, axes):
-        for colour, class_id in zip(COLOURS, arrays["classes"].tolist(), strict=False):
+        for colour, marker, class_id in zip(COLOURS, MARKERS, arrays["classes"].tolist(), strict=False):
             own = points[labels == class_id]
-            axes.plot(own[:, 0], own[:, 1], ".", color=colour, markersize=4.5)
+            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=3, markeredgewidth=0)
         _legend(axes, names, title)
-        return finish(figure, f"fig8-{kind}", f"t-SNE of representations of unseen images, {title}", folder)
+        alt = f"t-SNE of representations of {len(points)} images of {len(names)} unseen classes, {title}"
+        return finish(figure, f"fig8-{kind}", alt, folder)
 
 
 def _feature_plot(arrays: Arrays, kind: str, names: Sequence[str], folder: Path) -> Plot:
@@ -205,16 +215,17 @@ def _feature_plot(arrays: Arrays, kind: str, names: Sequence[str], folder: Path)
     points, labels = arrays[f"features {kind}"], arrays["labels"]
     real, synthetic = points[: len(labels)], points[len(labels) :]
     with drawing(_height(names) + 0.25) as (figure, axes):
-        for colour, class_id in zip(COLOURS, arrays["classes"].tolist(), strict=False):
+        for colour, marker, class_id in zip(COLOURS, MARKERS, arrays["classes"].tolist(), strict=False):
             own, fake = real[labels == class_id], synthetic[arrays["synthetic labels"] == class_id]
-            axes.plot(own[:, 0], own[:, 1], ".", color=colour, markersize=4.5)
-            axes.plot(fake[:, 0], fake[:, 1], "x", color=colour, markersize=4, markeredgewidth=0.8, alpha=0.8)
+            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=3, markeredgewidth=0)
+            axes.plot(fake[:, 0], fake[:, 1], marker, color=colour, **HOLLOW, alpha=0.8)
         marks = [
-            Line2D([], [], color=INK, marker=".", linestyle="", label="real"),
-            Line2D([], [], color=INK, marker="x", markersize=4, linestyle="", label="synthesized"),
+            Line2D([], [], color=INK, marker="o", markersize=4, linestyle="", label="real: filled"),
+            Line2D([], [], color=INK, marker="o", linestyle="", label="synthesized: hollow", **HOLLOW),
         ]
         _legend(axes, names, title, marks)
-        return finish(figure, f"fig9-{kind}", f"t-SNE of real and synthesized features, {title}", folder)
+        counts = f"{len(real)} real and {len(synthetic)} synthesized features of {len(names)} unseen classes"
+        return finish(figure, f"fig9-{kind}", f"t-SNE of {counts}, {title}", folder)
 
 
 def _height(names: Sequence[str]) -> float:
@@ -226,6 +237,9 @@ def _legend(axes: Axes, names: Sequence[str], title: str, marks: Sequence[Line2D
     axes.set(xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set(visible=True, alpha=0.4)
-    colours = [Line2D([], [], color=c, marker="o", linestyle="", label=n) for c, n in zip(COLOURS, names, strict=False)]
+    colours = [
+        Line2D([], [], color=colour, marker=marker, markersize=5, linestyle="", label=name)
+        for colour, marker, name in zip(COLOURS, MARKERS, names, strict=False)
+    ]
     axes.legend(handles=[*colours, *marks], loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, columnspacing=1,
                 handletextpad=0.2)  # fmt: skip

@@ -12,6 +12,7 @@ from zsl.audit import AUDIT_FILE, audit
 from zsl.files import read_json, write_json
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
+from zsl.report.tables import PRETRAINING
 from zsl.run import ACCESS_FILE
 from zsl.splits import read_split_file
 
@@ -45,6 +46,7 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
         ("class attributes", str(r.get("attributes", UNKNOWN))),
         ("backbone", str(r["backbone"])),
         ("its pretraining", _pretraining(r)),
+        (PRETRAINING, _seen_before(r)),
         ("weights sha256", str(features.get("weights_sha256"))),
         ("shards sha256", str(features.get("shards_sha256"))),
         ("features", f"{features.get('count', 0):,} x {features.get('dim')}, precision {features.get('precision')}"),
@@ -63,6 +65,18 @@ def _pretraining(results: dict[str, Any]) -> str:
     if known is None:
         return UNKNOWN
     return known if isinstance(known, str) else json.dumps(known)
+
+
+def _seen_before(results: dict[str, Any]) -> str:
+    """The pretraining flag with what it means."""
+    flag = str(results.get("unseen_classes", UNKNOWN))
+    meaning = {
+        "clean": "none of them is known to be among its classes",
+        "synonyms": "some are among its classes under another name, or as a part",
+        "probably seen": "some of them, so that they were not unseen to the backbone",
+        "unknown": "it is not known what the backbone was trained on",
+    }
+    return f"{flag}: {meaning[flag]}" if flag in meaning else flag
 
 
 def _program(run: ReportRun) -> list[tuple[str, str]]:

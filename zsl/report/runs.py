@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,17 @@ class ReportRun:
     def honest(self) -> bool:
         """Whether the results say that nothing was chosen on a test row."""
         return str(self.results["protocol"]).startswith("honest")
+
+    @property
+    def fold(self) -> str | None:
+        """`validation fold 2` of a run on one, whose scores are of no test row and no result; None of all others."""
+        found = re.match(r"validation fold \d", str(self.results.get("splits", "")))
+        return found[0] if found else None
+
+    @property
+    def spreads(self) -> bool:
+        """Whether there are several seeds, so that a standard deviation says something."""
+        return len(self.results["seeds"]) > 1
 
     @property
     def first(self) -> Details | None:

@@ -18,6 +18,9 @@ from zsl.report.runs import ReportRun
 from zsl.run import TABLE
 
 RESAMPLES = 2000
+NO_SPREAD = "one seed, no spread"
+NOT_RECORDED = "not recorded"
+PRETRAINING = "unseen classes in pretraining"  # what results.json calls unseen_classes
 ALL_PAIRS = 8  # runs of which every pair is compared
 
 
@@ -36,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Heads, rows of cells, and which rows are the report's own."""
+    """Heads, rows of cells (the first cell heads its row), and which rows are the report's own."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -60,14 +63,18 @@ def count(value: int) -> Cell:
     return Cell(f"{value:,}", value)
 
 
+def mean_score(run: ReportRun, key: str) -> Cell:
+    """Mean ± standard deviation over seeds; of one seed its score alone."""
+    return percent(run.results["mean"][key], run.results["std"][key] if run.spreads else None)
+
+
 def seed_table(run: ReportRun) -> Table:
     """T1, U, S, H, AUSUC of each seed, and their mean ± standard deviation."""
     rows = [
         (word(f"seed {entry['seed']}"), *(percent(entry[key]) for key in TABLE.values()))
         for entry in run.results["seeds"]
     ]
-    mean, std = run.results["mean"], run.results["std"]
-    rows.append((word("mean ± sd"), *(percent(mean[key], std[key]) for key in TABLE.values())))
+    rows.append((word("mean ± sd" if run.spreads else NO_SPREAD), *(mean_score(run, key) for key in TABLE.values())))
     return Table(columns=("", *TABLE), rows=tuple(rows), own=frozenset({len(rows) - 1}))
 
 
@@ -76,32 +83,39 @@ def run_table(runs: Sequence[ReportRun], own: ReportRun | None = None) -> Table:
     rows = [
         (
             word(run.name), word(str(run.results["method"])), word(str(run.results["backbone"])),
-            *(percent(run.results["mean"][key], run.results["std"][key]) for key in TABLE.values()),
-            count(len(run.results["seeds"])), word(protocol(run)),
+            *(mean_score(run, key) for key in TABLE.values()), count(len(run.results["seeds"])),
+            word(str(run.results.get("unseen_classes", NOT_RECORDED))), word(protocol(run)),
         )
         for run in runs
     ]  # fmt: skip
-    columns = ("run", "method", "backbone", *TABLE, "seeds", "protocol")
+    columns = ("run", "method", "backbone", *TABLE, "seeds", PRETRAINING, "protocol")
     return Table(columns=columns, rows=tuple(rows), own=frozenset(i for i, run in enumerate(runs) if run is own))
 
 
 def protocol(run: ReportRun) -> str:
-    """`honest`, or the other protocol's name with what it means."""
+    """`honest`, or the other protocol's name with what it means; of a fold's run its fold: it is no test result."""
+    if run.fold:
+        return f"{run.fold}, no test result"
     return "honest" if run.honest else f"{str(run.results['protocol']).split(':')[0]}, selected on test"
 
 
 def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table, Table] | None:
-    """The run and its companions beside the paper's DCR-GAN and Table III; all of Table II.  None without a column."""
+    """The run and its companions beside the paper's DCR-GAN and Table III; all of Table II.
+
+    None where the paper has no column for the benchmark, or all these runs are on validation folds: such runs are left
+    out, for the paper's figures are of test rows.
+    """
     published = published_rows(str(run.results["benchmark"]))
-    if not published:
+    tested = [r for r in (run, *companions) if r.fold is None]
+    if not published or not tested:
         return None
     ours = [
         (
             word(f"{r.results['method']} ({r.name})"), word("this run" if r is run else "another run"),
-            *(percent(r.results["mean"][key], r.results["std"][key]) for key in list(TABLE.values())[:4]),
+            *(mean_score(r, key) for key in list(TABLE.values())[:4]),
             word(protocol(r)),
         )
-        for r in (run, *companions)
+        for r in tested
     ]  # fmt: skip
     columns = ("method", "source", "T1", "U", "S", "H", "protocol")
 

@@ -1,0 +1,92 @@
+"""How right predictions of photo files are, by the whole path, beside what the run itself said of the same photos.
+
+    python benchmarks/predict.py --run runs/cub --images ../shared/data/CUB_200_2011 --json benchmark.json
+
+Of each unseen class `--a-class` test photos are drawn, and each goes the way of `scripts/predict.py`: the file, its
+decoding, the backbone, the heads, the answer.  Beside that stands the run's own U on exactly these photos, from the
+answers that its seeds kept, and its U on all of its test photos.  Each seed is asked alone; and all together, by
+the mean of their scores, as `scripts/predict.py` asks them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+import tyro
+
+from zsl.benchmarks import read_benchmark
+from zsl.cli import run_script
+from zsl.data import splits_folder
+from zsl.evaluate import DETAILS_FILE, Details, load_details, per_class_top1
+from zsl.files import write_json
+from zsl.photos import Limits
+from zsl.predict import Answer, Reader, open_reader
+from zsl.predictor import load_predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Predict photos of a run's unseen classes from their files."""
+
+    run: Path = tyro.MISSING
+    images: Path = tyro.MISSING  # raw folder of the run's benchmark, with the photos
+    data: Path = Path("data")  # has the split files that make_shards.py copied
+    a_class: int = 2  # photos of each unseen class
+    seed: int = 0  # draws the photos
+    weights: Path | None = None  # the backbone's weights file, where the features were made with one
+    json: Path | None = None  # write the figures there
+
+
+def main(args: Args) -> None:
+    """Print both accuracies, and whether prediction is at least as good."""
+    reader = open_reader(args.run, weights=args.weights)
+    details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in reader.predictor.models}
+    first = next(iter(details.values()))
+    chosen = draw(first, args.a_class, args.seed)
+    benchmark = reader.predictor.facts["benchmark"]
+    raw = read_benchmark(benchmark, args.images, splits_folder(args.data, benchmark), allow_missing=True)
+    file_of = {instance.row: raw.images / instance.file for instance in raw.instances}
+    files = [file_of[row] for row in first.unseen_rows[chosen].tolist()]
+    names = [reader.predictor.train.class_names[label] for label in first.unseen_labels[chosen].tolist()]
+    print(f"{len(files)} photos of {len(set(names))} unseen classes, drawn by seed {args.seed}, of {args.run}")
+    own = {seed: accuracy(of_seed, chosen) for seed, of_seed in details.items()}
+    for seed, expected in own.items():
+        alone = replace(reader, predictor=load_predictor(args.run, [seed]))
+        print(f"seed {seed}: predicted {right(alone, files, names):.1%}, the run's U on them {expected:.1%}")
+    together, mean = right(reader, files, names), fmean(own.values())
+    overall = fmean(accuracy(of_seed, torch.arange(len(first.unseen_labels))) for of_seed in details.values())
+    print(f"seeds together: predicted {together:.1%}, the run's U on them {mean:.1%}, on all its photos {overall:.1%}")
+    if args.json:
+        figures = {"predicted": together, "run_on_these": mean, "run_on_all": overall, "photos": len(files)}
+        write_json(args.json, figures | {"at_least_as_good": together >= mean})
+
+
+def draw(details: Details, a_class: int, seed: int) -> torch.Tensor:
+    """Positions of `a_class` unseen test images of each class, drawn without looking at the answers."""
+    random = np.random.default_rng(seed)
+    of_class = [np.flatnonzero(details.unseen_labels == label) for label in details.unseen_labels.unique()]
+    fewest = min(map(len, of_class))
+    if not 1 <= a_class <= fewest:
+        raise ValueError(f"--a-class is {a_class}; the smallest unseen class has {fewest} test photos, the least is 1")
+    return torch.from_numpy(np.concatenate([random.choice(own, a_class, replace=False) for own in of_class]))
+
+
+def accuracy(details: Details, chosen: torch.Tensor) -> float:
+    """U of the run on some of its unseen test images."""
+    labels = details.unseen_labels[chosen]
+    return per_class_top1(details.unseen_predicted[chosen], labels, labels.unique()).mean().item()
+
+
+def right(reader: Reader, files: list[Path], names: list[str]) -> float:
+    """Share of the files, equally many of each class, whose first answer is their class."""
+    answers = reader.read(files, Limits(), batch_size=32)
+    said = [answer.classes[0].name if isinstance(answer, Answer) else None for answer in answers]
+    return fmean(one == other for one, other in zip(said, names, strict=True))
+
+
+if __name__ == "__main__":
+    run_script(main, Args)
