@@ -110,7 +110,7 @@ def test_a_head_learns_what_a_plain_loop_with_a_falling_learning_rate_learns() -
     torch.manual_seed(0)
     head = SoftmaxHead(train.features, len(train.seen))
     inputs = head.standardise(train.features)
-    weights = [parameter.detach().clone().requires_grad_() for parameter in head.linear.parameters()]
+    weights = [torch.zeros_like(parameter).requires_grad_() for parameter in head.linear.parameters()]
     torch.manual_seed(1)
     fit_head("VS", head, inputs, labels, 0.1, config)
 

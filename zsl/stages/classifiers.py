@@ -213,9 +213,12 @@ def fit_head(
 ) -> SoftmaxHead:
     """Train a head on its standardised inputs [N, dim] and local class indices targets [N].
 
-    A few passes with large steps do what many with small ones do, as long as the last steps are small.
+    A few passes with large steps do what many with small ones do, as long as the last steps are small and the weights
+    start at 0: the problem is convex, and random ones are noise that so few steps do not unlearn.
     """
     head = head.to(standardised.device)
+    nn.init.zeros_(head.linear.weight)
+    nn.init.zeros_(head.linear.bias)
     optimizer = torch.optim.Adam(head.linear.parameters(), lr=lr, betas=config.betas, fused=True)
     batch_size = min(config.batch_size, -(-len(targets) // config.least_steps))
     for epoch in log.steps(name, config.epochs, {"head": head}, {"head": optimizer}):
