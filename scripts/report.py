@@ -1,7 +1,7 @@
 """Runs to pages: scores beside the paper's, curves, classes, confusion, photos, provenance.
 
     python scripts/report.py runs/quickstart
-    python scripts/report.py runs/cub --paper-figures --attribute-names CUB_200_2011/attributes.txt
+    python scripts/report.py runs/cub --paper-figures
     python scripts/report.py runs/cub runs/cub-published runs/cub-table      # and a page that compares them
 
 Writes report.html and figures/ into each run folder; with several runs also comparison.html beside the first.  Seconds;

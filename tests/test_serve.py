@@ -400,6 +400,9 @@ def test_the_page_fits_and_can_be_read(
     page.set_input_files("#file", tmp_path / "photo.jpg")
     page.wait_for_selector("#answer:not([hidden])")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for tag in page.locator("#bars .kind").all():
+        assert (tag.bounding_box() or {"width": 0})["width"] > 20  # seen, unseen or new can be read
+    assert page.locator("#votes th small").first.evaluate("each => getComputedStyle(each).display") == "block"
     contrasts = page.evaluate(TEXT_CONTRASTS)
     assert len(contrasts) > 30
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
