@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,16 @@ def test_costs_are_those_of_the_input_size_that_the_weights_were_tuned_at(
     assert rows[1].flops / rows[0].flops == pytest.approx((64 / own) ** 2, rel=0.01)  # a convolution's share of pixels
     assert [row.folds for row in rows] == [(1, 2, 3), (1,)]
     assert f"1, 2, 3 for {rows[0].backbone}; 1 for {rows[1].backbone}" in markdown(rows, {})
+
+
+def test_shards_may_lie_elsewhere(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, tmp_path: Path
+) -> None:
+    elsewhere = (data / "shapes" / "shards").rename(tmp_path / "elsewhere")
+    study = replace(study_of(data, both(weights)[0], methods=("eszsl",), seeds=1), shards=elsewhere)
+    rows, failures = run_study(study, accelerator)
+    assert not failures
+    assert len(rows) == 1
 
 
 def test_a_study_of_several_processes_is_refused(data: Path, accelerator: Accelerator) -> None:
