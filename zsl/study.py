@@ -210,17 +210,31 @@ def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Ac
     Raises:
         ValueError: there are none.
     """
-    if not table.manifest.get("finetuned"):
+    weights = entry.weights
+    if not table.manifest.get("finetuned") or weights is None:
         return dict.fromkeys(FOLDS, table)
-    assert entry.weights is not None
-    there = {fold: entry.weights.parent / f"fold-{fold}" / entry.weights.name for fold in FOLDS}
-    entries = {fold: replace(entry, weights=path) for fold, path in there.items() if path.is_file()}
-    if not entries:
+    tables = {}
+    for fold in FOLDS:
+        of_fold = weights.parent / f"fold-{fold}" / weights.name
+        if _may_choose(study, table, fold):
+            tables[fold] = table
+        elif of_fold.is_file():
+            tables[fold] = find_or_extract(study, replace(entry, weights=of_fold), accelerator)
+    if not tables:
         raise ValueError(
-            f"{entry.weights} was fine-tuned on all seen classes, so that nothing can be chosen on validation folds, "
-            f"and beside it is no {Path('fold-1') / entry.weights.name}; fine-tune without --skip-verdict"
+            f"{weights} was fine-tuned on all seen classes, so that nothing can be chosen on validation folds, and "
+            f"beside it is no {Path('fold-1') / weights.name}; fine-tune without --skip-verdict"
         )
-    return {fold: find_or_extract(study, of_fold, accelerator) for fold, of_fold in entries.items()}
+    return tables
+
+
+def _may_choose(study: Study, table: FeatureTable, fold: int) -> bool:
+    """Whether the weights behind `table` were taught no validation class of `fold`."""
+    try:
+        load_splits(study.benchmark, study.data, table, fold=fold)
+    except ValueError:
+        return False
+    return True
 
 
 def run_on_table(
