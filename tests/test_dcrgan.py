@@ -136,9 +136,9 @@ def test_the_scaler_is_fitted_on_trainval_rows_only() -> None:
 
 def test_both_parts_are_dealt_to_the_device_that_is_asked_for() -> None:
     train, test = split_features(*toy_table(), torch.device("meta"))
-    parts = [train.features, train.labels, train.attributes, train.seen, train.rows, train.scaler.low]
-    parts += (test.seen.features, test.seen.labels, test.unseen.features, test.unseen.labels)
-    assert {part.device.type for part in parts} == {"meta"}
+    of_train = (train.features, train.labels, train.attributes, train.seen, train.rows, train.scaler.low)
+    of_test = (test.seen.features, test.seen.labels, test.unseen.features, test.unseen.labels)
+    assert {part.device.type for part in (*of_train, *of_test)} == {"meta"}
 
 
 def test_centred_attributes_depend_on_seen_classes_only() -> None:

@@ -416,14 +416,13 @@ def test_an_error_curve_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest
 
     expected, made = errors(tmp_path / "whole")
     looks = 0
-    look = evaluate_details
 
     def die(*args: Any) -> Details:
         nonlocal looks
         looks += 1
         if looks in (3, 4, 6):  # within the third look, within it again, within the last
             raise KeyboardInterrupt
-        return look(*args)
+        return evaluate_details(*args)
 
     monkeypatch.setattr(paper_figures, "evaluate_details", die)
     for _ in range(3):
