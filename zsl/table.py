@@ -33,7 +33,7 @@ def run_methods(
     """Results by method; DCR-GAN's configuration is chosen first where it is needed, and shared by its variants."""
     trainer, given = Trainer(), recipe
 
-    def chosen(method: Method, budget: int) -> Selection:
+    def chosen(method: Method, budget: int, folds: Folds = folds, calibration: Folds | None = calibration) -> Selection:
         return select(
             method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
             budget=budget, calibration=calibration, trainer=trainer,
@@ -54,10 +54,11 @@ def run_methods(
             method = find_method(name, given)
             selection = chosen(method, OWN_BUDGET if isinstance(method.config, DCRGANConfig) else 10**6)
         else:
-            selection = chosen(replace(method, rounds=()), budget=1)
+            # Only γ is left to choose, so the folds that choose it are enough.
+            selection = chosen(replace(method, rounds=()), 1, calibration or folds, None)
         config = method.configured(selection.config(method))
         results[name] = data.honest(method, config, folder / name, selection=selection, trainer=trainer)
-        results[name]["on_folds"] = selection.best.harmonic
+        results[name]["on_folds"] = (selection.calibration or selection.best).harmonic
         results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, selection.gamma)
     return results
 
@@ -70,7 +71,7 @@ def _uncalibrated(run: Path, seeds: Sequence[int], gamma: float) -> float:
 
 
 def markdown_table(results: dict[str, dict[str, Any]]) -> str:
-    """Per cent, mean ± sd over seeds; H at γ = 0 and on the validation folds beside H at the γ that folds chose."""
+    """Per cent, mean ± sd over seeds; H at γ = 0, and H on the folds that chose γ, beside H at that γ."""
     head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol"]
     lines = [head, ["---"] * len(head)]
     for name, result in results.items():
