@@ -72,7 +72,8 @@ CLSWGAN = {
     "gan.classification_weight": 0.01,
     "gan.cycle_attributes": 0.0,
 }
-LWGAN = {"gan.critic_sees": "features", "gan.classification": "joint"}  # eq. 5: D(x), and a classification loss
+# eq. 5: D(x), and a classification loss, whose weight is 1.
+LWGAN = {"gan.critic_sees": "features", "gan.classification": "joint", "gan.classification_weight": 1.0}
 GX = {"gan.generator_sees": "attributes", "gan.cycle_representations": 0.0}  # x = G(a, z), no F2
 
 # Table III, and the comparisons that the paper's text argues with.
