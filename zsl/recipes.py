@@ -21,21 +21,22 @@ def shapes() -> DCRGANConfig:
 
 
 def cub() -> DCRGANConfig:
-    """CUB, EfficientNet-Lite 0; chosen on the validation folds of the first 50 classes, seed 0.
+    """CUB, EfficientNet-Lite 0; chosen on the validation folds of the first 50 classes at 288², seed 0.
 
-    Features and attributes enter as square roots; G starts from the ridge regression of class means and learns slowly;
-    classifiers are discriminants; γ is that of the calibration folds.
+    Features and attributes enter as square roots (folds: H 68.3 with both, 66.7 and 67.1 without one of them); G starts
+    from the ridge regression of class means and learns slowly (200 steps 68.3, 100 68.5); classifiers are discriminants.
+    γ is that of the calibration folds.
     """
     return DCRGANConfig(
         feature_power=0.5,
         attribute_power=0.5,
-        gan=GANConfig(steps=200, lr_generator=1e-4, shortcut_ridge=0.3),
+        gan=GANConfig(steps=100, lr_generator=1e-4, shortcut_ridge=0.3),
         classifiers=ClassifierConfig(
             fit="discriminant",
-            shrinkage=(0.8, 0.5, 0.5),
-            weight_ss=0.3,
-            weight_srs=0.5,
-            gamma=30.7,
+            shrinkage=(0.8, 0.2, 0.5),
+            weight_ss=0.2,
+            weight_srs=0.05,
+            gamma=33.8,
             images_per_unseen_class=400,
         ),
     )
