@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim import Adam
 
 from zsl.compute import compiled
 from zsl.features import TrainSplit
@@ -74,98 +76,150 @@ def train_gan(
             f"--config.compile: a critic of {config.critic_layers} hidden layers needs second derivatives, which "
             "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
         )
-    update_critic = compiled(critic_gradients) if compiles else critic_gradients
-    regressors = copy.deepcopy(regressors)
-    attributes = train.attributes
-    condition_of = generator_condition(attributes, representations, config)  # [C, A] or [C, A + R]
-    critic_condition_of = {
-        "features": attributes[:, :0],
-        "attributes": attributes,
-        "all": torch.cat([attributes, representations], dim=1),
-    }[config.critic_sees]
-    noise_dim, feature_dim = attributes.shape[1], train.features.shape[1]
-    generator = Generator(
-        condition_of.shape[1], noise_dim, config.hidden_dim, feature_dim, shortcut=config.shortcut_ridge is not None
-    ).to(train.device)
-    if config.shortcut_ridge is not None:
-        _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
-    critic = (
-        Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim, layers=config.critic_layers)
-        .to(train.device)
-        .requires_grad_(False)
-    )
-    classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
-    if config.classification == "pretrained":
-        _fit_classifier(classifier, train, log)
-    critic_learners = [*critic.parameters(), *(classifier.parameters() if config.classification == "joint" else [])]
-    critic_optimizer = torch.optim.Adam(critic_learners, lr=config.lr_critic, betas=config.betas, fused=True)
-    learners = [*generator.parameters(), *(p for p in regressors.parameters() if p.requires_grad)]
-    generator_optimizer = torch.optim.Adam(learners, lr=config.lr_generator, betas=config.betas, fused=True)
-    seen_labels = train.seen_labels
+    update = compiled(critic_gradients) if compiles else critic_gradients
+    game = _Game.start(train, representations, copy.deepcopy(regressors), config, log)
+    critic_optimizer, generator_optimizer = game.optimizers()
+    watch = Watch(log, "DCR-GAN", steps=config.steps, every=20, device=train.device)
+    state = game.networks | {"watch": watch}
+    optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
+    with kept_gradients(game.generator, game.regressors):
+        for step in log.steps("DCR-GAN", config.steps, state, optimizers):
+            critic_loss = game.update_critic(critic_optimizer, update)
+            terms = game.generator_terms()
+            generator_optimizer.zero_grad()
+            reduce(torch.add, terms.values()).backward()
+            generator_optimizer.step()
+            watch(step, {"critic loss": critic_loss} | terms)
+    return game.generator.eval(), game.regressors.eval().requires_grad_(False)
 
-    def draw() -> tuple[Tensor, Tensor]:
-        batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
-        return batch, torch.randn(config.batch_size, noise_dim, device=train.device)
 
-    reconstruct: Callable[[Tensor, Tensor], Tensor] = reconstruction_loss if config.cycle_loss == "l1" else mse_loss
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Game:
+    """G against D: the networks, and what they are shown."""
 
-    def made_of(classes: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
-        labels = classes.repeat_interleave(per_class)
-        return generator(condition_of[labels], torch.randn(len(labels), noise_dim, device=train.device)), labels
+    train: TrainSplit
+    representations: Tensor  # [C, R]
+    condition_of: Tensor  # what G takes beside its noise for each class [C, A] or [C, A + R]
+    critic_condition_of: Tensor  # what D takes beside a feature for each class [C, 0], [C, A] or [C, A + R]
+    seen_labels: Tensor  # [N] positions in `train.seen`
+    generator: Generator
+    critic: Critic
+    classifier: nn.Linear
+    regressors: Regressors
+    config: GANConfig
 
-    def cycle(fake: Tensor, labels: Tensor, of_attributes: float, of_representations: float) -> dict[str, Tensor]:
-        terms = {}
-        if of_attributes:
-            terms["attributes"] = of_attributes * reconstruct(regressors.attributes(fake), attributes[labels])
-        if of_representations:
-            made = regressors.representations(fake)
-            terms["representations"] = of_representations * reconstruct(made, representations[labels])
+    @classmethod
+    def start(
+        cls, train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, log: Log
+    ) -> _Game:
+        """Networks as they are before the first step."""
+        attributes, feature_dim = train.attributes, train.features.shape[1]
+        condition_of = generator_condition(attributes, representations, config)
+        critic_condition_of = {
+            "features": attributes[:, :0],
+            "attributes": attributes,
+            "all": torch.cat([attributes, representations], dim=1),
+        }[config.critic_sees]
+        sizes = condition_of.shape[1], attributes.shape[1], config.hidden_dim, feature_dim
+        generator = Generator(*sizes, shortcut=config.shortcut_ridge is not None).to(train.device)
+        if config.shortcut_ridge is not None:
+            _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
+        critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim, layers=config.critic_layers)
+        critic = critic.to(train.device).requires_grad_(False)
+        classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
+        if config.classification == "pretrained":
+            _fit_classifier(classifier, train, log)
+        return cls(
+            train=train, representations=representations, condition_of=condition_of,
+            critic_condition_of=critic_condition_of, seen_labels=train.seen_labels, generator=generator, critic=critic,
+            classifier=classifier, regressors=regressors, config=config,
+        )  # fmt: skip
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All that learns, by name."""
+        names = ("generator", "critic", "classifier", "regressors")
+        return {name: getattr(self, name) for name in names}
+
+    def optimizers(self) -> tuple[Adam, Adam]:
+        """Of D, with the classifier where it learns along; and of G, with the regressors that are not frozen."""
+        critic_learners = [*self.critic.parameters()]
+        if self.config.classification == "joint":
+            critic_learners += self.classifier.parameters()
+        learners = [*self.generator.parameters(), *(p for p in self.regressors.parameters() if p.requires_grad)]
+        betas = self.config.betas
+        return (
+            Adam(critic_learners, lr=self.config.lr_critic, betas=betas, fused=True),
+            Adam(learners, lr=self.config.lr_generator, betas=betas, fused=True),
+        )
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Positions of a batch of trainval features [B], and noise [B, Z]."""
+        size, device = self.config.batch_size, self.train.device
+        return torch.randint(len(self.train.features), (size,), device=device), self.noise(size)
+
+    def noise(self, count: int) -> Tensor:
+        """[count, Z]."""
+        return torch.randn(count, self.generator.noise_dim, device=self.train.device)
+
+    def update_critic(self, optimizer: Adam, update: Callable[..., Tensor]) -> Tensor:
+        """All of D's updates of one step, with gradients by `update`; returns the loss of the last one."""
+        config, train = self.config, self.train
+        # G is fixed while D learns, so it makes the features for all of D's updates at once.
+        draws = [
+            (*self.draw(), torch.rand(config.batch_size, 1, device=train.device)) for _ in range(config.critic_steps)
+        ]
+        batches, noises, mixes = (torch.stack(drawn) for drawn in zip(*draws, strict=True))
+        with torch.no_grad():
+            fakes = self.generator(self.condition_of[train.labels[batches.flatten()]], noises.flatten(0, 1))
+        for batch, mix, fake in zip(batches, mixes, fakes.split(config.batch_size), strict=True):
+            real, condition = train.features[batch], self.critic_condition_of[train.labels[batch]]
+            loss = update(self.critic, real, fake, condition, mix, config.penalty_weight)
+            if config.classification == "joint":
+                self.classifier.zero_grad()
+                of_classes = cross_entropy(self.classifier(real), self.seen_labels[batch])
+                of_classes.backward()
+                loss = loss + of_classes
+            optimizer.step()
+        return loss
+
+    def generator_terms(self) -> dict[str, Tensor]:
+        """The terms of G's loss on a new batch (eq. 5 to 9)."""
+        config, train = self.config, self.train
+        batch, noise = self.draw()
+        labels = train.labels[batch]
+        fake = self.generator(self.condition_of[labels], noise)
+        terms = {"critic": -self.critic(fake, self.critic_condition_of[labels]).mean()}
+        of_seen = (
+            (fake, labels) if config.seen_cycle_images is None else self.made_of(train.seen, config.seen_cycle_images)
+        )
+        terms |= self.cycle(*of_seen, config.cycle_attributes, config.cycle_representations)
+        if config.classification != "none":
+            of_classes = cross_entropy(self.classifier(fake), self.seen_labels[batch])
+            terms["classification"] = config.classification_weight * of_classes
+        if config.semantic_transductive:
+            made = self.made_of(train.unseen, config.unseen_cycle_images)
+            of_unseen = self.cycle(*made, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+            terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
         return terms
 
-    watch = Watch(log, "DCR-GAN", steps=config.steps, every=20, device=train.device)
-    state = {
-        "generator": generator, "critic": critic, "classifier": classifier, "regressors": regressors, "watch": watch
-    }  # fmt: skip
-    optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
-    with kept_gradients(generator, regressors):
-        for step in log.steps("DCR-GAN", config.steps, state, optimizers):
-            # G is fixed while D learns, so it makes the features for all of D's updates at once.
-            draws = [
-                (*draw(), torch.rand(config.batch_size, 1, device=train.device)) for _ in range(config.critic_steps)
-            ]
-            batches, noises, mixes = (torch.stack(drawn) for drawn in zip(*draws, strict=True))
-            with torch.no_grad():
-                fakes = generator(condition_of[train.labels[batches.flatten()]], noises.flatten(0, 1))
-            for batch, mix, fake in zip(batches, mixes, fakes.split(config.batch_size), strict=True):
-                real, condition = train.features[batch], critic_condition_of[train.labels[batch]]
-                loss = update_critic(critic, real, fake, condition, mix, config.penalty_weight)
-                if config.classification == "joint":
-                    classifier.zero_grad()
-                    of_classes = cross_entropy(classifier(real), seen_labels[batch])
-                    of_classes.backward()
-                    loss = loss + of_classes
-                critic_optimizer.step()
-            batch, noise = draw()
-            labels = train.labels[batch]
-            fake = generator(condition_of[labels], noise)
-            terms = {"critic": -critic(fake, critic_condition_of[labels]).mean()}
-            of_seen = (fake, labels)
-            if config.seen_cycle_images is not None:
-                of_seen = made_of(train.seen, config.seen_cycle_images)
-            terms |= cycle(*of_seen, config.cycle_attributes, config.cycle_representations)
-            if config.classification != "none":
-                terms["classification"] = config.classification_weight * cross_entropy(
-                    classifier(fake), seen_labels[batch]
-                )
-            if config.semantic_transductive:
-                made = made_of(train.unseen, config.unseen_cycle_images)
-                of_unseen = cycle(*made, config.unseen_cycle_attributes, config.unseen_cycle_representations)
-                terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
-            generator_optimizer.zero_grad()
-            sum(terms.values()).backward()
-            generator_optimizer.step()
-            watch(step, {"critic loss": loss} | terms)
-    return generator.eval(), regressors.eval().requires_grad_(False)
+    def made_of(self, classes: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+        """Generated features [n, D] of each of `classes`, and their labels [n]."""
+        labels = classes.repeat_interleave(per_class)
+        return self.generator(self.condition_of[labels], self.noise(len(labels))), labels
+
+    def cycle(self, fake: Tensor, labels: Tensor, of_attributes: float, of_representations: float) -> dict[str, Tensor]:
+        """λ1 L_F1 and λ2 L_F2 of generated features [B, D] (eq. 7, 8); a term of weight 0 is not computed."""
+        loss_of: Callable[[Tensor, Tensor], Tensor]
+        loss_of = reconstruction_loss if self.config.cycle_loss == "l1" else mse_loss
+        terms = {}
+        if of_attributes:
+            made = self.regressors.attributes(fake)
+            terms["attributes"] = of_attributes * loss_of(made, self.train.attributes[labels])
+        if of_representations:
+            made = self.regressors.representations(fake)
+            terms["representations"] = of_representations * loss_of(made, self.representations[labels])
+        return terms
 
 
 def generator_condition(attributes: Tensor, representations: Tensor, config: GANConfig) -> Tensor:
@@ -189,7 +243,7 @@ def _start_from_class_means(generator: Generator, train: TrainSplit, condition_o
 
 def _fit_classifier(classifier: nn.Linear, train: TrainSplit, log: Log, *, steps: int = 100) -> None:
     """Softmax classifier of the seen classes on real features, full batches; then fixed, as f-CLSWGAN has it."""
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-2, fused=True)
+    optimizer = Adam(classifier.parameters(), lr=1e-2, fused=True)
     labels, name = train.seen_labels, "classifier"
     watch = Watch(log, name, steps=steps, every=20, device=train.device)
     for step in log.steps(name, steps, {"classifier": classifier, "watch": watch}, {"classifier": optimizer}):
