@@ -198,8 +198,8 @@ class _Game:
             of_classes = cross_entropy(self.classifier(fake), self.seen_labels[batch])
             terms["classification"] = config.classification_weight * of_classes
         if config.semantic_transductive:
-            made = self.made_of(train.unseen, config.unseen_cycle_images)
-            of_unseen = self.cycle(*made, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+            made, of = self.made_of(train.unseen, config.unseen_cycle_images)
+            of_unseen = self.cycle(made, of, config.unseen_cycle_attributes, config.unseen_cycle_representations)
             terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
         return terms
 
