@@ -204,7 +204,7 @@ def _representation_plot(arrays: Arrays, kind: str, names: Sequence[str], folder
     with drawing(_height(names)) as (figure, axes):
         for colour, marker, class_id in zip(COLOURS, MARKERS, arrays["classes"].tolist(), strict=False):
             own = points[labels == class_id]
-            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=3, markeredgewidth=0)
+            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=3.5, markeredgewidth=0)
         _legend(axes, names, title)
         alt = f"t-SNE of representations of {len(points)} images of {len(names)} unseen classes, {title}"
         return finish(figure, f"fig8-{kind}", alt, folder)
@@ -217,7 +217,7 @@ def _feature_plot(arrays: Arrays, kind: str, names: Sequence[str], folder: Path)
     with drawing(_height(names) + 0.25) as (figure, axes):
         for colour, marker, class_id in zip(COLOURS, MARKERS, arrays["classes"].tolist(), strict=False):
             own, fake = real[labels == class_id], synthetic[arrays["synthetic labels"] == class_id]
-            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=3, markeredgewidth=0)
+            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=3.5, markeredgewidth=0)
             axes.plot(fake[:, 0], fake[:, 1], marker, color=colour, **HOLLOW, alpha=0.8)
         marks = [
             Line2D([], [], color=INK, marker="o", markersize=4, linestyle="", label="real: filled"),
