@@ -190,10 +190,9 @@ class _Game:
         labels = train.labels[batch]
         fake = self.generator(self.condition_of[labels], noise)
         terms = {"critic": -self.critic(fake, self.critic_condition_of[labels]).mean()}
-        of_seen = (
-            (fake, labels) if config.seen_cycle_images is None else self.made_of(train.seen, config.seen_cycle_images)
-        )
-        terms |= self.cycle(*of_seen, config.cycle_attributes, config.cycle_representations)
+        images = config.seen_cycle_images
+        made, of = (fake, labels) if images is None else self.made_of(train.seen, images)
+        terms |= self.cycle(made, of, config.cycle_attributes, config.cycle_representations)
         if config.classification != "none":
             of_classes = cross_entropy(self.classifier(fake), self.seen_labels[batch])
             terms["classification"] = config.classification_weight * of_classes
