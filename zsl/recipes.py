@@ -34,9 +34,9 @@ def cub() -> DCRGANConfig:
         classifiers=ClassifierConfig(
             fit="discriminant",
             shrinkage=(0.8, 0.2, 0.5),
-            weight_ss=0.2,
+            weight_ss=0.1,
             weight_srs=0.05,
-            gamma=33.8,
+            gamma=32.0,
             images_per_unseen_class=400,
         ),
     )
