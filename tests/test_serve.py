@@ -368,6 +368,7 @@ def test_the_script_says_where_the_page_is_and_ends_at_ctrl_c(tiny_run: Path, ti
         [sys.executable, SCRIPTS / "serve.py", *words],
         env=os.environ | {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(SCRIPTS.parent)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores Ctrl-C
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -53,6 +53,8 @@ def run_methods(
         if method.own_search:
             method = find_method(name, given)
             selection = chosen(method, OWN_BUDGET if isinstance(method.config, DCRGANConfig) else 10**6)
+        elif name == dcrgan.name:
+            selection = shared
         else:
             # Only γ is left to choose, so the folds that choose it are enough.
             selection = chosen(replace(method, rounds=()), 1, calibration or folds, None)
