@@ -45,7 +45,9 @@ def main(args: Args) -> None:
     )  # fmt: skip
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
     print(f"T1 {100 * chosen.best.acc_zsl:.1f}, H {100 * chosen.best.harmonic:.1f} at γ = {chosen.best.gamma:.3g}")
-    if chosen.calibration is not None:
+    if chosen.calibration is None:
+        print("a fine-tuned backbone knows the classes of calibration folds: this γ is taken")
+    else:
         print(f"on {len(calibration)} folds with the test's share of unseen classes:", end=" ")
         print(f"H {100 * chosen.calibration.harmonic:.1f} at γ = {chosen.gamma:.3g}, which is taken")
     print(folder / SELECTION_FILE)

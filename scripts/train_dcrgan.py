@@ -50,7 +50,8 @@ def main(args: Args) -> None:
     """Train, score, print the table and where the results are."""
     accelerator = make_accelerator("no")
     table = args.read_table()
-    method = find_method(args.method, find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1]))
+    recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
+    method = find_method(args.method, recipe, starts=args.recipe is None)
     config = settle_config(
         method, args.config, recipe_given=args.recipe is not None, precision=args.precision, selection=args.selection
     )
@@ -72,7 +73,8 @@ def main(args: Args) -> None:
 def defaults(which: Which) -> dict[str, Any]:
     """The recipe that the command line names, for its features, and as its method starts from it."""
     recipe = find_recipe(which.benchmark, which.recipe, feature_dim=which.feature_dim)
-    return {"config": starting_config(find_method(which.method, recipe)), "recipe": which.recipe}
+    method = find_method(which.method, recipe, starts=which.recipe is None)
+    return {"config": starting_config(method), "recipe": which.recipe}
 
 
 if __name__ == "__main__":

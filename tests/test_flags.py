@@ -8,10 +8,11 @@ import pytest
 
 from zsl.cli import settle_config, starting_config
 from zsl.dcrgan import DCRGANConfig
-from zsl.methods import find_method, override
+from zsl.methods import VARIANTS, find_method, override
 from zsl.recipes import find_recipe
 
 RECIPE = find_recipe("cub")
+A_OTHERWISE = override(override(RECIPE, VARIANTS["A"]), {"gan.critic_sees": "attributes"})
 WITH_A_FLAG = override(DCRGANConfig(), {"gan.critic_sees": "attributes"})
 CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
@@ -27,7 +28,13 @@ def test_flags_that_fit_make_the_configuration() -> None:
     assert settle("dcrgan", CHANGED) == CHANGED
     assert settle("dcrgan", precision="bf16") == replace(RECIPE, precision="bf16")
     assert settle("dcrgan", replace(CHANGED, precision="bf16"), precision="bf16") == replace(CHANGED, precision="bf16")
-    assert settle("f-CLSWGAN+", CHANGED) == CHANGED  # the variant's own value
+    lean = find_method("f-CLSWGAN+", RECIPE)
+    assert settle("f-CLSWGAN+").gan.critic_sees == "attributes"  # the variant's own value
+    longer = override(lean.configured(RECIPE), {"gan.steps": 7})
+    assert settle("f-CLSWGAN+", longer) == longer
+    as_the_recipe = override(lean.configured(RECIPE), {"gan.critic_sees": RECIPE.gan.critic_sees})
+    with pytest.raises(ValueError, match=r"critic-sees all: --method f-CLSWGAN\+ has attributes"):
+        settle("f-CLSWGAN+", as_the_recipe)
     assert settle("f-CLSWGAN").gan.steps == 450  # where its own search starts, not the recipe's
     assert settle("eszsl", selection=Path("x")) == find_method("eszsl", RECIPE).config
 
@@ -44,7 +51,12 @@ def test_flags_that_fit_make_the_configuration() -> None:
             {"recipe_given": True},
             "--recipe, --config.gan.critic-sees: that is for DCR-GAN",
         ),
-        ("A", CHANGED, {}, "--config.gan.critic-sees attributes: --method A has features"),
+        (
+            "A",
+            override(CHANGED, VARIANTS["A"] | {"gan.critic_sees": "attributes"}),
+            {},
+            "--config.gan.critic-sees attributes: --method A has features",
+        ),
         (
             "dcrgan",
             replace(RECIPE, precision="bf16"),

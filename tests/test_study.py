@@ -201,7 +201,8 @@ def test_costs_are_those_of_the_input_size_that_the_weights_were_tuned_at(
     own_folds = rows[1].folds  # those that have none of the classes that another benchmark's fine-tuning taught
     assert 2 not in own_folds
     assert rows[0].folds == (1, 2, 3)
-    told = f"1, 2, 3 for {rows[0].backbone}; {', '.join(map(str, own_folds))} for {rows[1].backbone}"
+    frozen, taught = f"1, 2, 3 and, for γ, calibration folds for {rows[0].backbone}", ", ".join(map(str, own_folds))
+    told = f"{frozen}; {taught} for {rows[1].backbone}"
     assert told in markdown(rows, {})
 
 
@@ -288,7 +289,8 @@ def row(backbone: str, method: str, harmonic: float, speed: float | None, folds:
     return Row(
         entry=backbone, backbone=f"{backbone}.tag", method=method, mean=scores, std=dict.fromkeys(scores, 0.01),
         seeds=3, parameters=3_400_000, flops=770_000_000, images_per_second=speed, input_size=224,
-        pretraining="ImageNet-1k", unseen_classes="synonyms", protocol="honest", folds=folds, measured_on="cpu",
+        pretraining="ImageNet-1k", unseen_classes="synonyms", protocol="honest", folds=folds, calibrated=True,
+        measured_on="cpu",
     )  # fmt: skip
 
 

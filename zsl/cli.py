@@ -85,8 +85,8 @@ def _which() -> Which:
 
 
 def starting_config(method: Method) -> DCRGANConfig:
-    """What `--config.…` changes: the method's configuration; for a baseline, which takes none of it, the defaults."""
-    return method.config if isinstance(method.config, DCRGANConfig) else DCRGANConfig()
+    """What `--config.…` changes: the variant's configuration; for a baseline, which takes none of it, the defaults."""
+    return method.configured(method.config) if isinstance(method.config, DCRGANConfig) else DCRGANConfig()
 
 
 def settle_config(

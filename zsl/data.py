@@ -195,7 +195,7 @@ def load_folds(
 def load_calibration(
     benchmark: str, data: Path, table: FeatureTable, device: torch.device
 ) -> dict[int, tuple[TrainSplit, TestSplit]]:
-    """`splits.calibration_folds`, on `device`; none where the backbone was fine-tuned and knows their classes."""
+    """`splits.calibration_folds`, on `device`; none where the backbone was fine-tuned, lest it knows their classes."""
     if table.manifest.get("finetuned"):
         return {}
     folds = calibration_folds(load_splits(benchmark, data, table), table.rows, table.labels)

@@ -91,7 +91,8 @@ VARIANTS: dict[str, Overrides] = {
     "TL-LDF": {"metric.modalities": "features", "sampling": "ldf"},  # both, as LDF has it
     "frozen": {"regressors.pretrain_epochs": 50, "regressors.frozen": True},  # reference code's F1 and F2
     "transductive": {"gan.semantic_transductive": True},  # reference code's cycle losses on unseen attributes
-    "f-CLSWGAN": VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},  # as published
+    # Its own losses, G from scratch, softmax by gradient; powers, steps and classifier are its search's.
+    "f-CLSWGAN": VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},
     "f-CLSWGAN+": VS | GX | CLSWGAN,  # with the recipe's start of G, classifiers and powers, whatever they are
 }
 # Where a variant's own search, or a run without one, starts: the recipe's values were chosen for another architecture.
@@ -107,8 +108,10 @@ STARTS: dict[str, Overrides] = {
 }
 
 
-def find_method(name: str, recipe: DCRGANConfig) -> Method:
+def find_method(name: str, recipe: DCRGANConfig, *, starts: bool = True) -> Method:
     """The method `name`: dcrgan, one of its VARIANTS, or a baseline.
+
+    starts: a variant of STARTS begins there; otherwise, as with a recipe that the user named, at `recipe` itself.
 
     Raises:
         ValueError: there is none of that name.
@@ -132,7 +135,7 @@ def find_method(name: str, recipe: DCRGANConfig) -> Method:
     if name != "dcrgan" and name not in VARIANTS:
         raise ValueError(f"no method {name!r}; there are dcrgan, {', '.join([*VARIANTS, *BASELINES])}")
     settings = VARIANTS.get(name, {})
-    config = override(recipe, STARTS.get(name, {}))
+    config = override(recipe, STARTS.get(name, {}) if starts else {})
     return Method(
         name=name, train=train_dcrgan, config=config, rounds=_rounds(override(config, settings)), settings=settings,
         own_search=name in STARTS, cite="Xian et al. 2018" if name.startswith("f-CLSWGAN") else "Ye et al. 2022",
@@ -185,5 +188,5 @@ _WEIGHTS = tuple(
 _TRAINED = (
     _each("feature_power", 0.5, 1.0),
     _each("attribute_power", 0.5, 1.0),
-    _each("gan.steps", 100, 200, 450, 900),
+    _each("gan.steps", 200, 900, 100, 450),
 )

@@ -30,6 +30,7 @@ from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig
 
 SELECTION_FILE, TRIALS_FILE, CALIBRATION_FILE = "selection.json", "trials.jsonl", "calibration.jsonl"
+KEPT = 16  # models and generators that a Trainer keeps: those of five seeds, three folds and several calibration folds
 Goal = Literal["harmonic", "acc_zsl", "acc_seen"]
 Folds = Mapping[int, tuple[TrainSplit, TestSplit]]
 
@@ -218,6 +219,7 @@ class Trainer:
         self._synthesizers: dict[str, Synthesizer] = {}
         self._models: dict[str, DCRGAN] = {}
         self._logs: dict[str, list[dict[str, Any]]] = {}  # what a log had once a synthesizer or a model was trained
+        self._data: dict[str, tuple[TrainSplit, str]] = {}  # splits that were seen, and their fingerprints
 
     def model(
         self,
@@ -233,14 +235,16 @@ class Trainer:
         if not isinstance(config, DCRGANConfig):
             self.trainings += 1
             return method.train(train, config, seed=seed, log=log)
-        data = fingerprint(train)
+        if str(id(train)) not in self._data:  # the split is kept, so that its id stays its own
+            _put(self._data, str(id(train)), (train, fingerprint(train)))
+        data = self._data[str(id(train))][1]
         made = self._synthesizer(train, config, data, seed, log, folder)
         unweighted = replace(config.classifiers, weight_vs=1.0, weight_ss=1.0, weight_srs=1.0)
         key = _name(data, seed, replace(config, classifiers=unweighted))
         if key in self._models:
             log.repeat(self._logs[key])
         else:
-            self._models[key] = fit_classifiers(made, config.classifiers, log=log)
+            _put(self._models, key, fit_classifiers(made, config.classifiers, log=log))
             self._logs[key] = log.entries()
         train.reads.extend(read for read in made.train.reads if read not in train.reads)
         model = copy.copy(self._models[key])
@@ -266,8 +270,16 @@ class Trainer:
                 raise
             kept.clear()
             made = train_synthesizer(train, config, seed=seed, log=kept)
-        self._synthesizers[key], self._logs[key] = made, log.entries()
+        _put(self._synthesizers, key, made)
+        self._logs[key] = log.entries()
         return made
+
+
+def _put(kept: dict[str, Any], key: str, value: Any) -> None:
+    """Keep the newest: each may hold a copy of all training features."""
+    kept[key] = value
+    while len(kept) > KEPT:
+        del kept[next(iter(kept))]
 
 
 def fingerprint(train: TrainSplit) -> str:

@@ -17,16 +17,16 @@ from accelerate import Accelerator
 from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
 from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
-from zsl.data import features_folder, load_calibration, load_splits, open_shards, shards_folder
+from zsl.data import features_folder, load_calibration, load_folds, load_splits, open_shards, shards_folder
 from zsl.experiment import Experiment
 from zsl.extract import extract_features
-from zsl.features import FeatureTable, read_features, split_features
+from zsl.features import FeatureTable, TestSplit, TrainSplit, read_features, split_features
 from zsl.files import read_json, write_json
 from zsl.methods import find_method
 from zsl.recipes import find_recipe
+from zsl.splits import FOLDS
 from zsl.table import PUBLISHED, run_methods
 
-FOLDS = (1, 2, 3)
 COST_FILE = "cost.json"
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Study:
     data: Path
     options: EncodeOptions = field(default_factory=EncodeOptions)
     batch_size: int = 32
-    budget: int = 0  # configurations of DCR-GAN to try beside the recipe's
+    budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
     every: int = 25  # GAN steps between two looks of the published protocol
     shards: Location | None = None  # None: below `data`
     allow_pipe: bool = False  # let `shards` be a command
@@ -104,7 +104,8 @@ class Row:
     pretraining: str
     unseen_classes: str
     protocol: str
-    folds: tuple[int, ...]  # validation folds on which γ and all else was chosen; empty: nothing was
+    folds: tuple[int, ...]  # validation folds on which all was chosen; empty: nothing was
+    calibrated: bool  # did calibration folds choose γ
     measured_on: str  # where and how images_per_second came about
 
 
@@ -187,7 +188,7 @@ def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: d
     results = run_on_table(table, folds, study, folder, accelerator)
     (side, _) = table.manifest["transform"]["size"]
     cost = _cost(folder / COST_FILE, entry.name, replace(study.options, image_size=side))
-    return [_row(entry, table.manifest, name, result, cost) for name, result in results.items()]
+    return [_row(entry, table.manifest, name, result, cost, tuple(sorted(folds))) for name, result in results.items()]
 
 
 def _check_alike(manifest: Mapping[str, Any], first: Mapping[str, Any]) -> None:
@@ -248,10 +249,9 @@ def run_on_table(
     splits = load_splits(study.benchmark, study.data, table)
     device = accelerator.device
     train, test = split_features(table, splits, device)
-    folds = {
-        fold: split_features(of_fold, load_splits(study.benchmark, study.data, of_fold, fold=fold), device)
-        for fold, of_fold in tables.items()
-    }
+    folds: dict[int, tuple[TrainSplit, TestSplit]] = {}
+    for fold, of_fold in tables.items():
+        folds |= load_folds(study.benchmark, study.data, of_fold, device, (fold,))
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator)
     recipe = find_recipe(study.benchmark)
     calibration = load_calibration(study.benchmark, study.data, table, device)
@@ -268,7 +268,14 @@ def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:
     return known
 
 
-def _row(entry: Entry, manifest: dict[str, Any], method: str, result: dict[str, Any], cost: dict[str, Any]) -> Row:
+def _row(
+    entry: Entry,
+    manifest: dict[str, Any],
+    method: str,
+    result: dict[str, Any],
+    cost: dict[str, Any],
+    folds: tuple[int, ...],
+) -> Row:
     compute = manifest.get("compute", {})
     facts = [f"{compute[key]} {key}" for key in ("processes", "threads") if key in compute]
     return Row(
@@ -285,7 +292,8 @@ def _row(entry: Entry, manifest: dict[str, Any], method: str, result: dict[str, 
         pretraining=result["pretraining"],
         unseen_classes=result["unseen_classes"],
         protocol=result["protocol"].split(":")[0],
-        folds=tuple(sorted(int(fold) for fold in (result.get("selection") or {}).get("folds", ()))),
+        folds=folds if result.get("selection") else (),
+        calibrated=not manifest.get("finetuned"),
         measured_on=", ".join([str(compute.get("device", "?")), f"precision {manifest['precision']}", *facts]),
     )
 

@@ -61,16 +61,17 @@ def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
 
 def _choices(rows: Sequence[Row]) -> list[str]:
     """On which folds γ and all else was chosen, where that is not the same for all backbones."""
-    where: dict[tuple[int, ...], dict[str, None]] = {}
+    where: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.folds:
-            where.setdefault(row.folds, {})[row.backbone] = None
+            folds = ", ".join(map(str, row.folds)) + " and, for γ, calibration folds" * row.calibrated
+            where.setdefault(folds, {})[row.backbone] = None
     if len(where) < 2:
         return []
-    told = [f"{', '.join(map(str, folds))} for {', '.join(names)}" for folds, names in where.items()]
+    told = [f"{folds} for {', '.join(names)}" for folds, names in where.items()]
     return [
         f"γ and all else that is chosen was chosen on unlike validation folds: {'; '.join(told)}.  Fewer folds choose "
-        "less well; fine-tuned weights have those of their --folds."
+        "less well; fine-tuned weights have those of their --folds, and no calibration folds: they know those classes."
     ]
 
 

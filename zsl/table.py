@@ -17,7 +17,7 @@ from zsl.run import TABLE
 from zsl.select import Folds, Selection, Trainer, select
 
 PUBLISHED = "published"
-OWN_BUDGET = 3  # configurations of a GAN with a search of its own, f-CLSWGAN, for which something is trained
+OWN_BUDGET = 5  # configurations of a GAN with a search of its own, f-CLSWGAN, for which something is trained
 
 
 def run_methods(

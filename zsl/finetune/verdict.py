@@ -23,7 +23,7 @@ from zsl.recipes import find_recipe
 from zsl.splits import Splits
 
 Judge = Literal["dcrgan", "eszsl"]
-JUDGE_STEPS = 100  # of a judging DCR-GAN: half of CUB's, as the closed-form start of G does most of the work
+JUDGE_STEPS = 100  # of a judging DCR-GAN, at most; as many as CUB's: the closed-form start of G does most of the work
 JUDGE_SHORTCUT = 0.3  # its ridge where the recipe has none: from noise, 100 steps would not get G anywhere
 BATCH = 64
 

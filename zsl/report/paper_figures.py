@@ -80,7 +80,8 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
     config = override(DCRGANConfig(), flatten(run.results["config"]))
     selection = run.results.get("selection") if run.honest else None  # the published protocol's γ is in its config
     if selection is not None:
-        config = override(config, {"classifiers.gamma": config.classifiers.gamma + selection["gamma"]})
+        gamma = selection.get("gamma", selection["best"]["gamma"])  # older runs have the latter, beside the recipe's
+        config = override(config, {"classifiers.gamma": config.classifiers.gamma + gamma})
     key = {name: run.results.get(name) for name in ("config", "features", "splits")} | {"format": FORMAT}
     name = name_of_run(key, run.first_seed)
     unfinished = (folder / CACHE).with_name(name[:12])
