@@ -12,7 +12,7 @@ from zsl.methods import VARIANTS, find_method, override
 from zsl.recipes import find_recipe
 
 RECIPE = find_recipe("cub")
-A_OTHERWISE = override(override(RECIPE, VARIANTS["A"]), {"gan.critic_sees": "attributes"})
+A_OTHERWISE = override(RECIPE, {**VARIANTS["A"], "gan.critic_sees": "attributes"})
 WITH_A_FLAG = override(DCRGANConfig(), {"gan.critic_sees": "attributes"})
 CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
@@ -53,7 +53,7 @@ def test_flags_that_fit_make_the_configuration() -> None:
         ),
         (
             "A",
-            override(CHANGED, VARIANTS["A"] | {"gan.critic_sees": "attributes"}),
+            A_OTHERWISE,
             {},
             "--config.gan.critic-sees attributes: --method A has features",
         ),
