@@ -201,6 +201,21 @@ def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tenso
     return weight, -0.5 * (means * weight).sum(dim=1)
 
 
+@torch.no_grad()
+def softmax_gradients(linear: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Put the gradients of the mean cross entropy into `linear`'s `.grad`, over what was there; returns the logits.
+
+    inputs [B, dim], targets [B].  In closed form: the logits' gradient is (softmax - one-hot) / B.  Steps are small and
+    many, so that autograd's bookkeeping would be a tenth of the time.
+    """
+    logits = linear(inputs)
+    error = logits.softmax(dim=1)
+    error[torch.arange(len(targets), device=targets.device), targets] -= 1
+    error /= len(targets)
+    linear.weight.grad, linear.bias.grad = error.T @ inputs, error.sum(0)
+    return logits
+
+
 def fit_head(
     name: str,
     head: SoftmaxHead,
@@ -226,9 +241,7 @@ def fit_head(
         for number, batch in enumerate(batches):
             if config.lr_falls:
                 optimizer.param_groups[0]["lr"] = lr * (1 - (epoch + number / len(batches)) / config.epochs)
-            loss = cross_entropy(head.linear(standardised[batch]), targets[batch])
-            optimizer.zero_grad()
-            loss.backward()
+            logits = softmax_gradients(head.linear, standardised[batch], targets[batch])
             optimizer.step()
-        watch(log, name, epoch, {"cross entropy": loss})
+        watch(log, name, epoch, {"cross entropy": cross_entropy(logits, targets[batch])})
     return head.eval()
