@@ -92,16 +92,12 @@ def select(
         ValueError: the folder holds a search on other folds or features.
     """
     facts: dict[str, Any] = {
-        "method": method.name, **describe_features(manifest), "goal": goal, "seed": seed, "folds": _facts_of(folds),
+        "method": method.name, **describe_features(manifest), "goal": goal, "seed": seed,
+        "folds": describe_folds(folds),
     }  # fmt: skip
     trainer = trainer or Trainer()
-
-    def train_and_test(config: Any, folds: Folds = folds) -> list[Details]:
-        models = [trainer.model(method, train, config, seed=seed, folder=folder) for train, _ in folds.values()]
-        tests = [test for _, test in folds.values()]  # pseudo-test rows, all of them trainval rows
-        return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
-
-    trials = _Trials(folder / TRIALS_FILE, facts)
+    train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
+    trials = Trials(folder / TRIALS_FILE, facts)
     start = without_gamma(method.configured(method.config))
     best = trials.get(start, train_and_test)
     trained = {_trained_part(start)}  # in this search's order, whether now or before a kill
@@ -114,10 +110,11 @@ def select(
         trial = trials.get(config, train_and_test)
         if getattr(trial, goal) > getattr(best, goal):
             best = trial
-    calibrated, of_calibration = None, _facts_of(calibration or {})
+    calibrated, of_calibration = None, describe_folds(calibration or {})
     if calibration:
-        known = _Trials(folder / CALIBRATION_FILE, facts | {"folds": of_calibration})
-        calibrated = known.get(override(start, flatten(best.config)), partial(train_and_test, folds=calibration))
+        known = Trials(folder / CALIBRATION_FILE, facts | {"folds": of_calibration})
+        on_calibration = partial(trainer.on_folds, method, calibration, seed=seed, folder=folder)
+        calibrated = known.get(override(start, flatten(best.config)), on_calibration)
     selection = Selection(
         **facts, trials=len(trials.known), best=best, gamma=(calibrated or best).gamma,
         calibration_folds=of_calibration, calibration=calibrated,
@@ -155,7 +152,8 @@ def read_selection(path: Path, method: Method, manifest: Mapping[str, Any]) -> S
     )
 
 
-def _facts_of(folds: Folds) -> dict[str, dict[str, str]]:
+def describe_folds(folds: Folds) -> dict[str, dict[str, str]]:
+    """Hashes of each fold's rows, and of all numbers that it trains on."""
     return {
         str(number): {
             "train": train.rows_hash,
@@ -172,8 +170,12 @@ def without_gamma(config: Any) -> Any:
     return override(config, {"classifiers.gamma": 0.0}) if isinstance(config, DCRGANConfig) else config
 
 
-class _Trials:
-    """The trials of one search, kept in a file of JSON lines: facts first, then a trial a line."""
+class Trials:
+    """The trials of one search, kept in a file of JSON lines: facts first, then a trial a line.
+
+    Raises:
+        ValueError: the file holds trials with other facts.
+    """
 
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path = path
@@ -250,6 +252,12 @@ class Trainer:
         model = copy.copy(self._models[key])
         model.config = config.classifiers
         return model
+
+    def on_folds(self, method: Method, folds: Folds, config: Any, *, seed: int, folder: Path) -> list[Details]:
+        """What a model trained on each fold says about its pseudo-test rows, all of which are trainval rows."""
+        models = [self.model(method, train, config, seed=seed, folder=folder) for train, _ in folds.values()]
+        tests = [test for _, test in folds.values()]
+        return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
 
     def _synthesizer(
         self, train: TrainSplit, config: DCRGANConfig, data: str, seed: int, log: Log, folder: Path | None

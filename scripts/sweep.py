@@ -1,0 +1,53 @@
+"""How much one field of DCR-GAN's configuration matters, on validation folds: no test row is opened.
+
+    python scripts/sweep.py --benchmark cub --backbone efficientnet_lite0 --values 10 20 40 80
+    python scripts/sweep.py --benchmark cub --backbone efficientnet_lite0 --field gan.shortcut_ridge --values None 0.3 1
+
+A table and a figure of T1 and H over the values, for one variant or several.  A killed sweep goes on where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zsl.baselines import BASELINES
+from zsl.cli import FeatureArgs, run_script
+from zsl.compute import make_accelerator
+from zsl.data import benchmark_name, load_folds
+from zsl.methods import find_method
+from zsl.recipes import find_recipe
+from zsl.sweep import read_values, sweep, write_sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args(FeatureArgs):
+    """Sweep a field over values."""
+
+    field: str = "metric.representation_dim"  # dotted, as in `--config.…` of train_dcrgan.py, with underscores
+    values: tuple[str, ...] = ("5", "10", "20", "40", "80")
+    methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; those of equal networks share their training
+    recipe: str | None = None  # the configuration around the field; default: that of the benchmark
+    folds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def main(args: Args) -> None:
+    """Train what is missing, print the table and where it is."""
+    device = make_accelerator("no").device
+    table = args.read_table()
+    folds = load_folds(args.benchmark, args.data, table, device, args.folds)
+    recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
+    if baselines := set(args.methods) & set(BASELINES):
+        raise ValueError(f"--methods {' '.join(sorted(baselines))}: a sweep is of DCR-GAN's configuration")
+    methods = [find_method(name, recipe, starts=args.recipe is None) for name in args.methods]
+    field = args.field.replace("-", "_")
+    values = read_values(field, args.values, recipe)
+    folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")
+    points = sweep(methods, field, values, folds, folder, manifest=table.manifest, seeds=args.seeds)
+    text = write_sweep(points, field, folder)
+    print(f"mean over folds {' '.join(map(str, args.folds))}, seeds {' '.join(map(str, args.seeds))}", text, sep="\n\n")
+    print(folder / "sweep.svg")
+
+
+if __name__ == "__main__":
+    run_script(main, Args)
