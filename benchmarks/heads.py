@@ -44,7 +44,7 @@ def ways_of(config: ClassifierConfig) -> dict[str, ClassifierConfig]:
     )  # fmt: skip
     reference = replace(
         by_gradient, epochs=25, batch_size=150, semantic_epochs=20, semantic_batch_size=100, least_steps=1,
-        lr_falls=False, lr_vs=1e-4, lr_ss=3e-4, lr_srs=1e-2,
+        lr_falls=False, lr_vs=1e-4, lr_ss=3e-4, lr_srs=1e-2, betas=(0.5, 0.999),
     )  # fmt: skip
     return {
         "reference": reference,

@@ -336,7 +336,9 @@ def test_cycle_terms_over_every_class_are_a_loop_over_classes(kind: Any, power: 
 def test_heads_of_the_reference_code_are_minibatch_adam_at_one_rate_on_inputs_as_they_are() -> None:
     torch.manual_seed(0)
     inputs, targets = torch.randn(50, 4) * 3 + 2, torch.randint(3, (50,))
-    config = ClassifierConfig(epochs=3, batch_size=20, standardise=False, lr_falls=False, least_steps=1)
+    config = ClassifierConfig(
+        epochs=3, batch_size=20, standardise=False, lr_falls=False, least_steps=1, betas=(0.5, 0.999)
+    )
     head = SoftmaxHead(torch.zeros(2, 4), 3)
     plain = nn.Linear(4, 3)
     for parameter in plain.parameters():

@@ -176,8 +176,8 @@ def _rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
 
 _DISCRIMINANTS = (tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),)
 _SOFTMAX = (
-    _each("classifiers.lr_vs", 2e-4, 6e-4, 2e-3),
-    _each("classifiers.epochs", 8, 25),
+    _each("classifiers.lr_vs", 3e-4, 1e-3, 3e-3),
+    _each("classifiers.epochs", 5, 20),
     _each("classifiers.images_per_unseen_class", 200, 400, 800),
 )
 _WEIGHTS = tuple(

@@ -132,7 +132,7 @@ def reference(row: _Reference, *, feature_dim: int = 2048) -> DCRGANConfig:
         classifiers=ClassifierConfig(
             images_per_unseen_class=row.synthetic, standardise=False, lr_falls=False, least_steps=1, epochs=25,
             batch_size=row.batch, semantic_epochs=20, semantic_batch_size=100, weight_ss=row.weights[0],
-            weight_srs=row.weights[1], lr_vs=row.lr_vs, lr_ss=1e-3, lr_srs=row.lr_srs,
+            weight_srs=row.weights[1], lr_vs=row.lr_vs, lr_ss=1e-3, lr_srs=row.lr_srs, betas=(0.5, 0.999),
         ),
     )  # fmt: skip
 

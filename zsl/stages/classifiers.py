@@ -37,16 +37,16 @@ class ClassifierConfig:
     weight_ss: float = 1.0  # ω1
     weight_srs: float = 0.2  # ω2
     standardise: bool = True  # softmax heads see inputs in units of the real ones' spread, or as they are
-    epochs: int = 8
+    epochs: int = 5
     batch_size: int = 256
     semantic_epochs: int | None = None  # of SS and SRS; None: as VS
     semantic_batch_size: int | None = None
     least_steps: int = 32  # batches are smaller where an epoch would have fewer
     lr_falls: bool = True  # to 0 in a straight line, or it stays
-    lr_vs: float = 6e-4  # at the start
-    lr_ss: float = 2e-3
-    lr_srs: float = 3e-2
-    betas: tuple[float, float] = (0.5, 0.999)
+    lr_vs: float = 1e-3  # at the start
+    lr_ss: float = 3e-3
+    lr_srs: float = 5e-2
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 class SoftmaxHead(nn.Module):
