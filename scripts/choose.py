@@ -46,7 +46,8 @@ def main(args: Args) -> None:
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
     print(f"T1 {100 * chosen.best.acc_zsl:.1f}, H {100 * chosen.best.harmonic:.1f} at γ = {chosen.best.gamma:.3g}")
     if chosen.calibration is None:
-        print("a fine-tuned backbone knows the classes of calibration folds: this γ is taken")
+        why = "a fine-tuned backbone knows their classes" if table.manifest.get("finetuned") else "too few seen classes"
+        print(f"no calibration folds ({why}): this γ is taken")
     else:
         print(f"on {len(calibration)} folds with the test's share of unseen classes:", end=" ")
         print(f"H {100 * chosen.calibration.harmonic:.1f} at γ = {chosen.gamma:.3g}, which is taken")

@@ -81,6 +81,18 @@ def test_kills_at_twenty_random_moments_leave_the_same_model_and_log(name: str, 
     assert path.read_text() == whole.path.read_text()
 
 
+@pytest.mark.parametrize("name", ["dap", "supervised"])
+def test_a_kill_after_a_fit_that_is_one_step_leaves_the_same_model_and_log(name: str, tmp_path: Path) -> None:
+    train, _ = toy_splits()
+    method = find_method(name, TINY)
+    made = []
+    for _ in range(2):  # the second time as after a kill before the model was scored
+        made.append(state(method.train(train, method.config, seed=0, log=Journal(tmp_path / "metrics.jsonl"))))
+    assert made[0].keys() == made[1].keys()
+    assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     train, _ = toy_splits()
     train_dcrgan(train, TINY, seed=0, log=Journal(tmp_path / "metrics.jsonl", run="one"))

@@ -108,8 +108,8 @@ def test_a_run_with_a_selections_gamma_predicts_with_it(
     config = override(TINY, {"classifiers.gamma": 2.0})
     trial = Trial(config=dataclasses.asdict(config), gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
     selection = Selection(
-        method="dcrgan", benchmark="shapes", backbone="x", features={}, goal="harmonic", seed=0, folds={}, trials=1,
-        best=trial, gamma=0.7, calibration_folds={}, calibration=None,
+        method="dcrgan", method_version=1, benchmark="shapes", backbone="x", features={}, attributes_hash="",
+        goal="harmonic", seed=0, folds={}, trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
     )  # fmt: skip
     table_ = read_features(tiny_features)
     splits = load_splits("shapes", tiny_shapes, table_)

@@ -125,7 +125,7 @@ def test_folds_of_their_own_choose_gamma_and_nothing_else(folds: Folds, tmp_path
     assert own >= max(scores) - 1e-9
     assert calibrated.calibration is not None
     assert calibrated.calibration.harmonic == pytest.approx(own, abs=1e-6)
-    assert read_selection(tmp_path / "calibrated", method(), MANIFEST) == calibrated
+    assert read_selection(tmp_path / "calibrated", method(), MANIFEST, folds[1][0].attributes) == calibrated
 
 
 def test_a_killed_search_goes_on_and_ends_at_the_same_choice(
@@ -174,19 +174,37 @@ def test_gamma_is_all_that_is_taken_off_whatever_the_recipe_has(
 
 
 def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(folds: Folds, tmp_path: Path) -> None:
-    chosen = search(method(STEPS), folds, tmp_path)
-    assert read_selection(tmp_path, method(), MANIFEST) == chosen
-    assert read_selection(tmp_path, find_method("LDF", TINY), MANIFEST) == chosen
+    chosen, attributes = search(method(STEPS), folds, tmp_path), folds[1][0].attributes
+    assert read_selection(tmp_path, method(), MANIFEST, attributes) == chosen
+    assert read_selection(tmp_path, find_method("LDF", TINY), MANIFEST, attributes) == chosen
     for changed, message in (
-        ({"backbone": "other"}, "chosen on other features .backbone: 'b' there, 'other' now"),
+        ({"backbone": "other"}, "chosen on other backbone .backbone: 'b' there, 'other' now"),
         ({"precision": "bf16"}, r"chosen on other features .features\.precision: 'no' there, 'bf16' now"),
+        ({"imported": {"sha256": "f"}}, r"chosen on other features .features\.imported_sha256: None there, 'f' now"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_selection(tmp_path, method(), MANIFEST | changed)
+            read_selection(tmp_path, method(), MANIFEST | changed, attributes)
+    with pytest.raises(ValueError, match=r"was chosen on other attributes .attributes_hash: "):
+        read_selection(tmp_path, method(), MANIFEST, attributes + 1)
     with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of eszsl"):
-        read_selection(tmp_path, find_method("eszsl", TINY), MANIFEST)
+        read_selection(tmp_path, find_method("eszsl", TINY), MANIFEST, attributes)
+    for scores_of_another_scale in ("C-2", "C-3"):
+        with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of C-"):
+            read_selection(tmp_path, find_method(scores_of_another_scale, TINY), MANIFEST, attributes)
     with pytest.raises(FileNotFoundError, match=r"no selection .*scripts/choose\.py makes it"):
-        read_selection(tmp_path / "nowhere", method(), MANIFEST)
+        read_selection(tmp_path / "nowhere", method(), MANIFEST, attributes)
+    path = tmp_path / "selection.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"method_version": 0}))
+    with pytest.raises(ValueError, match="was chosen by another version of this program"):
+        read_selection(tmp_path, method(), MANIFEST, attributes)
+
+
+def test_a_search_that_has_ended_leaves_its_trials_and_no_checkpoints(folds: Folds, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        killed_search(method(STEPS), folds, tmp_path, patch, models=4)
+    assert list(tmp_path.glob("steps-*/checkpoints/*"))
+    search(method(STEPS), folds, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["selection.json", "trials.jsonl"]
 
 
 def test_trials_on_other_folds_or_other_values_of_their_features_are_not_reused(folds: Folds, tmp_path: Path) -> None:
@@ -235,6 +253,7 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     assert [line.split("|")[1].strip() for line in lines] == ["method", "---", *names]
     assert results["C-1"]["config"]["classifiers"]["weight_ss"] == 0.0
     assert results["published"]["protocol"] == LABEL
+    assert results["published"]["rows_read"] == results["C-5"]["rows_read"]
     assert results["C-1"]["protocol"].startswith("honest: chosen on validation folds")
     assert set(results["C-1"]["rows_read"]) >= {"train_metric", "train_gan", "train_classifiers"}
 
@@ -268,6 +287,12 @@ def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experime
     other = replace(experiment, table=replace(experiment.table, manifest=manifest))
     with pytest.raises(ValueError, match=r"run with other features .features\.precision: 'x' there, 'bf16' now"):
         other.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    splits = replace(experiment.splits, attributes=experiment.splits.attributes + 1)
+    with pytest.raises(ValueError, match="run with other attributes_hash"):
+        replace(experiment, splits=splits).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    imported = replace(experiment.table, manifest=experiment.table.manifest | {"imported": {"sha256": "f"}})
+    with pytest.raises(ValueError, match=r"run with other features .features\.imported_sha256: None there, 'f' now"):
+        replace(experiment, table=imported).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
     killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json
     method = find_method("dcrgan", TINY)
     with pytest.raises(KeyboardInterrupt):

@@ -425,11 +425,53 @@ def test_calibration_folds_have_the_tests_share_of_unseen_classes(shared_data: P
         assert set(labels[fold.trainval_loc]) == set(labels[fold.test_seen_loc]) == set(fold.seen.tolist())
 
 
+def split_of(seen: int, unseen: int, images: int) -> tuple[Splits, np.ndarray]:
+    """So many classes with so many trainval images each, and one image of each class to test."""
+    labels = np.concatenate([np.arange(seen).repeat(images), np.arange(seen), seen + np.arange(unseen)])
+    trainval, test_seen, test_unseen = np.split(np.arange(len(labels)), [seen * images, seen * (images + 1)])
+    classes = np.arange(seen + unseen)
+    splits = Splits(
+        class_names=tuple(map(str, classes)), attributes=np.eye(seen + unseen, dtype=np.float32),
+        seen=classes[:seen], unseen=classes[seen:], trainval_loc=trainval, test_seen_loc=test_seen,
+        test_unseen_loc=test_unseen, verdict="toy",
+    )  # fmt: skip
+    return splits, labels
+
+
+@pytest.mark.parametrize(
+    ("seen", "unseen", "count"), [(3, 1, 3), (3, 2, 0), (3, 3, 0), (1, 1, 0), (4, 4, 2), (40, 1, 10), (40, 10, 5)]
+)
+def test_calibration_folds_of_few_classes_leave_two_to_train_on_and_are_ten_at_most(
+    seen: int, unseen: int, count: int
+) -> None:
+    splits, labels = split_of(seen, unseen, images=4)
+    folds = calibration_folds(splits, np.arange(len(labels)), labels)
+    assert len(folds) == count
+    assert all(len(fold.seen) >= 2 and len(fold.unseen) >= 1 for fold in folds.values())
+
+
+@pytest.mark.parametrize("images", [2, 3, 20])
+def test_of_few_images_one_of_each_class_plays_test_seen(tmp_path: Path, images: int) -> None:
+    splits, labels = split_of(5, 2, images)
+    (tmp_path / "valclasses1.txt").write_text("0\n3\n")
+    fold = validation_fold(splits, tmp_path, 1, np.arange(len(labels)), labels)
+    for part, of_each in (("test_seen_loc", max(1, images // 5)), ("trainval_loc", images - max(1, images // 5))):
+        assert np.bincount(labels[getattr(fold, part)], minlength=5).tolist() == [0, of_each, of_each, 0, of_each]
+
+
+def test_a_fold_without_any_test_seen_image_is_refused(tmp_path: Path) -> None:
+    splits, labels = split_of(5, 2, images=1)
+    (tmp_path / "valclasses1.txt").write_text("0\n3\n")
+    with pytest.raises(ValueError, match="validation fold 1: no seen class has two trainval images"):
+        validation_fold(splits, tmp_path, 1, np.arange(len(labels)), labels)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         (["eel"], r"valclasses1\.txt names 'eel', which is not a class"),
-        (["dog"], r"fold 1 leaves 3 seen and 0 unseen classes"),
+        (["dog"], r"fold 1 leaves 3 seen and 0 unseen classes; two and one are needed at least"),
+        (["ant", "bee"], r"fold 1 leaves 1 seen and 2 unseen classes; two and one are needed at least"),
         (["ant", "bee", "cat"], r"fold 1 leaves 0 seen and 3 unseen classes"),
     ],
 )
@@ -565,6 +607,10 @@ def test_good_class_lists_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
+        (
+            {"allclasses": "ant bee cat"},
+            r"allclasses\.txt has 3 classes, allclasses_names of the split file has 4",
+        ),
         (
             {"allclasses": "bee ant cat dog"},
             r"allclasses\.txt has 4 classes in another order .* line 1 is 'bee'.*'ant'",

@@ -111,7 +111,12 @@ def test_fields_that_cannot_be_swept_are_refused(tmp_path: Path) -> None:
         read_values("classifiers.gamma", ("1",), TINY)
     with pytest.raises(ValueError, match=r"classifiers\.weight_ss of A is always 0\.0; sweep another method"):
         run(tmp_path, "A", field="classifiers.weight_ss")
+    with pytest.raises(ValueError, match="--seeds 0 0: one that occurs twice is not a new sample"):
+        run(tmp_path, seeds=(0, 0))
+    with pytest.raises(ValueError, match="--methods C-3 C-3: one that occurs twice"):
+        run(tmp_path, "C-3", "C-3")
     run(tmp_path, "C-3", seeds=(0,))
+    assert not list(tmp_path.glob("steps-*"))
     with pytest.raises(ValueError, match="holds a search with other folds; use another --name"):
         sweep([find_method("C-3", TINY)], FIELD, [2], {1: FOLDS[1]}, tmp_path, manifest=MANIFEST, seeds=(0,))
     assert not math.isnan(run(tmp_path, "C-3", seeds=(0,))[0].harmonic[0])

@@ -154,3 +154,24 @@ def test_gamma_is_taken_off_the_seen_columns() -> None:
     shifted = model.gzsl_scores(test.unseen.features)
     torch.testing.assert_close(shifted[:, :seen], plain[:, :seen] - 2.5)
     assert torch.equal(shifted[:, seen:], plain[:, seen:])
+
+
+@pytest.mark.parametrize("recipe", ["cub", "reference-cub-gzsl"])
+def test_on_any_recipe_a_variant_leaves_out_what_it_is_defined_without(recipe: str) -> None:
+    config = find_recipe("cub", recipe)
+    for name, regressors in (("A", {"attributes"}), ("f-CLSWGAN", set()), ("f-CLSWGAN+", set())):
+        gan = find_method(name, config).configured(config).gan
+        weights = {
+            "attributes": (gan.cycle_attributes, gan.semantic_transductive and gan.unseen_cycle_attributes),
+            "representations": (gan.cycle_representations, gan.unseen_cycle_representations),
+        }
+        assert {space for space, of_space in weights.items() if any(of_space)} == regressors, name
+
+
+def test_gamma_of_a_recipe_is_not_taken_off_scores_of_another_scale() -> None:
+    recipe = find_recipe("cub")
+    assert recipe.classifiers.gamma > 0
+    for name in VARIANTS:
+        method = find_method(name, recipe, starts=False)
+        own = name in ("C-2", "C-3", "f-CLSWGAN")  # no VS, or softmax heads instead of discriminants
+        assert method.configured(method.config).classifiers.gamma == (0 if own else recipe.classifiers.gamma), name

@@ -24,6 +24,7 @@ from zsl.splits import (
     PARTS,
     AttributeKind,
     Splits,
+    attributes_hash,
     calibration_folds,
     check_class_lists,
     make_splits,
@@ -33,7 +34,7 @@ from zsl.splits import (
 )
 
 SHAPES = "shapes"
-FEATURE_FACTS = ("shards_sha256", "weights_sha256", "precision", "dim", "count")
+FEATURE_FACTS = ("shards_sha256", "weights_sha256", "precision", "dim", "count", "transform", "encode")
 
 
 def benchmark_name(benchmark: str) -> str:
@@ -218,15 +219,17 @@ def describe_data(table: FeatureTable, splits: Splits) -> dict[str, Any]:
         "quarantined_photos": lost,
         "splits": splits.verdict,
         "attributes": splits.attribute_kind,
+        "attributes_hash": attributes_hash(splits.attributes),
         "rows": {part: len(getattr(splits, part)) for part in PARTS},
         "classes": {"seen": len(splits.seen), "unseen": len(splits.unseen)},
-        "features": {key: manifest[key] for key in FEATURE_FACTS},
+        "features": describe_features(manifest)["features"],
     }
 
 
 def describe_features(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What tells a feature table from any other: benchmark, backbone, and the facts of `manifest` behind its values."""
-    facts = {key: manifest.get(key) for key in (*FEATURE_FACTS, "transform", "encode")}
+    facts = {key: manifest.get(key) for key in FEATURE_FACTS}
+    facts["imported_sha256"] = (manifest.get("imported") or {}).get("sha256")
     return {"benchmark": manifest["benchmark"], "backbone": manifest["backbone"], "features": facts}
 
 

@@ -19,7 +19,17 @@ from zsl.journal import Journal
 from zsl.methods import Method, describe_method, override
 from zsl.predictor import save_facts
 from zsl.published import LABEL, ORACLE, steps_of_looks, train_published
-from zsl.run import ACCESS_FILE, finish_seeds, record_to, run_seeds, spread, summarise, write_results
+from zsl.run import (
+    ACCESS_FILE,
+    finish_seeds,
+    note_reads,
+    record_to,
+    rows_read,
+    run_seeds,
+    spread,
+    summarise,
+    write_results,
+)
 from zsl.select import Selection, Trainer, read_selection
 from zsl.splits import Splits
 from zsl.stages import Log
@@ -67,7 +77,7 @@ class Experiment:
         """The method with its configuration, or with what the selection in the file `selection` has instead."""
         chosen, config = None, method.configured(method.config)
         if selection is not None:
-            chosen = read_selection(selection, method, self.table.manifest)
+            chosen = read_selection(selection, method, self.table.manifest, self.train.attributes)
             config = method.configured(chosen.config(method))
         if protocol == "published":
             return self.published(method, config, folder, selection=chosen, every=every)
@@ -98,7 +108,12 @@ class Experiment:
         train, test = self.train.to(device), self.test.to(device)
 
         def finish(seed: int, own_folder: Path, journal: Journal) -> None:
-            own, record = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
+            own, to_file = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
+
+            def record(note: dict[str, Any]) -> None:
+                note_reads(own.reads, test, own_folder)  # before each look; after a kill those before it stay noted
+                to_file(note)
+
             made, details = train_published(own, test, config, journal, record, seed=seed, every=every)
             save_details(details, own_folder / DETAILS_FILE)
             write_json(own_folder / PUBLISHED_FILE, asdict(made))
@@ -108,6 +123,7 @@ class Experiment:
         results = summarise({seed: Scores(**content.pop("best")) for seed, content in made.items()}, facts)
         for name, part in spread({ORACLE: [content[ORACLE] for content in made.values()]}).items():
             results[name] |= part
+        results["rows_read"] = rows_read(folder, self.seeds)
         results["selected_on_test"] = [{"seed": seed} | content for seed, content in made.items()]
         results["details"] = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
         write_results(results, folder, self.accelerator)

@@ -14,6 +14,9 @@ from zsl.dcrgan import DCRGANConfig, train_dcrgan
 from zsl.evaluate import ZeroShotModel
 
 Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
+METHOD_VERSION = (
+    1  # raised by every change that moves results: what was trained before is not mixed with what comes after
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,11 @@ class Method:
     own_search: bool = False  # chosen for itself; variants of DCR-GAN otherwise share what is chosen for dcrgan
     goal: Literal["harmonic", "acc_zsl", "acc_seen"] = "harmonic"  # score on the folds by which `rounds` choose
     cite: str = ""
+
+    @property
+    def own_scale(self) -> bool:
+        """Whether its scores are on another scale than DCR-GAN's, so that it needs a γ of its own."""
+        return not SCALE.isdisjoint(self.settings)
 
     def configured(self, config: Any) -> Any:
         """`config` as this variant has it."""
@@ -71,10 +79,18 @@ CLSWGAN = {
     "gan.classification": "pretrained",
     "gan.classification_weight": 0.01,
     "gan.cycle_attributes": 0.0,
+    "gan.semantic_transductive": False,
 }
 # eq. 5: D(x), and a classification loss, whose weight is 1.
 LWGAN = {"gan.critic_sees": "features", "gan.classification": "joint", "gan.classification_weight": 1.0}
-GX = {"gan.generator_sees": "attributes", "gan.cycle_representations": 0.0}  # x = G(a, z), no F2
+# x = G(a, z), no F2
+GX = {
+    "gan.generator_sees": "attributes",
+    "gan.cycle_representations": 0.0,
+    "gan.unseen_cycle_representations": 0.0,
+}
+# A variant that sets one of these has scores on a scale of its own: γ of a recipe, or of dcrgan's folds, is not for it.
+SCALE = {"classifiers.weight_vs", "classifiers.fit"}
 
 # Table III, and the comparisons that the paper's text argues with.
 VARIANTS: dict[str, Overrides] = {
@@ -103,7 +119,6 @@ STARTS: dict[str, Overrides] = {
         "gan.steps": 450,
         "gan.lr_generator": 5e-4,
         "classifiers.images_per_unseen_class": 800,
-        "classifiers.gamma": 0.0,
     },
 }
 
@@ -136,10 +151,11 @@ def find_method(name: str, recipe: DCRGANConfig, *, starts: bool = True) -> Meth
         raise ValueError(f"no method {name!r}; there are dcrgan, {', '.join([*VARIANTS, *BASELINES])}")
     settings = VARIANTS.get(name, {})
     config = override(recipe, STARTS.get(name, {}) if starts else {})
-    return Method(
+    method = Method(
         name=name, train=train_dcrgan, config=config, rounds=_rounds(override(config, settings)), settings=settings,
         own_search=name in STARTS, cite="Xian et al. 2018" if name.startswith("f-CLSWGAN") else "Ye et al. 2022",
     )  # fmt: skip
+    return replace(method, config=override(config, {"classifiers.gamma": 0.0})) if method.own_scale else method
 
 
 def describe_method(method: Method, config: Any, selection: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -148,6 +164,7 @@ def describe_method(method: Method, config: Any, selection: Mapping[str, Any] | 
     chosen = "a fixed recipe" if selection is None else "chosen on validation folds"
     return {
         "method": method.name,
+        "method_version": METHOD_VERSION,
         "protocol": f"honest: {chosen}, nothing chosen on a test row",
         "inductive": not transductive,  # does a training loss touch unseen classes' attributes?
         "selection": selection,

@@ -116,10 +116,10 @@ def models_over_steps(
 
 
 def _with_oracle_weights(model: DCRGAN, test: TestSplit, record: Record) -> float:
-    """H where a test image's fusion weights depend on whether its class was seen, as in the reference code."""
+    """H where a test image's fusion weights depend on whether its class was seen, as in the reference code: no γ."""
     honest, scores = model.config, []
     for ss, srs in (SEEN_WEIGHTS, UNSEEN_WEIGHTS):
-        model.config = replace(honest, weight_vs=1.0, weight_ss=ss, weight_srs=srs)
+        model.config = replace(honest, weight_vs=1.0, weight_ss=ss, weight_srs=srs, gamma=0.0)
         scores.append(scores_of(evaluate_details(model, test, record)))
     model.config = honest
     return harmonic_mean(scores[0].acc_seen, scores[1].acc_unseen)

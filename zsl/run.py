@@ -69,8 +69,7 @@ def run_seeds(
     def finish(seed: int, own_folder: Path, journal: Journal) -> None:
         own = replace(train, reads=[])  # a list of this seed's alone
         model = train_method(own, seed, journal)
-        _check_reads(own.reads, test)
-        write_json(own_folder / READS_FILE, _union(own.reads))
+        note_reads(own.reads, test, own_folder)
         if isinstance(model, nn.Module):
             save_tensors(model.state_dict(), own_folder / MODEL_FILE)
             save_synthesizer(model, own_folder)
@@ -80,7 +79,7 @@ def run_seeds(
 
     finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator)
     results = summarise({seed: Scores(**read_json(folder / f"seed-{seed}" / SCORES_FILE)) for seed in seeds}, facts)
-    results["rows_read"] = _rows_read(folder, seeds)
+    results["rows_read"] = rows_read(folder, seeds)
     write_results(results, folder, accelerator)
     return results
 
@@ -195,13 +194,18 @@ def record_to(path: Path, seed: int) -> Record:
     return record
 
 
-def _check_reads(reads: Sequence[RowsRead], test: TestSplit) -> None:
-    """No stage was given a row that the run is tested on."""
+def note_reads(reads: Sequence[RowsRead], test: TestSplit, folder: Path) -> None:
+    """Write into `folder` which rows each stage was given.
+
+    Raises:
+        ValueError: a stage was given a row that the run is tested on.
+    """
     tested = [part.rows for part in (test.seen, test.unseen) if part.rows is not None]
     for read in reads:
         common = np.intersect1d(read.rows.cpu().numpy(), np.concatenate([np.empty(0, np.int64), *tested]))
         if len(common):
             raise ValueError(f"{read.stage} was given {len(common)} test rows, the first is {common[0]}; not scored")
+    write_json(folder / READS_FILE, _union(reads))
 
 
 def _union(reads: Sequence[RowsRead]) -> dict[str, dict[str, Any]]:
@@ -212,7 +216,7 @@ def _union(reads: Sequence[RowsRead]) -> dict[str, dict[str, Any]]:
     return {stage: RowsRead(stage, union).facts for stage, union in rows.items()}
 
 
-def _rows_read(folder: Path, seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
+def rows_read(folder: Path, seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
     """What the first seed's stages read; a seed that read other rows has entries of its own."""
     joined: dict[str, dict[str, Any]] = {}
     for seed in seeds:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+from torch import Tensor
 
 from zsl.curves import choose_gamma
 from zsl.data import describe_features
@@ -23,9 +26,10 @@ from zsl.evaluate import Details, ZeroShotModel, curve_of, evaluate_details, sco
 from zsl.features import TestSplit, TrainSplit
 from zsl.files import read_json, read_json_lines, write_json, write_text
 from zsl.journal import Journal, StepsBehind
-from zsl.methods import Method, flatten, override
+from zsl.methods import METHOD_VERSION, Method, flatten, override
 from zsl.progress import progress_bar
 from zsl.run import first_difference
+from zsl.splits import attributes_hash
 from zsl.stages import Log, silent
 from zsl.stages.classifiers import DCRGAN, ClassifierConfig
 
@@ -51,9 +55,11 @@ class Selection:
     """What the folds chose."""
 
     method: str
+    method_version: int
     benchmark: str
     backbone: str
     features: dict[str, Any]  # what tells the feature table from another of the same backbone
+    attributes_hash: str
     goal: Goal
     seed: int
     folds: dict[str, dict[str, str]]  # hashes of the rows of each fold's parts, and of what it trains on
@@ -91,10 +97,7 @@ def select(
     Raises:
         ValueError: the folder holds a search on other folds or features.
     """
-    facts: dict[str, Any] = {
-        "method": method.name, **describe_features(manifest), "goal": goal, "seed": seed,
-        "folds": describe_folds(folds),
-    }  # fmt: skip
+    facts = describe_trials(method, manifest, folds, seed) | {"goal": goal}
     trainer = trainer or Trainer()
     train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
     trials = Trials(folder / TRIALS_FILE, facts)
@@ -120,27 +123,31 @@ def select(
         calibration_folds=of_calibration, calibration=calibrated,
     )  # fmt: skip
     write_json(folder / SELECTION_FILE, asdict(selection))
+    clear_steps(folder)
     return selection
 
 
-def read_selection(path: Path, method: Method, manifest: Mapping[str, Any]) -> Selection:
-    """The outcome of a search for `method`, for a run on the features that it was made with.
+def read_selection(path: Path, method: Method, manifest: Mapping[str, Any], attributes: Tensor) -> Selection:
+    """The outcome of a search for `method`, for a run on the features and class attributes that it was made with.
 
-    Variants of DCR-GAN take what was chosen for `dcrgan` too, unless they have a search of their own.
+    Variants of DCR-GAN take what was chosen for `dcrgan` too, unless they have a search, or need a γ, of their own.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it was made on other features, or for another method.
+        ValueError: it was made on other features or attributes, for another method, or by another version of it.
     """
     path = path / SELECTION_FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
     content = read_json(path)
-    for key, given in describe_features(manifest).items():
+    of_attributes = {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
+    for key, given in (describe_features(manifest) | of_attributes).items():
         if content.get(key) != given:
-            difference = first_difference(content.get(key), given, key)
-            raise ValueError(f"{path} was chosen on other features ({difference}); choose on these with another --name")
-    fitting = {method.name} | ({"dcrgan"} if not method.own_search else set())
+            what, difference = key.split("_")[0], first_difference(content.get(key), given, key)
+            raise ValueError(f"{path} was chosen on other {what} ({difference}); choose on these with another --name")
+    if content.get("method_version") != METHOD_VERSION:
+        raise ValueError(f"{path} was chosen by another version of this program; choose anew with another --name")
+    fitting = {method.name} | (set() if method.own_search or method.own_scale else {"dcrgan"})
     if content["method"] not in fitting:
         raise ValueError(
             f"{path} was chosen for {content['method']}, this run is of {method.name}; it takes a selection of "
@@ -150,6 +157,25 @@ def read_selection(path: Path, method: Method, manifest: Mapping[str, Any]) -> S
     return Selection(
         **content | {"best": Trial(**content["best"]), "calibration": calibration and Trial(**calibration)}
     )
+
+
+def describe_trials(method: Method, manifest: Mapping[str, Any], folds: Folds, seed: int) -> dict[str, Any]:
+    """What the trials of a search depend on, beside their configurations."""
+    train, _ = next(iter(folds.values()))
+    return {
+        "method": method.name,
+        "method_version": METHOD_VERSION,
+        **describe_features(manifest),
+        "attributes_hash": attributes_hash(train.attributes.cpu().numpy()),
+        "seed": seed,
+        "folds": describe_folds(folds),
+    }
+
+
+def clear_steps(folder: Path) -> None:
+    """Remove the checkpoints of a search that has ended: trials tell all that is needed, and generators are large."""
+    for path in folder.glob("steps-*"):
+        shutil.rmtree(path)
 
 
 def describe_folds(folds: Folds) -> dict[str, dict[str, str]]:

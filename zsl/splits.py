@@ -26,6 +26,7 @@ SPLIT_FILE = "att_splits.mat"
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 UNSAFE_PARTS = ("train_loc", "val_loc")  # what an author may have trained on; nothing here does
 FOLDS = (1, 2, 3)
+MOST_CALIBRATION_FOLDS = 10  # each is one more training of the configuration that was chosen
 MISSING_STRENGTH = -1  # AWA's `original_att` where people gave none: antelope's black, white, blue and brown
 
 AttributeKind = Literal["att", "original_att"]
@@ -109,6 +110,11 @@ def rows_hash(rows: np.ndarray) -> str:
     """Six hex digits of the md5 of 0-based `rows` [n], in the form in which split files are compared publicly."""
     one_based = np.sort(np.asarray(rows, dtype=np.int64)) + 1
     return hashlib.md5(one_based.tobytes(), usedforsecurity=False).hexdigest()[:6]
+
+
+def attributes_hash(attributes: np.ndarray) -> str:
+    """Twelve hex digits of the SHA-256 of attributes [C, A] float32."""
+    return hashlib.sha256(np.ascontiguousarray(attributes, dtype=np.float32).tobytes()).hexdigest()[:12]
 
 
 def read_mat(path: Path) -> dict[str, Any]:
@@ -385,10 +391,14 @@ def check_class_lists(splits: Splits, folder: Path) -> list[str]:
         for name in names:
             if name not in splits.class_names:
                 raise ValueError(f"{title}.txt names {name!r}, which is not a class of the split file")
-    if (order := lists.get("allclasses", splits.class_names)) != splits.class_names:
-        place = next(
-            (i for i, pair in enumerate(zip(order, splits.class_names, strict=False)) if pair[0] != pair[1]), -1
+    order = lists.get("allclasses", splits.class_names)
+    if len(order) != len(splits.class_names):
+        raise ValueError(
+            f"allclasses.txt has {len(order)} classes, allclasses_names of the split file has "
+            f"{len(splits.class_names)}: they do not belong together"
         )
+    if order != splits.class_names:
+        place = next(i for i, pair in enumerate(zip(order, splits.class_names, strict=True)) if pair[0] != pair[1])
         raise ValueError(
             f"allclasses.txt has {len(order)} classes in another order than allclasses_names of the split file: "
             f"line {place + 1} is {order[place]!r}, the file has {splits.class_names[place]!r}"
@@ -437,9 +447,9 @@ def validation_fold(
     if unknown:
         raise ValueError(f"valclasses{fold}.txt names {unknown[0]!r}, which is not a class of the split file")
     chosen = np.isin(splits.seen, [splits.class_names.index(name) for name in names])
-    if chosen.all() or not chosen.any():
-        seen, unseen = (~chosen).sum(), chosen.sum()
-        raise ValueError(f"fold {fold} leaves {seen} seen and {unseen} unseen classes; both are needed")
+    seen, unseen = (~chosen).sum(), chosen.sum()
+    if seen < 2 or unseen < 1:
+        raise ValueError(f"fold {fold} leaves {seen} seen and {unseen} unseen classes; two and one are needed at least")
     return _hold_out(splits, chosen, f"validation fold {fold}", fold, rows, labels, held_out)
 
 
@@ -447,11 +457,15 @@ def calibration_folds(splits: Splits, rows: np.ndarray, labels: np.ndarray, held
     """Splits within trainval in which as large a share of the classes is unseen as in the test: for γ, by number.
 
     The seen classes are dealt at random into as many folds as the unseen ones' share allows (CUB: 4 of 37 or 38, AWA: 5
-    of 8, SUN: 10), so that each plays unseen once.  The best γ falls with the share of unseen classes, and the official
-    folds have more of them than the test (CUB: 50 of 150 against 50 of 200).
+    of 8, SUN: 10), so that each plays unseen once; at most 10, and none at all where a fold would be left with fewer
+    than two seen classes.  The best γ falls with the share of unseen classes, and the official folds have more of them
+    than the test (CUB: 50 of 150 against 50 of 200).
     """
-    count = min(max(2, round(1 + len(splits.seen) / len(splits.unseen))), len(splits.seen))
-    dealt = np.random.default_rng(derive_seed(count, "calibration folds")).permutation(len(splits.seen)) % count
+    seen = len(splits.seen)
+    count = min(max(2, round(1 + seen / len(splits.unseen))), seen, MOST_CALIBRATION_FOLDS)
+    if seen - -(-seen // count) < 2:  # fewer leave training nothing to tell apart
+        return {}
+    dealt = np.random.default_rng(derive_seed(count, "calibration folds")).permutation(seen) % count
     return {
         number: _hold_out(splits, dealt == number - 1, f"calibration fold {number}", number, rows, labels, held_out)
         for number in range(1, count + 1)
@@ -471,6 +485,10 @@ def _hold_out(
             [_share(splits.trainval_loc[trainval_labels == class_id], held_out, rng) for class_id in seen.tolist()]
         )
     )
+    if not len(test_seen):
+        raise ValueError(
+            f"{name}: no seen class has two trainval images, of which one could play test_seen; nothing can be chosen"
+        )
     of_seen = splits.trainval_loc[np.isin(trainval_labels, seen)]
     return replace(
         splits,
@@ -484,8 +502,8 @@ def _hold_out(
 
 
 def _share(rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """About `share` of the rows, at random, never all of them."""
-    return rng.permutation(rows)[: min(round(share * len(rows)), len(rows) - 1)]
+    """About `share` of the rows, at random: one at least, never all of them."""
+    return rng.permutation(rows)[: min(max(1, round(share * len(rows))), len(rows) - 1)]
 
 
 def class_ids(names: Sequence[str], class_names: Sequence[str]) -> list[int]:

@@ -12,13 +12,12 @@ from typing import Any
 import tyro
 from tyro.conf import FlagConversionOff
 
-from zsl.data import describe_features
 from zsl.dcrgan import DCRGANConfig
 from zsl.files import write_json, write_text
 from zsl.methods import Method, flatten, override
 from zsl.progress import progress_bar
 from zsl.report.drawing import COLOURS, DASHES, MARKERS, drawing, finish
-from zsl.select import Folds, Trainer, Trials, describe_folds, without_gamma
+from zsl.select import Folds, Trainer, Trials, clear_steps, describe_trials, without_gamma
 
 GAMMA = "classifiers.gamma"
 SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # of a Trial
@@ -65,8 +64,12 @@ def sweep(
     """Train every method at every value with every seed on every fold; what `folder` holds is not trained again.
 
     Raises:
-        ValueError: a method has the field fixed, or the folder holds a sweep on other folds or features.
+        ValueError: something is given twice, a method has the field fixed, or the folder holds a sweep on other folds
+            or features.
     """
+    for flag, given in (("--values", values), ("--seeds", seeds), ("--methods", [method.name for method in methods])):
+        if len(set(given)) < len(given):
+            raise ValueError(f"{flag} {' '.join(map(str, given))}: one that occurs twice is not a new sample")
     for method in methods:
         if field in method.settings:
             raise ValueError(f"{field} of {method.name} is always {method.settings[field]!r}; sweep another method")
@@ -77,15 +80,14 @@ def sweep(
     todo = [(seed, value) for seed in seeds for value in values]
     for seed, value in progress_bar(todo, what=f"sweep {field}", unit=" trainings"):
         for method in methods:  # those of one generator follow each other, so that it is trained once
-            facts = {
-                "method": method.name, **describe_features(manifest), "seed": seed, "folds": describe_folds(folds),
-            }  # fmt: skip
+            facts = describe_trials(method, manifest, folds, seed)
             trials = Trials(folder / f"{method.name}-seed-{seed}.jsonl", facts)
             config = without_gamma(method.configured(override(method.config, {field: value})))
             train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
             trial = trials.get(config, train_and_test)
             for scores, name in zip(found[method.name, value], SCORES.values(), strict=True):
                 scores.append(getattr(trial, name))
+        clear_steps(folder)
     return [
         Point(method=method, value=value, acc_zsl=acc_zsl, harmonic=harmonic)
         for (method, value), (acc_zsl, harmonic) in found.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsl.stages import Log, watch
 
@@ -24,7 +24,7 @@ def fit_logistic(
     coordinates = q / bound.sqrt()  # [D, D]: W = coordinates @ free
     moved = torch.cat([inputs @ coordinates, torch.full_like(inputs[:, :1], 2.0)], dim=1)  # curvature of a bias: 1/4
     penalty = torch.cat([l2 / bound, bound.new_zeros(1)])[:, None]
-    free = torch.zeros(moved.shape[1], outputs, dtype=inputs.dtype, device=inputs.device, requires_grad=True)
+    free = nn.Parameter(torch.zeros(moved.shape[1], outputs, dtype=inputs.dtype, device=inputs.device))
     optimizer = torch.optim.LBFGS([free], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:
@@ -36,7 +36,8 @@ def fit_logistic(
         value.backward()
         return value
 
-    optimizer.step(closure)
-    with torch.no_grad():
-        watch(log, name, steps, {"objective": objective()})
-        return coordinates @ free[:-1], 2.0 * free[-1]
+    for step in log.steps(name, 1, {"weights": nn.ParameterDict({"free": free})}, {}):  # all of L-BFGS is one step
+        optimizer.step(closure)
+        with torch.no_grad():
+            watch(log, name, step, {"objective": objective()})
+    return coordinates @ free[:-1].detach(), 2.0 * free[-1].detach()
