@@ -44,6 +44,10 @@ class EncodeOptions:
     layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
     fp32_layers: tuple[str, ...] = ()  # modules that compute in fp32 whatever the precision, such as conv_stem
 
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"--image-size {self.image_size}: at least 1 pixel")
+
     @property
     def tag(self) -> str:
         """What these options add to the name of a feature table; nothing by default."""

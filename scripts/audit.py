@@ -3,8 +3,8 @@
     python scripts/audit.py                              # `shapes`, all its feature tables
     python scripts/audit.py --benchmark cub --backbone efficientnet_lite0 --run runs/cub
 
-Compares file names, bytes and looks of all photos across splits (400 photos a second and core), the hashes of splits,
-shards, features and run, the scaler's rows, and the unseen classes' names with what the backbone was trained on.
+Compares file names, bytes and looks of all photos across splits (about 250 photos a second and core), the hashes of
+splits, shards, features and run, the scaler's rows, and the unseen classes' names with what the backbone was taught.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from zsl.audit import AUDIT_FILE, audit, table
 from zsl.cli import run_script
 from zsl.data import benchmark_name, find_features
 from zsl.files import read_json
+from zsl.run import CONFIG_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Print the findings, the gravest first."""
-    backbone = args.backbone or (read_json(args.run / "config.json")["backbone"] if args.run else None)
+    if args.run and not (args.run / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
+    backbone = args.backbone or (read_json(args.run / CONFIG_FILE)["backbone"] if args.run else None)
     found = args.features or (find_features(args.data, args.benchmark, backbone) if backbone else None)
     out = args.out or args.data / benchmark_name(args.benchmark) / "audit"
     findings = audit(

@@ -23,7 +23,7 @@ from zsl.select import SELECTION_FILE, Goal, select
 class Args(FeatureArgs):
     """Search on validation folds."""
 
-    method: str = "dcrgan"  # dcrgan, one of its variants, or a baseline
+    method: str = "dcrgan"  # dcrgan, one of its variants, or a baseline; docs/methods.md lists them
     goal: Goal | None = None  # mean over the folds of H at one γ, of T1, or of S; default: the method's own
     folds: tuple[int, ...] = (1, 2, 3)
     seed: int = 0

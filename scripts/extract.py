@@ -47,6 +47,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Write the feature table and say where it is."""
+    if args.splits and not args.import_mat:
+        raise ValueError("--splits is for --import-mat; shards have brought their splits along")
     accelerator = make_accelerator(args.precision)
     with accelerator.main_process_first():
         if args.import_mat:

@@ -36,7 +36,7 @@ class Args:
     precision: Precision = "auto"  # of extraction; training is in fp32
     batch_size: int = 32  # of extraction
     budget: int = 0  # configurations of DCR-GAN trained per backbone, at most; the recipe is always one
-    every: int = 25  # GAN steps between two looks at the test rows by the published protocol
+    every: int | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
     shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
     name: str | None = None  # of the folder below --runs; default: benchmark-study

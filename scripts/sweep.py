@@ -24,7 +24,7 @@ class Args(FeatureArgs):
     """Sweep a field over values."""
 
     field: str = "metric.representation_dim"  # dotted, as in `--config.…` of train_dcrgan.py, with underscores
-    values: tuple[str, ...] = ("5", "10", "20", "40", "80")
+    values: tuple[str, ...] = ("5", "10", "20", "40", "80")  # words as on a command line; a tuple as "0.8 0.2 0.5"
     methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; those of equal networks share their training
     recipe: str | None = None  # the configuration around the field; default: that of the benchmark
     folds: tuple[int, ...] = (1, 2, 3)

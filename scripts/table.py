@@ -3,7 +3,8 @@
     python scripts/table.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2 3 4
     python scripts/table.py --benchmark cub --backbone efficientnet_lite0 --methods eszsl C-5 f-CLSWGAN
 
-Every run is a folder runs/<name>/<method>; what is there already is not done again, so a killed table goes on.
+Every run is a folder runs/<name>/<method>; what is there already is not done again, so a killed table goes on.  Earlier
+runs of the same features and seeds are in the table, too.
 DCR-GAN and its variants share one configuration, chosen for dcrgan with `--budget` trainings; each has its own γ.
 """
 
@@ -20,17 +21,17 @@ from zsl.features import split_features
 from zsl.files import write_text
 from zsl.methods import VARIANTS
 from zsl.recipes import find_recipe
-from zsl.table import PUBLISHED, markdown_table, run_methods
+from zsl.table import PUBLISHED, finished_methods, markdown_table, run_methods
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args(FeatureArgs):
     """Run methods and print a table."""
 
-    methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)  # published: C-5 by the literature's protocol
+    methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)  # docs/methods.md lists them; published: C-5
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
-    every: int = 10  # GAN steps between two looks at the test rows by the published protocol
+    every: int | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
 
 
 def main(args: Args) -> None:
@@ -47,9 +48,12 @@ def main(args: Args) -> None:
     results = run_methods(
         data, folds, args.methods, find_recipe(args.benchmark), folder, args.budget, args.every, calibration
     )
-    text = markdown_table(results)
+    text = markdown_table(finished_methods(folder, results), folder)
     write_text(folder / "table.md", text)
-    print(splits.describe(), text, folder / "table.md", sep="\n")
+    print(splits.describe(), text, sep="\n")
+    print(
+        "H at γ = 0: without calibration.  H on folds: on those that chose γ, at that γ.", folder / "table.md", sep="\n"
+    )
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ class Args(FeatureArgs):
     attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
     normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
     recipe: str | None = None  # instead of the benchmark's: cub, paper-sun-gzsl, reference-awa1-zsl, …; zsl/recipes.py
-    method: str = "dcrgan"  # or a variant of Table III, or a baseline: see zsl/methods.py
+    method: str = "dcrgan"  # dcrgan, a variant (A, B, C-1 … C-5, …) or a baseline; docs/methods.md lists them
     selection: Path | None = None  # of scripts/choose.py: configuration and γ that validation folds chose
     protocol: Literal["honest", "published"] = "honest"  # published: best of several test epochs, to measure inflation
-    every: int = 50  # steps between two looks at the test rows by --protocol published
+    every: int | None = None  # GAN steps between two looks of --protocol published; default: a tenth of all
     seeds: tuple[int, ...] = (0, 1, 2)
     precision: Literal["no", "bf16"] | None = None  # bf16: matrix products in training round their factors
     config: DCRGANConfig = field(default_factory=DCRGANConfig)
@@ -60,14 +60,24 @@ def main(args: Args) -> None:
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,
     )  # fmt: skip
     train, test = split_features(table, splits)
-    folder = args.runs / (args.name or benchmark_name(args.benchmark) + (f"-fold{args.fold}" if args.fold else ""))
+    folder = args.runs / (args.name or default_name(args))
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     method = replace(method, config=config)
     results = data.run(method, folder, selection=args.selection, protocol=args.protocol, every=args.every)
     if accelerator.is_main_process:
+        if args.fold:
+            print(f"validation fold {args.fold}: all of its rows are trainval rows, this is no test result")
         lines = results["data"], splits.describe(), protocol_text(results), score_table(results), folder / RESULTS_FILE
         print(*lines, sep="\n")
     accelerator.end_training()
+
+
+def default_name(args: Args) -> str:
+    """The benchmark, and what is not as usual: runs that differ in more have to be given a --name."""
+    parts = [benchmark_name(args.benchmark)]
+    parts += [args.method] * (args.method != "dcrgan") + [f"fold{args.fold}"] * (args.fold is not None)
+    parts += ["chosen"] * (args.selection is not None) + ["published"] * (args.protocol == "published")
+    return "-".join(parts)
 
 
 def defaults(which: Which) -> dict[str, Any]:

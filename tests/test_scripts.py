@@ -1,5 +1,6 @@
 """The commands as a user types them: what they leave, what they say, and how they refuse."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -104,3 +105,60 @@ def test_extract_refuses_an_unknown_backbone(packed: subprocess.CompletedProcess
     assert packed.returncode == 0, packed.stderr
     process = run("extract.py", "--data", data, "--backbone", "resnet1o1", "--precision", "no")
     assert_refused(process, "no backbone 'resnet1o1'; there are", "efficientnet_lite0", "resnet101")
+
+
+def test_train_names_a_run_by_what_is_not_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    script = importlib.import_module("train_dcrgan")
+    names = {
+        "cub": {"benchmark": "cub"},
+        "shapes-LDF": {"method": "LDF"},
+        "shapes-fold2": {"fold": 2},
+        "shapes-C-3-chosen": {"method": "C-3", "selection": Path("s")},
+        "shapes-published": {"protocol": "published"},
+    }
+    for name, words in names.items():
+        assert script.default_name(script.Args(**words)) == name
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        ("train_dcrgan.py", ("--benchmark", "CUB"), "no benchmark 'CUB'; did you mean 'cub'?; there are apy"),
+        ("extract.py", ("--benchmark", "zoo"), "no benchmark 'zoo'; there are apy, awa1"),
+        ("doctor.py", ("--benchmark", "awa3"), "no benchmark 'awa3'; did you mean 'awa"),
+        ("make_shards.py", ("--images", "x"), "shapes is drawn where both are left out"),
+        ("extract.py", ("--image-size", "0"), "--image-size 0: at least 1 pixel"),
+        ("extract.py", ("--splits", "x"), "--splits is for --import-mat"),
+        ("audit.py", ("--run", "nowhere"), "nowhere is no run folder (no config.json)"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_answered_at_once(
+    script: str, words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    process = run(script, *words, "--data", tmp_path)
+    assert process.returncode != 0
+    assert message in " ".join(process.stderr.replace("│", " ").split())
+    assert "Traceback" not in process.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--every", "7"), "--every 7 is for --protocol published"),
+        (("--seeds",), "--seeds without any: name at least one"),
+        (("--config.metric.representation-dim", "0"), "representation_dim is 0; it is at least 1"),
+        (("--config.classifiers.images-per-unseen-class", "0"), "images_per_unseen_class is 0; it is at least 1"),
+    ],
+)
+def test_training_refuses_what_could_not_be_trained(
+    words: tuple[str, ...], message: str, tiny_features: Path, tmp_path: Path
+) -> None:
+    process = run(
+        "train_dcrgan.py", "--features", tiny_features, "--data", tiny_features.parents[2], "--runs", tmp_path, *words
+    )
+    assert process.returncode != 0
+    assert message in " ".join(process.stderr.replace("│", " ").split())
+    assert "Traceback" not in process.stderr
+    assert not list(tmp_path.iterdir())

@@ -23,7 +23,7 @@ from zsl.journal import Journal
 from zsl.methods import Method, find_method, flatten, override
 from zsl.published import LABEL
 from zsl.select import Selection, Trainer, read_selection, select
-from zsl.table import markdown_table, run_methods
+from zsl.table import finished_methods, markdown_table, run_methods
 
 Folds = dict[int, tuple[TrainSplit, TestSplit]]
 MANIFEST: dict[str, Any] = {"benchmark": "toy", "backbone": "b", "precision": "no", "dim": 24}
@@ -249,8 +249,13 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     names = ["eszsl", "C-1", "C-5", "published"]
     given = experiment, folds, names, TINY, tmp_path, 0, 4
     results = run_methods(*given)
-    lines = markdown_table(results).splitlines()
+    lines = markdown_table(results, tmp_path).splitlines()
     assert [line.split("|")[1].strip() for line in lines] == ["method", "---", *names]
+    only = run_methods(experiment, folds, ["C-1"], TINY, tmp_path, 0)
+    assert finished_methods(tmp_path, only) == {name: results[name] for name in names}  # an earlier call's, too
+    assert markdown_table(finished_methods(tmp_path, only), tmp_path).splitlines() == lines
+    of_one_seed = {"C-1": only["C-1"] | {"seeds": only["C-1"]["seeds"][:1]}}
+    assert list(finished_methods(tmp_path, of_one_seed)) == ["C-1"]
     assert results["C-1"]["config"]["classifiers"]["weight_ss"] == 0.0
     assert results["published"]["protocol"] == LABEL
     assert results["published"]["rows_read"] == results["C-5"]["rows_read"]
@@ -263,6 +268,22 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     monkeypatch.setattr(Trainer, "model", never)
     monkeypatch.setattr("zsl.experiment.train_published", never)
     assert run_methods(*given)["C-5"]["mean"] == results["C-5"]["mean"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["C-1", "eszl"], "no method 'eszl'; there are dcrgan, A"),
+        (["C-1", "C-1"], "--methods C-1 C-1: name one or several, each once"),
+        ([], "--methods without any: name one or several"),
+    ],
+)
+def test_names_are_checked_before_anything_is_trained(
+    names: list[str], message: str, experiment: Experiment, folds: Folds, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_methods(experiment, folds, names, TINY, tmp_path, 0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_published_protocol_is_never_below_any_of_its_looks(

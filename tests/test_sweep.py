@@ -111,9 +111,9 @@ def test_fields_that_cannot_be_swept_are_refused(tmp_path: Path) -> None:
         read_values("classifiers.gamma", ("1",), TINY)
     with pytest.raises(ValueError, match=r"classifiers\.weight_ss of A is always 0\.0; sweep another method"):
         run(tmp_path, "A", field="classifiers.weight_ss")
-    with pytest.raises(ValueError, match="--seeds 0 0: one that occurs twice is not a new sample"):
+    with pytest.raises(ValueError, match="--seeds 0 0: name one or several, each once"):
         run(tmp_path, seeds=(0, 0))
-    with pytest.raises(ValueError, match="--methods C-3 C-3: one that occurs twice"):
+    with pytest.raises(ValueError, match="--methods C-3 C-3: name one or several"):
         run(tmp_path, "C-3", "C-3")
     run(tmp_path, "C-3", seeds=(0,))
     assert not list(tmp_path.glob("steps-*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,20 @@ def benchmark_name(benchmark: str) -> str:
     return name
 
 
+def check_known(benchmark: str, data: Path) -> None:
+    """That `benchmark` has a reader, is a folder of one's own, or was packed below `data` before.
+
+    Raises:
+        ValueError: it is none of that, which a typing error most often is.
+    """
+    if benchmark not in READERS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
+        close = get_close_matches(benchmark.lower(), READERS, n=1)
+        raise ValueError(
+            f"no benchmark {benchmark!r}{f'; did you mean {close[0]!r}?' if close else ''}; there are "
+            f"{', '.join(sorted(READERS))}, and a folder of your own by its path"
+        )
+
+
 def shards_folder(data: Path, benchmark: str) -> Path:
     """`data/<benchmark>/shards`."""
     return data / benchmark_name(benchmark) / "shards"
@@ -86,14 +101,17 @@ def make_shards(
         images, splits = Path(benchmark), splits_folder(data, benchmark)
         own.prepare(images, splits)
         benchmark = SHAPES  # the reader of photos in class folders
-    if benchmark == SHAPES and images is None:
+    if benchmark == SHAPES and images is None and splits is None:
         images = data / SHAPES / "raw"
         if not images.is_dir():
             write_shapes(images)
         splits = images
     find_reader(benchmark)
     if images is None or splits is None:
-        raise ValueError(f"--benchmark {benchmark} needs --images DIR (raw photos) and --splits DIR (att_splits.mat)")
+        drawn = "; shapes is drawn where both are left out" if benchmark == SHAPES else ""
+        raise ValueError(
+            f"--benchmark {benchmark} needs --images DIR (raw photos) and --splits DIR (att_splits.mat){drawn}"
+        )
     raw = read_benchmark(benchmark, images, splits, allow_missing=allow_missing)
     raw = replace(raw, name=name)
     check_class_lists(raw.splits, raw.split_folder)
@@ -123,7 +141,9 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
 
     Raises:
         FileNotFoundError: it is not there; the message names the tables that are.
+        ValueError: there is no such benchmark.
     """
+    check_known(benchmark, data)
     tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob("*/manifest.json"))
     for table in tables:
         if table.name == backbone:
@@ -247,8 +267,9 @@ def open_shards(
     """The index of the benchmark's shards, below `data` or at `location`; those of `shapes` are made where absent.
 
     Raises:
-        ValueError: the shards at `location` are of another benchmark.
+        ValueError: there is no such benchmark, or the shards at `location` are of another one.
     """
+    check_known(benchmark, data)
     if location is not None:
         index = open_index(location, allow_pipe=allow_pipe)
         if index.benchmark != benchmark_name(benchmark):

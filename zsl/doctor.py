@@ -89,7 +89,9 @@ def doctor(
     items = [*check_packages()]
     if any(item.state == "missing" for item in items):
         return items  # what follows imports them
-    from zsl.data import splits_folder
+    from zsl.data import check_known, splits_folder
+
+    check_known(benchmark, data)
 
     embedded = benchmark == "shapes" and images is None
     shards = _shards(benchmark, data, embedded)

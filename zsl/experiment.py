@@ -35,6 +35,7 @@ from zsl.splits import Splits
 from zsl.stages import Log
 
 PUBLISHED_FILE = "published.json"
+LOOKS = 10  # of the published protocol, where nothing else is asked for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,9 +73,11 @@ class Experiment:
         *,
         selection: Path | None = None,
         protocol: Literal["honest", "published"] = "honest",
-        every: int = 50,
+        every: int | None = None,
     ) -> dict[str, Any]:
         """The method with its configuration, or with what the selection in the file `selection` has instead."""
+        if every is not None and protocol == "honest":
+            raise ValueError(f"--every {every} is for --protocol published; the honest one has no looks at test rows")
         chosen, config = None, method.configured(method.config)
         if selection is not None:
             chosen = read_selection(selection, method, self.table.manifest, self.train.attributes)
@@ -84,9 +87,11 @@ class Experiment:
         return self.honest(method, config, folder, selection=chosen, trainer=Trainer())
 
     def published(
-        self, method: Method, config: Any, folder: Path, *, selection: Selection | None = None, every: int
+        self, method: Method, config: Any, folder: Path, *, selection: Selection | None = None, every: int | None = None
     ) -> dict[str, Any]:
         """The literature's protocol: of each seed's test epochs the best, chosen on the test rows; γ is the honest one.
+
+        every: GAN steps between two looks at the test rows; None: a tenth of all of them.
 
         Raises:
             ValueError: the method has no epochs to choose among.
@@ -96,6 +101,7 @@ class Experiment:
                 f"--protocol published looks at the test rows between steps of a GAN; {method.name} has none: leave "
                 "--protocol out"
             )
+        every = max(1, config.gan.steps // LOOKS) if every is None else every
         steps_of_looks(config.gan.steps, every)  # refuses before anything is written
         if selection is not None:
             gamma = config.classifiers.gamma + selection.gamma

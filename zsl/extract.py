@@ -68,6 +68,8 @@ def extract_features(
             (its shard, row and file are named).
         OSError: the disk is full; finished parts stay.
     """
+    if batch_size < 1:
+        raise ValueError(f"--batch-size {batch_size}: at least 1 photo")
     origin = _origin(backbone, index, accelerator.mixed_precision, decoder)
     if decoder == "nvjpeg" and accelerator.device.type != "cuda":
         raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")

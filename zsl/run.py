@@ -95,8 +95,10 @@ def finish_seeds(
     """Call `finish` for each seed that has no `last_file` yet, which it writes; seeds are dealt to the processes.
 
     Raises:
-        ValueError: `folder` belongs to a run of other facts, or a seed is given twice.
+        ValueError: `folder` belongs to a run of other facts, no seed is given, or one is given twice.
     """
+    if not seeds:
+        raise ValueError("--seeds without any: name at least one")
     if len(set(seeds)) != len(seeds):
         raise ValueError(f"--seeds {' '.join(map(str, seeds))}: a seed that occurs twice is not a new sample")
     with accelerator.main_process_first():
@@ -137,19 +139,26 @@ def spread(columns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def score_table(results: dict[str, Any]) -> str:
-    """Per cent, one line a seed and the mean ± sd."""
+    """Per cent, one line a seed and, of several, the mean ± sd."""
     lines = [f"{'seed':>12}  " + "  ".join(f"{name:>12}" for name in TABLE)]
     for entry in results["seeds"]:
         lines.append(f"{entry['seed']:>12}  " + "  ".join(f"{100 * entry[key]:>12.1f}" for key in TABLE.values()))
-    spread = [f"{100 * results['mean'][key]:.1f} ± {100 * results['std'][key]:.1f}" for key in TABLE.values()]
-    return "\n".join([*lines, f"{'mean ± sd':>12}  " + "  ".join(f"{cell:>12}" for cell in spread)])
+    if len(results["seeds"]) > 1:
+        lines.append(f"{'mean ± sd':>12}  " + "  ".join(f"{spread_text(results, key):>12}" for key in TABLE.values()))
+    return "\n".join(lines)
+
+
+def spread_text(results: dict[str, Any], key: str) -> str:
+    """A score in per cent, mean ± sd over the seeds; one seed has no spread."""
+    mean, several = f"{100 * results['mean'][key]:.1f}", len(results["seeds"]) > 1
+    return f"{mean} ± {100 * results['std'][key]:.1f}" if several else mean
 
 
 def protocol_text(results: dict[str, Any]) -> str:
     """By which protocol the scores came about, and the bound that only the literature's has."""
     lines = [f"protocol {results['protocol']}"]
     if ORACLE in results["mean"]:
-        oracle = f"{100 * results['mean'][ORACLE]:.1f} ± {100 * results['std'][ORACLE]:.1f}"
+        oracle = spread_text(results, ORACLE)
         lines.append(f"H {oracle} with the reference code's fusion weights, which know which test images are unseen")
     return "\n".join(lines)
 

@@ -103,6 +103,7 @@ def select(
     trials = Trials(folder / TRIALS_FILE, facts)
     start = without_gamma(method.configured(method.config))
     best = trials.get(start, train_and_test)
+    considered = {_key(asdict(start))}
     trained = {_trained_part(start)}  # in this search's order, whether now or before a kill
     for overrides in progress_bar(_flat_rounds(method), what=f"select {method.name}", unit=" trials"):
         base = override(start, flatten(best.config))
@@ -110,6 +111,7 @@ def select(
         if len(trained) >= budget and _trained_part(config) not in trained:
             continue
         trained.add(_trained_part(config))
+        considered.add(_key(asdict(config)))
         trial = trials.get(config, train_and_test)
         if getattr(trial, goal) > getattr(best, goal):
             best = trial
@@ -119,7 +121,7 @@ def select(
         on_calibration = partial(trainer.on_folds, method, calibration, seed=seed, folder=folder)
         calibrated = known.get(override(start, flatten(best.config)), on_calibration)
     selection = Selection(
-        **facts, trials=len(trials.known), best=best, gamma=(calibrated or best).gamma,
+        **facts, trials=len(considered), best=best, gamma=(calibrated or best).gamma,
         calibration_folds=of_calibration, calibration=calibrated,
     )  # fmt: skip
     write_json(folder / SELECTION_FILE, asdict(selection))

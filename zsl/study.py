@@ -69,7 +69,7 @@ class Study:
     options: EncodeOptions = field(default_factory=EncodeOptions)
     batch_size: int = 32
     budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
-    every: int = 25  # GAN steps between two looks of the published protocol
+    every: int | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all
     shards: Location | None = None  # None: below `data`
     allow_pipe: bool = False  # let `shards` be a command
 

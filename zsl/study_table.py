@@ -44,13 +44,17 @@ def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
     head = ["backbone", "method", *TABLE, *COST_COLUMNS]
     lines = [head, ["---"] * len(head)]
     for row in rows:
-        scores = [f"{100 * row.mean[key]:.1f} ± {100 * row.std[key]:.1f}" for key in TABLE.values()]
+        several = row.seeds > 1  # one seed has no spread
+        scores = [f"{100 * row.mean[key]:.1f}" + f" ± {100 * row.std[key]:.1f}" * several for key in TABLE.values()]
         speed = "" if row.images_per_second is None else f"{row.images_per_second:.1f}"
         cost = [f"{row.parameters / 1e6:.1f}", f"{row.flops / 1e9:.2f}", speed, f"{row.input_size}²"]
         method = row.method if row.protocol == "honest" else f"{row.method} ({row.protocol})"
         lines.append([row.backbone, method, *scores, *cost, row.pretraining, row.unseen_classes])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-    notes = [f"Mean ± standard deviation over {seeds} seeds." for seeds in sorted({row.seeds for row in rows})]
+    notes = [
+        f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else "One seed, which has no spread."
+        for seeds in sorted({row.seeds for row in rows})
+    ]
     for where in sorted({row.measured_on for row in rows if row.images_per_second is not None}):
         names = dict.fromkeys(row.backbone for row in rows if row.measured_on == where)
         notes.append(f"images/s: extraction with decoding on {where} ({', '.join(names)}).")

@@ -64,12 +64,12 @@ def sweep(
     """Train every method at every value with every seed on every fold; what `folder` holds is not trained again.
 
     Raises:
-        ValueError: something is given twice, a method has the field fixed, or the folder holds a sweep on other folds
-            or features.
+        ValueError: something is given twice or not at all, a method has the field fixed, or the folder holds a sweep
+            on other folds or features.
     """
     for flag, given in (("--values", values), ("--seeds", seeds), ("--methods", [method.name for method in methods])):
-        if len(set(given)) < len(given):
-            raise ValueError(f"{flag} {' '.join(map(str, given))}: one that occurs twice is not a new sample")
+        if not given or len(set(given)) < len(given):
+            raise ValueError(f"{flag} {' '.join(map(str, given)) or 'without any'}: name one or several, each once")
     for method in methods:
         if field in method.settings:
             raise ValueError(f"{field} of {method.name} is always {method.settings[field]!r}; sweep another method")
@@ -115,8 +115,8 @@ def _markdown(points: Sequence[Point], field: str) -> str:
 
 
 def _spread(scores: Sequence[float]) -> str:
-    """Mean ± sd in per cent."""
-    return f"{100 * fmean(scores):.1f} ± {100 * (stdev(scores) if len(scores) > 1 else 0.0):.1f}"
+    """Mean ± sd in per cent; one score has no spread."""
+    return f"{100 * fmean(scores):.1f}" + (f" ± {100 * stdev(scores):.1f}" if len(scores) > 1 else "")
 
 
 def _axes(points: Sequence[Point]) -> tuple[list[str], list[Any]]:

@@ -12,8 +12,10 @@ from zsl.baselines import BASELINES
 from zsl.dcrgan import DCRGANConfig
 from zsl.evaluate import DETAILS_FILE, curve_of, load_details
 from zsl.experiment import Experiment
-from zsl.methods import Method, find_method
-from zsl.run import TABLE
+from zsl.files import read_json
+from zsl.methods import VARIANTS, Method, find_method
+from zsl.published import LABEL
+from zsl.run import RESULTS_FILE, TABLE, spread_text
 from zsl.select import Folds, Selection, Trainer, select
 
 PUBLISHED = "published"
@@ -27,10 +29,18 @@ def run_methods(
     recipe: DCRGANConfig,
     folder: Path,
     budget: int,
-    every: int,
+    every: int | None = None,
     calibration: Folds | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Results by method; DCR-GAN's configuration is chosen first where it is needed, and shared by its variants."""
+    """Results by method; DCR-GAN's configuration is chosen first where it is needed, and shared by its variants.
+
+    Raises:
+        ValueError: no method is named, there is none of a name, or one is named twice.
+    """
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"--methods {' '.join(names) or 'without any'}: name one or several, each once")
+    for name in set(names) - {PUBLISHED}:
+        find_method(name, recipe)
     trainer, given = Trainer(), recipe
 
     def chosen(method: Method, budget: int, folds: Folds = folds, calibration: Folds | None = calibration) -> Selection:
@@ -60,24 +70,49 @@ def run_methods(
             selection = chosen(replace(method, rounds=()), 1, calibration or folds, None)
         config = method.configured(selection.config(method))
         results[name] = data.honest(method, config, folder / name, selection=selection, trainer=trainer)
-        results[name]["on_folds"] = (selection.calibration or selection.best).harmonic
-        results[name]["uncalibrated"] = _uncalibrated(folder / name, data.seeds, selection.gamma)
     return results
 
 
-def _uncalibrated(run: Path, seeds: Sequence[int], gamma: float) -> float:
-    """Mean H without γ, from the scores that the run kept."""
-    return statistics.fmean(
-        curve_of(load_details(run / f"seed-{seed}" / DETAILS_FILE)).harmonic_at(-gamma) for seed in seeds
-    )
+def finished_methods(folder: Path, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`results`, and those of the same kind that earlier calls left in `folder`: a table is never less than it was.
+
+    Of the same kind: of the same features, attributes, seeds and version.
+    """
+    kind = _kind(next(iter(results.values())))
+    found = {}
+    for name in (*BASELINES, "dcrgan", *VARIANTS, PUBLISHED):
+        path = folder / name / RESULTS_FILE
+        if name in results:
+            found[name] = results[name]
+        elif path.is_file() and _kind(earlier := read_json(path)) == kind:
+            found[name] = earlier
+    return found
 
 
-def markdown_table(results: dict[str, dict[str, Any]]) -> str:
-    """Per cent, mean ± sd over seeds; H at γ = 0, and H on the folds that chose γ, beside H at that γ."""
+def _kind(result: dict[str, Any]) -> list[Any]:
+    facts = [result.get(key) for key in ("benchmark", "features", "attributes_hash", "splits", "method_version")]
+    return [*facts, sorted(entry["seed"] for entry in result["seeds"])]
+
+
+def _beside(result: dict[str, Any], run: Path) -> list[str]:
+    """H at γ = 0, from the scores that the run kept, and H on the folds that chose γ; nothing where none was chosen."""
+    selection = result["selection"]
+    if selection is None or result["protocol"] == LABEL:
+        return ["", ""]
+    seeds = [entry["seed"] for entry in result["seeds"]]
+    curves = [curve_of(load_details(run / f"seed-{seed}" / DETAILS_FILE)) for seed in seeds]
+    plain = statistics.fmean(curve.harmonic_at(-selection["gamma"]) for curve in curves)
+    return [f"{100 * h:.1f}" for h in (plain, (selection["calibration"] or selection["best"])["harmonic"])]
+
+
+def markdown_table(results: dict[str, dict[str, Any]], folder: Path) -> str:
+    """Per cent, mean ± sd over seeds; H at γ = 0, and H on the folds that chose γ, beside H at that γ.
+
+    folder: below which each method's run lies.
+    """
     head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol"]
     lines = [head, ["---"] * len(head)]
     for name, result in results.items():
-        cells = [f"{100 * result['mean'][key]:.1f} ± {100 * result['std'][key]:.1f}" for key in TABLE.values()]
-        more = [f"{100 * result[key]:.1f}" if key in result else "" for key in ("uncalibrated", "on_folds")]
-        lines.append([name, *cells, *more, result["protocol"].split(":")[0]])
+        cells = [spread_text(result, key) for key in TABLE.values()]
+        lines.append([name, *cells, *_beside(result, folder / name), result["protocol"].split(":")[0]])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

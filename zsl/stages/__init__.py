@@ -52,6 +52,17 @@ class Log:
 silent = Log()
 
 
+def at_least_one(config: Any, *names: str) -> None:
+    """Refuse a configuration in which one of these fields is below 1.
+
+    Raises:
+        ValueError: it is; the message has the field's name.
+    """
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{type(config).__name__}: {name} is {getattr(config, name)}; it is at least 1")
+
+
 def stage(
     function: Callable[Concatenate[TrainSplit, Params], Result],
 ) -> Callable[..., Result]:

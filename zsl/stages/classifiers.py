@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from zsl.features import TrainSplit, signed_power
 from zsl.losses import class_means
 from zsl.networks import Generator
-from zsl.stages import Log, silent, stage, watch
+from zsl.stages import Log, at_least_one, silent, stage, watch
 from zsl.stages.gan import synthesize
 from zsl.stages.regressors import Regressors
 
@@ -47,6 +47,9 @@ class ClassifierConfig:
     lr_ss: float = 3e-3
     lr_srs: float = 5e-2
     betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "images_per_unseen_class", "batch_size", "least_steps")
 
 
 class SoftmaxHead(nn.Module):

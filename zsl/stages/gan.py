@@ -17,7 +17,7 @@ from zsl.compute import compiled
 from zsl.features import TrainSplit
 from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
 from zsl.networks import Critic, Generator
-from zsl.stages import Log, Watch, silent, stage
+from zsl.stages import Log, Watch, at_least_one, silent, stage
 from zsl.stages.regressors import Regressors
 
 
@@ -51,6 +51,9 @@ class GANConfig:
     lr_critic: float = 5e-4
     lr_generator: float = 5e-4
     betas: tuple[float, float] = (0.5, 0.999)
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "hidden_dim", "batch_size", "critic_steps", "critic_layers", "unseen_cycle_images")
 
 
 @stage

@@ -11,7 +11,7 @@ from torch import Tensor
 from zsl.features import FeatureScaler, TrainSplit
 from zsl.losses import batch_hard_triplet_loss, class_means, triplet_loss
 from zsl.networks import MetricNet
-from zsl.stages import Log, Watch, penalised_adam, silent, stage
+from zsl.stages import Log, Watch, at_least_one, penalised_adam, silent, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,9 @@ class MetricConfig:
     batch_size: int = 64
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "representation_dim", "batch_size")
 
 
 @stage

@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 
 from zsl.features import TrainSplit
 from zsl.networks import Output, Regressor
-from zsl.stages import Log, Watch, silent, stage
+from zsl.stages import Log, Watch, at_least_one, silent, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,9 @@ class RegressorConfig:
     frozen: bool = False
     batch_size: int = 64
     lr: float = 1e-4
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "hidden_dim", "batch_size")
 
 
 class Regressors(nn.Module):
