@@ -1,7 +1,7 @@
 """Backbones x methods x seeds in one command, ending in one table and a plot of H against images/s.
 
     python scripts/study.py --benchmark cub --backbones efficientnet_lite0 resnet101 swin_base --methods eszsl dcrgan
-    python scripts/study.py --backbones efficientnet_lite0 efficientnet_lite0@runs/ft/weights.safetensors
+    python scripts/study.py --backbones efficientnet_lite0 efficientnet_lite0@runs/cub-ft/weights.safetensors
 
 NAME@FILE is a backbone with weights of one's own, such as fine-tuned ones.  Feature tables below --data and runs below
 runs/<name>/<backbone>/<method> that are there already are not made again, so a killed study goes on.  A backbone that

@@ -3,7 +3,7 @@
     accelerate launch scripts/train_dcrgan.py                                             # `shapes`
     accelerate launch scripts/train_dcrgan.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2
     accelerate launch scripts/train_dcrgan.py --config.gan.steps 500 --config.metric.representation-dim 30 --name r30
-    accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection --name ldf
+    accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection
 
 Each choice of the recipe has its `--config.…` flag; a `--selection` of scripts/choose.py takes the place of recipe and
 flags, and brings γ.

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_extract_refuses_an_unknown_backbone(packed: subprocess.CompletedProcess
 def test_train_names_a_run_by_what_is_not_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     script = importlib.import_module("train_dcrgan")
-    names = {
+    names: dict[str, dict[str, Any]] = {
         "cub": {"benchmark": "cub"},
         "shapes-LDF": {"method": "LDF"},
         "shapes-fold2": {"fold": 2},
