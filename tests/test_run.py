@@ -106,7 +106,11 @@ def test_the_table_shows_per_cent_and_one_seed_has_no_spread() -> None:
     scores = Scores(acc_zsl=0.5, acc_unseen=0.25, acc_seen=1.0, harmonic=0.4, ausuc=0.3)
     text = score_table(summarise({7: scores}, {}))
     assert text.splitlines()[1].split() == ["7", "50.0", "25.0", "100.0", "40.0", "30.0"]
-    assert "40.0 ± 0.0" in text
+    assert "±" not in text
+    other = Scores(acc_zsl=0.5, acc_unseen=0.25, acc_seen=1.0, harmonic=0.6, ausuc=0.3)
+    several = score_table(summarise({7: scores, 8: other}, {})).splitlines()
+    assert several[-1].startswith("   mean ± sd")
+    assert "50.0 ± 14.1" in several[-1]  # 40 and 60: sd is 20 / √2
 
 
 TINY_CONFIG = {

@@ -134,7 +134,7 @@ def spread(columns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     """Mean and sample standard deviation (0 for one seed) of each score over the seeds."""
     return {
         "mean": {key: statistics.fmean(values) for key, values in columns.items()},
-        "std": {key: statistics.stdev(values) if len(values) > 1 else 0.0 for key, values in columns.items()},
+        "std": {key: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for key, values in columns.items()},
     }
 
 
