@@ -14,9 +14,7 @@ from zsl.dcrgan import DCRGANConfig, train_dcrgan
 from zsl.evaluate import ZeroShotModel
 
 Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
-METHOD_VERSION = (
-    1  # raised by every change that moves results: what was trained before is not mixed with what comes after
-)
+METHOD_VERSION = 1  # raised by every change that moves results, so that old and new ones are not mixed
 
 
 @dataclass(frozen=True, kw_only=True)
