@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zsl.cli import FeatureArgs, Which, run_script, settle_config, starting_config
+from zsl.cli import FeatureArgs, Which, run_name, run_script, settle_config, starting_config
 from zsl.compute import make_accelerator
 from zsl.data import benchmark_name, load_splits
 from zsl.dcrgan import DCRGANConfig
@@ -60,7 +60,11 @@ def main(args: Args) -> None:
         fold=args.fold, attributes=args.attributes, normalise=args.normalise,
     )  # fmt: skip
     train, test = split_features(table, splits)
-    folder = args.runs / (args.name or default_name(args))
+    usual = run_name(
+        benchmark_name(args.benchmark), method=args.method, fold=args.fold, selection=args.selection,
+        protocol=args.protocol,
+    )  # fmt: skip
+    folder = args.runs / (args.name or usual)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     method = replace(method, config=config)
     results = data.run(method, folder, selection=args.selection, protocol=args.protocol, every=args.every)
@@ -70,14 +74,6 @@ def main(args: Args) -> None:
         lines = results["data"], splits.describe(), protocol_text(results), score_table(results), folder / RESULTS_FILE
         print(*lines, sep="\n")
     accelerator.end_training()
-
-
-def default_name(args: Args) -> str:
-    """The benchmark, and what is not as usual: runs that differ in more have to be given a --name."""
-    parts = [benchmark_name(args.benchmark)]
-    parts += [args.method] * (args.method != "dcrgan") + [f"fold{args.fold}"] * (args.fold is not None)
-    parts += ["chosen"] * (args.selection is not None) + ["published"] * (args.protocol == "published")
-    return "-".join(parts)
 
 
 def defaults(which: Which) -> dict[str, Any]:

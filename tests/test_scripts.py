@@ -1,6 +1,6 @@
 """The commands as a user types them: what they leave, what they say, and how they refuse."""
 
-import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +14,8 @@ import pytest
 from backbones import Backbone
 from shards import read_index, read_shard
 from zsl.benchmarks import read_benchmark
+from zsl.cli import run_name
+from zsl.data import open_shards
 from zsl.features import read_features
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -108,18 +110,24 @@ def test_extract_refuses_an_unknown_backbone(packed: subprocess.CompletedProcess
     assert_refused(process, "no backbone 'resnet1o1'; there are", "efficientnet_lite0", "resnet101")
 
 
-def test_train_names_a_run_by_what_is_not_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    script = importlib.import_module("train_dcrgan")
-    names: dict[str, dict[str, Any]] = {
-        "cub": {"benchmark": "cub"},
-        "shapes-LDF": {"method": "LDF"},
-        "shapes-fold2": {"fold": 2},
-        "shapes-C-3-chosen": {"method": "C-3", "selection": Path("s")},
-        "shapes-published": {"protocol": "published"},
-    }
-    for name, words in names.items():
-        assert script.default_name(script.Args(**words)) == name
+def test_a_run_is_named_by_what_is_not_as_usual() -> None:
+    usual: dict[str, Any] = {"method": "dcrgan", "fold": None, "selection": None, "protocol": "honest"}
+    assert run_name("cub", **usual) == "cub"
+    assert run_name("cub", **usual | {"method": "LDF"}) == "cub-LDF"
+    assert run_name("cub", **usual | {"fold": 2}) == "cub-fold2"
+    assert run_name("cub", **usual | {"method": "C-3", "selection": Path("s")}) == "cub-C-3-chosen"
+    assert run_name("cub", **usual | {"protocol": "published"}) == "cub-published"
+
+
+def test_a_benchmark_that_is_not_at_hand_can_have_its_shards_elsewhere(
+    packed: subprocess.CompletedProcess[str], data: Path, tmp_path: Path
+) -> None:
+    assert packed.returncode == 0, packed.stderr
+    shards = tmp_path / "elsewhere"
+    shutil.copytree(data / "shapes" / "shards", shards)
+    index = json.loads((shards / "index.json").read_text())
+    (shards / "index.json").write_text(json.dumps(index | {"benchmark": "zoo"}))
+    assert open_shards("zoo", tmp_path / "data", shards).benchmark == "zoo"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,13 @@ def settle_config(
     return replace(config, precision=precision)
 
 
+def run_name(benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str) -> str:
+    """A run's folder where no --name is given: the benchmark, and what is not as usual."""
+    parts = [benchmark, *[method] * (method != "dcrgan"), *[f"fold{fold}"] * (fold is not None)]
+    parts += ["chosen"] * (selection is not None) + ["published"] * (protocol == "published")
+    return "-".join(parts)
+
+
 def default_backbone(benchmark: str) -> str:
     """ResNet-101 for real benchmarks; the preset that needs no download for the embedded one."""
     return OFFLINE_PRESET if benchmark == SHAPES else "resnet101"

@@ -269,12 +269,12 @@ def open_shards(
     Raises:
         ValueError: there is no such benchmark, or the shards at `location` are of another one.
     """
-    check_known(benchmark, data)
     if location is not None:
         index = open_index(location, allow_pipe=allow_pipe)
         if index.benchmark != benchmark_name(benchmark):
             raise ValueError(f"the shards at {location} are of {index.benchmark}, asked for is --benchmark {benchmark}")
         return index
+    check_known(benchmark, data)
     folder = shards_folder(data, benchmark)
     if benchmark == SHAPES and not (folder / "index.json").is_file():
         make_shards(SHAPES, data)

@@ -149,9 +149,13 @@ def score_table(results: dict[str, Any]) -> str:
 
 
 def spread_text(results: dict[str, Any], key: str) -> str:
-    """A score in per cent, mean ± sd over the seeds; one seed has no spread."""
-    mean, several = f"{100 * results['mean'][key]:.1f}", len(results["seeds"]) > 1
-    return f"{mean} ± {100 * results['std'][key]:.1f}" if several else mean
+    """`percent` of one of the scores in `results.json`."""
+    return percent(results["mean"][key], results["std"][key], len(results["seeds"]))
+
+
+def percent(mean: float, std: float, seeds: int) -> str:
+    """Per cent, mean ± sd over the seeds; one seed has no spread."""
+    return f"{100 * mean:.1f}" + f" ± {100 * std:.1f}" * (seeds > 1)
 
 
 def protocol_text(results: dict[str, Any]) -> str:

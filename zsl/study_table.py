@@ -13,7 +13,7 @@ from matplotlib.ticker import LogFormatter
 
 from zsl.evaluate import SCORES
 from zsl.files import atomic_path, write_text
-from zsl.run import TABLE
+from zsl.run import TABLE, percent
 from zsl.study import Row
 
 STUDY_FILES = ("study.md", "study.csv", "study.svg", "study.png")
@@ -44,8 +44,7 @@ def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
     head = ["backbone", "method", *TABLE, *COST_COLUMNS]
     lines = [head, ["---"] * len(head)]
     for row in rows:
-        several = row.seeds > 1  # one seed has no spread
-        scores = [f"{100 * row.mean[key]:.1f}" + f" ± {100 * row.std[key]:.1f}" * several for key in TABLE.values()]
+        scores = [percent(row.mean[key], row.std[key], row.seeds) for key in TABLE.values()]
         speed = "" if row.images_per_second is None else f"{row.images_per_second:.1f}"
         cost = [f"{row.parameters / 1e6:.1f}", f"{row.flops / 1e9:.2f}", speed, f"{row.input_size}²"]
         method = row.method if row.protocol == "honest" else f"{row.method} ({row.protocol})"

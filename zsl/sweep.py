@@ -17,6 +17,7 @@ from zsl.files import write_json, write_text
 from zsl.methods import Method, flatten, override
 from zsl.progress import progress_bar
 from zsl.report.drawing import COLOURS, DASHES, MARKERS, drawing, finish
+from zsl.run import percent
 from zsl.select import Folds, Trainer, Trials, clear_steps, describe_trials, without_gamma
 
 GAMMA = "classifiers.gamma"
@@ -115,8 +116,7 @@ def _markdown(points: Sequence[Point], field: str) -> str:
 
 
 def _spread(scores: Sequence[float]) -> str:
-    """Mean ± sd in per cent; one score has no spread."""
-    return f"{100 * fmean(scores):.1f}" + (f" ± {100 * stdev(scores):.1f}" if len(scores) > 1 else "")
+    return percent(fmean(scores), stdev(scores) if len(scores) > 1 else 0.0, len(scores))
 
 
 def _axes(points: Sequence[Point]) -> tuple[list[str], list[Any]]:
