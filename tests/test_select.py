@@ -255,6 +255,11 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     earlier = finished_methods(tmp_path, only)  # an earlier call's, too, as its file has them
     assert earlier == json.loads(json.dumps(results)) | only
     assert markdown_table(earlier, tmp_path).splitlines() == lines
+    chosen = tmp_path / "dcrgan-selection" / "selection.json"
+    of_search = json.loads(chosen.read_text())
+    of_search["best"]["config"]["gan"]["steps"] += 1  # as if a later search had chosen another configuration
+    chosen.write_text(json.dumps(of_search))
+    assert list(finished_methods(tmp_path, only)) == ["eszsl", "C-1"]
     of_one_seed = {"C-1": only["C-1"] | {"seeds": only["C-1"]["seeds"][:1]}}
     assert list(finished_methods(tmp_path, of_one_seed)) == ["C-1"]
     assert results["C-1"]["config"]["classifiers"]["weight_ss"] == 0.0

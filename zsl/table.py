@@ -13,12 +13,13 @@ from zsl.dcrgan import DCRGANConfig
 from zsl.evaluate import DETAILS_FILE, curve_of, load_details
 from zsl.experiment import Experiment
 from zsl.files import read_json
-from zsl.methods import VARIANTS, Method, find_method
+from zsl.methods import STARTS, VARIANTS, Method, find_method, flatten
 from zsl.published import LABEL
 from zsl.run import RESULTS_FILE, TABLE, spread_text
-from zsl.select import Folds, Selection, Trainer, select
+from zsl.select import SELECTION_FILE, Folds, Selection, Trainer, select
 
 PUBLISHED = "published"
+GAMMA = "classifiers.gamma"  # each method has its own
 OWN_BUDGET = 5  # configurations of a GAN with a search of its own, f-CLSWGAN, for which something is trained
 
 
@@ -76,8 +77,11 @@ def run_methods(
 def finished_methods(folder: Path, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`results`, and those of the same kind that earlier calls left in `folder`: a table is never less than it was.
 
-    Of the same kind: of the same features, attributes, seeds and version.
+    Of the same kind: of the same features, attributes, seeds and version, and variants of the configuration that the
+    folder's search chose last.
     """
+    shared = folder / f"dcrgan-selection/{SELECTION_FILE}"
+    chosen = flatten(read_json(shared)["best"]["config"]) if shared.is_file() else {}
     kind = _kind(next(iter(results.values())))
     found = {}
     for name in (*BASELINES, "dcrgan", *VARIANTS, PUBLISHED):
@@ -85,7 +89,10 @@ def finished_methods(folder: Path, results: dict[str, dict[str, Any]]) -> dict[s
         if name in results:
             found[name] = results[name]
         elif path.is_file() and _kind(earlier := read_json(path)) == kind:
-            found[name] = earlier
+            alone = name in BASELINES or name in STARTS  # those with a search of their own
+            expected = chosen | dict(VARIANTS.get(name, {})) | {GAMMA: None}
+            if alone or flatten(earlier["config"]) | {GAMMA: None} == expected:
+                found[name] = earlier
     return found
 
 
