@@ -53,7 +53,7 @@ def unseen_classes(pretraining: str) -> UnseenClasses:
     """What `pretraining` data can mean at worst for unseen classes.
 
     The Proposed Splits keep ImageNet-1k's classes out of the unseen ones, but for synonyms.  Whether a benchmark has
-    any of those its class names tell (`zsl.pretraining`).
+    any of those its class names tell (`zsl.features.pretraining`).
     """
     if pretraining.startswith(UNKNOWN):
         return "unknown"

@@ -56,13 +56,13 @@ from torchvision.transforms.functional import pil_to_tensor
 from backbones import Backbone, EncodeOptions, Transform, decode_image, load_backbone
 from backbones.presets import OFFLINE_PRESET
 from shards import ShardIndex, read_index, write_shards
-from zsl.benchmarks.instances import Instance
-from zsl.benchmarks.shapes import ShapesConfig, draw_jpeg, make_design
 from zsl.cli import run_script
-from zsl.compute import Precision, make_accelerator
-from zsl.extract import extract_features
-from zsl.files import write_json
-from zsl.stream import stream_batches
+from zsl.common.compute import Precision, make_accelerator
+from zsl.common.files import write_json
+from zsl.datasets.instances import Instance
+from zsl.datasets.shapes import ShapesConfig, draw_jpeg, make_design
+from zsl.features.extract import extract_features
+from zsl.features.stream import stream_batches
 
 Section = Literal["speed", "decode", "memory", "precision"]
 BATCH = 32

@@ -16,15 +16,16 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 
 from zsl.cli import FeatureArgs, run_script
-from zsl.compute import make_accelerator
-from zsl.curves import choose_gamma
-from zsl.data import load_folds
-from zsl.dcrgan import Synthesizer, fit_classifiers, train_synthesizer
-from zsl.evaluate import curve_of, evaluate_details
-from zsl.features import TestSplit
-from zsl.files import write_json
-from zsl.recipes import find_recipe
-from zsl.stages.classifiers import ClassifierConfig
+from zsl.common.compute import make_accelerator
+from zsl.common.files import write_json
+from zsl.dcrgan.classifiers import ClassifierConfig
+from zsl.dcrgan.dcrgan import Synthesizer, fit_classifiers, train_synthesizer
+from zsl.dcrgan.recipes import find_recipe
+from zsl.features.load import load_folds
+from zsl.features.split import TestSplit
+from zsl.scores.curves import choose_gamma
+from zsl.scores.evaluate import evaluate_details
+from zsl.scores.summary import curve_of
 
 
 @dataclass(frozen=True, kw_only=True)

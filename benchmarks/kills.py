@@ -36,12 +36,13 @@ from safetensors.torch import save_file
 
 from backbones import load_backbone
 from shards import write_shards
-from zsl.benchmarks.shapes import ShapesConfig, write_shapes
 from zsl.cli import run_script
-from zsl.data import features_folder, make_shards
-from zsl.features import MANIFEST_FILE
-from zsl.files import read_json, write_json
-from zsl.parts import PARTS_FOLDER
+from zsl.common.files import read_json, write_json
+from zsl.datasets.pack import make_shards
+from zsl.datasets.places import features_folder
+from zsl.datasets.shapes import ShapesConfig, write_shapes
+from zsl.features.parts import PARTS_FOLDER
+from zsl.features.table import MANIFEST_FILE
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "extract.py"
 PHOTOS = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=24, image_size=64)

@@ -29,12 +29,13 @@ from kills import check_finished, cores_for, started, wait_for
 from safetensors.torch import save_file
 
 from backbones import load_backbone
-from zsl.benchmarks.shapes import ShapesConfig, write_shapes
 from zsl.cli import run_script
-from zsl.compute import make_accelerator
-from zsl.data import features_folder, make_shards, shards_folder
-from zsl.extract import extract_features
-from zsl.files import write_json
+from zsl.common.compute import make_accelerator
+from zsl.common.files import write_json
+from zsl.datasets.pack import make_shards
+from zsl.datasets.places import features_folder, shards_folder
+from zsl.datasets.shapes import ShapesConfig, write_shapes
+from zsl.features.extract import extract_features
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_dcrgan.py"
 PHOTOS = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=8, image_size=64)

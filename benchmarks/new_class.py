@@ -22,13 +22,15 @@ import torch
 import tyro
 from torch import Tensor
 
-from zsl.benchmarks.own import read_attributes
 from zsl.cli import run_script
-from zsl.data import find_features
-from zsl.evaluate import DETAILS_FILE, load_details, wilson_interval
-from zsl.features import TrainSplit, read_features
-from zsl.files import write_json
-from zsl.predictor import Predictor, add_classes, load_predictor, score
+from zsl.common.files import write_json
+from zsl.datasets.own import read_attributes
+from zsl.features.load import find_features
+from zsl.features.split import TrainSplit
+from zsl.features.table import read_features
+from zsl.predict.predictor import Predictor, add_classes, load_predictor, score
+from zsl.scores.details import DETAILS_FILE, load_details
+from zsl.scores.per_class import wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,14 +18,16 @@ import numpy as np
 import torch
 import tyro
 
-from zsl.benchmarks import read_benchmark
 from zsl.cli import run_script
-from zsl.data import splits_folder
-from zsl.evaluate import DETAILS_FILE, Details, load_details, per_class_top1
-from zsl.files import write_json
-from zsl.photos import Limits
-from zsl.predict import Answer, Reader, open_reader
-from zsl.predictor import load_predictor
+from zsl.common.files import write_json
+from zsl.datasets.places import splits_folder
+from zsl.datasets.registry import read_benchmark
+from zsl.predict.answers import Answer
+from zsl.predict.photos import Limits
+from zsl.predict.predictor import load_predictor
+from zsl.predict.reader import Reader, open_reader
+from zsl.scores.details import DETAILS_FILE, Details, load_details
+from zsl.scores.per_class import per_class_top1
 
 
 @dataclass(frozen=True, kw_only=True)

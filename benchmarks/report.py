@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tyro.conf import Positional
 
 from zsl.cli import run_script
-from zsl.files import write_json
+from zsl.common.files import write_json
 
 TOOK = "performance.getEntriesByType('navigation').map(entry => entry.loadEventEnd - entry.startTime)[0]"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

@@ -35,18 +35,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zsl.cli import run_script
-from zsl.dcrgan import train_dcrgan
-from zsl.evaluate import Scores, evaluate, harmonic_mean, per_class_top1
-from zsl.features import FeatureTable, split_features
-from zsl.files import write_json
-from zsl.losses import class_means, critic_gradients, kept_gradients, reconstruction_loss
-from zsl.networks import Critic, Generator
-from zsl.recipes import find_recipe
-from zsl.splits import Splits
-from zsl.stages import Log
-from zsl.stages.classifiers import ClassifierConfig, SoftmaxHead, discriminant, fit_head
-from zsl.stages.gan import GANConfig
-from zsl.stages.regressors import Regressors
+from zsl.common.files import write_json
+from zsl.datasets.splits import Splits
+from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
+from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.gan import GANConfig
+from zsl.dcrgan.gradients import critic_gradients, kept_gradients
+from zsl.dcrgan.heads import SoftmaxHead, discriminant
+from zsl.dcrgan.losses import class_means, reconstruction_loss
+from zsl.dcrgan.networks import Critic, Generator
+from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.regressors import Regressors
+from zsl.features.split import split_features
+from zsl.features.table import FeatureTable
+from zsl.scores.evaluate import evaluate
+from zsl.scores.per_class import per_class_top1
+from zsl.scores.summary import Scores, harmonic_mean
+from zsl.training.log import Log
 
 FEATURES, ATTRIBUTES, REPRESENTATIONS, HIDDEN, REGRESSOR_HIDDEN, BATCH = 2048, 312, 20, 4096, 7000, 64
 CRITIC_STEPS, PENALTY, LR, BETAS = 5, 10.0, 1e-4, (0.5, 0.999)

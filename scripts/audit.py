@@ -13,11 +13,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsl.audit import AUDIT_FILE, audit, table
+from zsl.audit.audit import AUDIT_FILE, audit
+from zsl.audit.findings import table
 from zsl.cli import run_script
-from zsl.data import benchmark_name, find_features
-from zsl.files import read_json
-from zsl.run import CONFIG_FILE
+from zsl.common.files import read_json
+from zsl.datasets.places import benchmark_name
+from zsl.experiments.results import CONFIG_FILE
+from zsl.features.load import find_features
 
 
 @dataclass(frozen=True, kw_only=True)

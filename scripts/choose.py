@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsl.cli import FeatureArgs, run_script
-from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, load_calibration, load_folds
-from zsl.methods import find_method
-from zsl.recipes import find_recipe
-from zsl.select import SELECTION_FILE, Goal, select
+from zsl.common.compute import make_accelerator
+from zsl.datasets.places import benchmark_name
+from zsl.dcrgan.recipes import find_recipe
+from zsl.experiments.methods import find_method
+from zsl.experiments.search import select
+from zsl.experiments.selection import SELECTION_FILE, Goal
+from zsl.features.load import load_calibration, load_folds
 
 
 @dataclass(frozen=True, kw_only=True)

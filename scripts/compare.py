@@ -15,8 +15,8 @@ import tyro
 from tyro.conf import Positional
 
 from zsl.cli import run_script
-from zsl.compare import check_comparable, compare, read_run, table
-from zsl.files import write_json
+from zsl.common.files import write_json
+from zsl.experiments.compare import check_comparable, compare, read_run, table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 try:
+    from zsl.audit.doctor import doctor, report
     from zsl.cli import default_backbone, run_script
-    from zsl.doctor import doctor, report
 except ModuleNotFoundError as error:
     sys.exit(f"error: the package {error.name} is not installed: pip install -e .   (or: make environment)")
 

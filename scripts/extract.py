@@ -17,11 +17,12 @@ from tyro.conf import arg
 
 from backbones import EncodeOptions, load_backbone
 from zsl.cli import default_backbone, run_script
-from zsl.compute import Precision, make_accelerator
-from zsl.data import features_folder, open_shards, shards_folder
-from zsl.extract import extract_features
-from zsl.mat import export_mat, import_mat
-from zsl.stream import Decoder, OnError
+from zsl.common.compute import Precision, make_accelerator
+from zsl.datasets.pack import open_shards
+from zsl.datasets.places import features_folder, shards_folder
+from zsl.features.extract import extract_features
+from zsl.features.mat import export_mat, import_mat
+from zsl.features.stream import Decoder, OnError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from backbones.finetune import FinetuneConfig
 from zsl.cli import default_backbone, run_script
-from zsl.compute import Precision, make_accelerator, training_precision
-from zsl.data import benchmark_name, open_shards, shards_folder
+from zsl.common.compute import Precision, make_accelerator, training_precision
+from zsl.datasets.pack import open_shards
+from zsl.datasets.places import benchmark_name, shards_folder
 from zsl.finetune import Finetuning, run_finetuning
 from zsl.finetune.verdict import Judge, verdict_text
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsl.cli import run_script
-from zsl.data import make_shards, shards_folder
+from zsl.datasets.pack import make_shards
+from zsl.datasets.places import shards_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,9 @@ import tyro
 from tyro.conf import Positional, arg
 
 from zsl.cli import run_script
-from zsl.photos import Limits, Unread, find_photos, printable
-from zsl.predict import PROBABILITIES, as_text, export, open_reader
+from zsl.predict.answers import PROBABILITIES, as_text
+from zsl.predict.photos import Limits, Unread, find_photos, printable
+from zsl.predict.reader import export, open_reader
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import tyro
 from tyro.conf import Positional
 
 from zsl.cli import run_script
-from zsl.compute import make_accelerator
+from zsl.common.compute import make_accelerator
 from zsl.report import Options, find_runs, read_report_run, write_comparison, write_report
 
 

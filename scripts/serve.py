@@ -17,9 +17,9 @@ import tyro
 from tyro.conf import arg
 
 from zsl.cli import run_script
-from zsl.photos import Limits
-from zsl.predict import open_reader
-from zsl.serve import Desk, PageServer, is_loopback
+from zsl.predict.photos import Limits
+from zsl.predict.reader import open_reader
+from zsl.predict.serve import Desk, PageServer, is_loopback
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from tyro.conf import arg
 
 from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
-from zsl.compute import Precision, make_accelerator
-from zsl.data import benchmark_name
-from zsl.study import Study, names_of, run_study
-from zsl.study_table import STUDY_FILES, write_study
+from zsl.common.compute import Precision, make_accelerator
+from zsl.datasets.places import benchmark_name
+from zsl.experiments.study import Study, names_of, run_study
+from zsl.experiments.study_table import STUDY_FILES, write_study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsl.baselines import BASELINES
+from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
-from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, load_folds
-from zsl.methods import find_method
-from zsl.recipes import find_recipe
-from zsl.sweep import read_values, sweep, write_sweep
+from zsl.common.compute import make_accelerator
+from zsl.datasets.places import benchmark_name
+from zsl.dcrgan.recipes import find_recipe
+from zsl.experiments.methods import find_method
+from zsl.experiments.sweep import read_values, sweep, write_sweep
+from zsl.features.load import load_folds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsl.baselines import BASELINES
+from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
-from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, load_calibration, load_folds, load_splits
-from zsl.experiment import Experiment
-from zsl.features import split_features
-from zsl.files import write_text
-from zsl.methods import VARIANTS
-from zsl.recipes import find_recipe
-from zsl.table import PUBLISHED, finished_methods, markdown_table, run_methods
+from zsl.common.compute import make_accelerator
+from zsl.common.files import write_text
+from zsl.datasets.places import benchmark_name
+from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import VARIANTS
+from zsl.experiments.experiment import Experiment
+from zsl.experiments.table import PUBLISHED, finished_methods, markdown_table, run_methods
+from zsl.features.load import load_calibration, load_folds, load_splits
+from zsl.features.split import split_features
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zsl.cli import FeatureArgs, Which, run_name, run_script, settle_config, starting_config
-from zsl.compute import make_accelerator
-from zsl.data import benchmark_name, load_splits
-from zsl.dcrgan import DCRGANConfig
-from zsl.experiment import Experiment
-from zsl.features import split_features
-from zsl.methods import find_method
-from zsl.recipes import find_recipe
-from zsl.run import RESULTS_FILE, protocol_text, score_table
-from zsl.splits import AttributeKind
+from zsl.common.compute import make_accelerator
+from zsl.datasets.places import benchmark_name
+from zsl.datasets.split_file import AttributeKind
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.dcrgan.recipes import find_recipe
+from zsl.experiments.experiment import Experiment
+from zsl.experiments.methods import find_method
+from zsl.experiments.results import RESULTS_FILE, protocol_text, score_table
+from zsl.features.load import load_splits
+from zsl.features.split import split_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Args(FeatureArgs):
     fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, in which no test row occurs
     attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
     normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
-    recipe: str | None = None  # instead of the benchmark's: cub, paper-sun-gzsl, reference-awa1-zsl, …; zsl/recipes.py
+    recipe: str | None = None  # instead of the benchmark's: cub, paper-sun-gzsl, …; zsl/dcrgan/recipes.py has all
     method: str = "dcrgan"  # dcrgan, a variant (A, B, C-1 … C-5, …) or a baseline; docs/methods.md lists them
     selection: Path | None = None  # of scripts/choose.py: configuration and γ that validation folds chose
     protocol: Literal["honest", "published"] = "honest"  # published: best of several test epochs, to measure inflation

@@ -16,17 +16,21 @@ from safetensors.torch import save_file
 
 from backbones import Backbone, load_backbone
 from shards import read_index
-from zsl.benchmarks.shapes import ShapesConfig, write_shapes
-from zsl.compute import make_accelerator
-from zsl.data import features_folder, load_splits, make_shards, shards_folder
-from zsl.dcrgan import DCRGANConfig
-from zsl.experiment import Experiment
-from zsl.extract import extract_features
-from zsl.features import read_features, split_features
-from zsl.methods import find_method, override
-from zsl.predict import Reader, open_backbone
-from zsl.predictor import load_predictor
-from zsl.select import Trainer
+from zsl.common.compute import make_accelerator
+from zsl.common.config import override
+from zsl.datasets.pack import make_shards
+from zsl.datasets.places import features_folder, shards_folder
+from zsl.datasets.shapes import ShapesConfig, write_shapes
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.experiments.experiment import Experiment
+from zsl.experiments.methods import find_method
+from zsl.experiments.trainer import Trainer
+from zsl.features.extract import extract_features
+from zsl.features.load import load_splits
+from zsl.features.split import split_features
+from zsl.features.table import read_features
+from zsl.predict.predictor import load_predictor
+from zsl.predict.reader import Reader, open_backbone
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from accelerate import Accelerator
-from test_dcrgan import TINY
+from tiny_configs import TINY
 
-from zsl.data import load_splits
-from zsl.experiment import Experiment
-from zsl.features import read_features, split_features
-from zsl.methods import find_method
-from zsl.select import Trainer
+from zsl.experiments.experiment import Experiment
+from zsl.experiments.methods import find_method
+from zsl.experiments.trainer import Trainer
+from zsl.features.load import load_splits
+from zsl.features.split import split_features
+from zsl.features.table import read_features
 
 
 def finish_run(

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from shards import ShardIndex, read_index, write_shards
-from zsl.benchmarks import read_benchmark
-from zsl.benchmarks.instances import Instance
-from zsl.data import shards_folder
-from zsl.features import FeatureTable
+from zsl.datasets.instances import Instance
+from zsl.datasets.places import shards_folder
+from zsl.datasets.registry import read_benchmark
+from zsl.features.table import FeatureTable
 
 
 def tiny_instances(data: Path) -> list[Instance]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from zsl.features import FeatureTable, TestSplit, TrainSplit, split_features
-from zsl.splits import Splits
+from zsl.datasets.splits import Splits
+from zsl.features.split import TestSplit, TrainSplit, split_features
+from zsl.features.table import FeatureTable
 
 SEEN, UNSEEN, PER_CLASS, ATTRIBUTES, DIM = 16, 4, 20, 6, 24
 

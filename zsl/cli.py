@@ -13,10 +13,12 @@ from typing import Any, Literal, TypeVar
 import tyro
 
 from backbones.presets import OFFLINE_PRESET
-from zsl.data import SHAPES, find_features
-from zsl.dcrgan import DCRGANConfig
-from zsl.features import FeatureTable, read_features
-from zsl.methods import Method, flatten
+from zsl.common.config import flatten
+from zsl.datasets.places import SHAPES
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.experiments.methods import Method
+from zsl.features.load import find_features
+from zsl.features.table import FeatureTable, read_features
 
 Args = TypeVar("Args")
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from shards import ShardIndex, read_shard
 from zsl.audit.findings import Finding, ok, warn
 from zsl.audit.photos import Photo
-from zsl.files import atomic_path
+from zsl.common.files import atomic_path
 
 MAX_DISTANCE = 12  # bits of 64
 MIN_CORRELATION = 0.9

@@ -15,8 +15,9 @@ from PIL import Image
 
 from shards import Sample, ShardIndex, check_shard, read_shard
 from zsl.audit.findings import Finding, fail, ok, warn
-from zsl.progress import progress_bar
-from zsl.splits import PARTS, Splits
+from zsl.common.progress import progress_bar
+from zsl.datasets.split_file import PARTS
+from zsl.datasets.splits import Splits
 
 THUMBNAIL = 16  # pixels a side
 DECODED = 64  # pixels a side at least; the perceptual hash itself looks at 32 x 32

@@ -7,7 +7,7 @@ from typing import Any
 
 from backbones.presets import IMAGENET, unseen_classes
 from zsl.audit.findings import Finding, fail, ok, warn
-from zsl.pretraining import check_tuned_rows, in_imagenet, tuned_on, tunings
+from zsl.features.pretraining import check_tuned_rows, in_imagenet, tuned_on, tunings
 
 
 def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) -> list[Finding]:

@@ -13,9 +13,12 @@ from safetensors import safe_open
 from shards import ShardIndex
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
-from zsl.features import FeatureScaler, FeatureTable, split_features
-from zsl.files import read_json
-from zsl.splits import OFFICIAL_HASHES, PARTS, SplitFile, Splits
+from zsl.common.files import read_json
+from zsl.datasets.split_file import OFFICIAL_HASHES, PARTS, SplitFile
+from zsl.datasets.splits import Splits
+from zsl.features.scaling import FeatureScaler
+from zsl.features.split import split_features
+from zsl.features.table import FeatureTable
 
 FITTED_ON = "fitted on trainval rows only"
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
-from zsl.features import TrainSplit, centre_attributes
-from zsl.stages import Log, Watch
+from zsl.features.split import TrainSplit, centre_attributes
+from zsl.training.log import Log, Watch
 
 FeatureKind = Literal["given", "centred", "standardised", "unit"]
 SemanticKind = Literal["given", "centred"]

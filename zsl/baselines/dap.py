@@ -11,8 +11,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from zsl.baselines.compatibility import ClassScorer, FeatureKind, FeatureMap
 from zsl.baselines.logistic import fit_logistic
-from zsl.features import TrainSplit
-from zsl.stages import Log, silent, stage
+from zsl.features.split import TrainSplit
+from zsl.training.log import Log, silent
+from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zsl.baselines.compatibility import LinearCompatibility, RankingConfig, fit_ranking, margins, ranking_candidates
-from zsl.features import TrainSplit
-from zsl.stages import Log, silent, stage
+from zsl.features.split import TrainSplit
+from zsl.training.log import Log, silent
+from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from zsl.baselines.compatibility import (
     SemanticKind,
     prepare_attributes,
 )
-from zsl.features import TrainSplit
-from zsl.stages import Log, silent, stage
+from zsl.features.split import TrainSplit
+from zsl.training.log import Log, silent
+from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zsl.stages import Log, watch
+from zsl.training.log import Log, watch
 
 
 def fit_logistic(

@@ -10,8 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from zsl.baselines.compatibility import ClassScorer, FeatureKind, FeatureMap
 from zsl.baselines.logistic import fit_logistic
-from zsl.features import TrainSplit
-from zsl.stages import Log, silent, stage
+from zsl.features.split import TrainSplit
+from zsl.training.log import Log, silent
+from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,13 +32,14 @@ from backbones.backbone import (
 )
 from backbones.finetune import FinetuneConfig, average, without_classifier
 from shards import Location, ShardIndex
-from zsl.data import load_splits
-from zsl.files import atomic_path, read_json, write_json
+from zsl.common.files import atomic_path, read_json, write_json
+from zsl.datasets.split_file import rows_hash
+from zsl.datasets.splits import Splits
+from zsl.experiments.run import claim_folder, name_of_run
+from zsl.features.load import load_splits
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import CHECKPOINT_FILE, Tuned, TuningData, check_possible, finetune
 from zsl.finetune.verdict import Judge, decide, encode_images, judge_features
-from zsl.run import claim_folder, name_of_run
-from zsl.splits import Splits, rows_hash
 
 WEIGHTS_FILE, MANIFEST_FILE, VERDICT_FILE = "weights.safetensors", "manifest.json", "verdict.json"
 CACHE_SCALE = 1.15  # photos are kept this much larger than the input, for crops

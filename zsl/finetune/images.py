@@ -15,9 +15,10 @@ from torch import Tensor
 
 from backbones import Transform, decode_image
 from shards import Location, Sample, ShardIndex, open_shard, read_samples
-from zsl.features import FORMAT, FeatureTable
-from zsl.progress import progress_bar
-from zsl.splits import Splits, rows_hash
+from zsl.common.progress import progress_bar
+from zsl.datasets.split_file import rows_hash
+from zsl.datasets.splits import Splits
+from zsl.features.table import FORMAT, FeatureTable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,11 +23,11 @@ from torchvision.transforms.v2.functional import resize
 from backbones import Transform
 from backbones.augment import augment, mix
 from backbones.finetune import FinetuneConfig, Finetuner, distance_to, make_optimizer, without_classifier
-from zsl.determinism import derive_seed, seeded
-from zsl.files import atomic_path
+from zsl.common.determinism import derive_seed, seeded
+from zsl.common.files import atomic_path
+from zsl.common.progress import progress_bar
+from zsl.datasets.splits import Splits
 from zsl.finetune.images import TrainImages
-from zsl.progress import progress_bar
-from zsl.splits import Splits
 
 CHECKPOINT_FILE = "checkpoint.pt"
 EVALUATION_BATCH = 64

@@ -12,15 +12,19 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from backbones import Backbone
-from zsl.curves import choose_gamma
-from zsl.dcrgan import DCRGANConfig
-from zsl.evaluate import Details, curve_of, evaluate_details, scores_of
-from zsl.features import FORMAT, FeatureTable, split_features
+from zsl.common.config import override
+from zsl.common.progress import progress_bar
+from zsl.datasets.splits import Splits
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.dcrgan.recipes import find_recipe
+from zsl.experiments.methods import find_method
+from zsl.features.split import split_features
+from zsl.features.table import FORMAT, FeatureTable
 from zsl.finetune.images import TrainImages
-from zsl.methods import find_method, override
-from zsl.progress import progress_bar
-from zsl.recipes import find_recipe
-from zsl.splits import Splits
+from zsl.scores.curves import choose_gamma
+from zsl.scores.details import Details
+from zsl.scores.evaluate import evaluate_details
+from zsl.scores.summary import curve_of, scores_of
 
 Judge = Literal["dcrgan", "eszsl"]
 JUDGE_STEPS = 100  # of a judging DCR-GAN, at most; as many as CUB's: the closed-form start of G does most of the work

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from shards import ShardIndex, read_index
-from zsl.benchmarks.attribute_names import find_names
-from zsl.data import find_features, load_splits, shards_folder
-from zsl.features import FeatureTable, TestSplit, TrainSplit, read_features, split_features
-from zsl.files import read_json
-from zsl.predictor import FACTS_FILE
+from zsl.common.files import read_json
+from zsl.datasets.attribute_names import find_names
+from zsl.datasets.places import shards_folder
+from zsl.datasets.split_file import AttributeKind
+from zsl.datasets.splits import Splits
+from zsl.dcrgan.saved import FACTS_FILE
+from zsl.features.load import find_features, load_splits
+from zsl.features.split import TestSplit, TrainSplit, split_features
+from zsl.features.table import FeatureTable, read_features
 from zsl.report.runs import ReportRun
-from zsl.splits import AttributeKind, Splits
 
 NAME_FOLDERS = ("splits", "raw", ".")  # below `data/<benchmark>`, where a file of attribute names may lie
 

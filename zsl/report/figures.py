@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from zsl.curves import Curve
-from zsl.evaluate import Details, class_accuracies, confusion_matrix, curve_of
+from zsl.common.drawing import COLOURS, DASHES, INK, SEEN, UNSEEN, Plot, drawing, finish, shorten
 from zsl.report.context import Context
-from zsl.report.drawing import COLOURS, DASHES, INK, SEEN, UNSEEN, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
 from zsl.report.tables import mean_score
+from zsl.scores.curves import Curve
+from zsl.scores.details import Details
+from zsl.scores.per_class import class_accuracies, confusion_matrix
+from zsl.scores.summary import curve_of
 
 LETTERS = 30  # of a class name beside its bar, at most
 NAMED = 60  # so many classes have their names beside the bars

@@ -14,14 +14,16 @@ from safetensors import safe_open
 from torch import Tensor
 
 from shards import check_shard, read_shard
-from zsl.dcrgan import DCRGANConfig, as_networks_see, attribute_scaler
-from zsl.evaluate import Details, open_for_figures
-from zsl.features import signed_power
-from zsl.methods import flatten, override
-from zsl.networks import Output, Regressor
+from zsl.common.config import flatten, override
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.dcrgan.dcrgan import as_networks_see, attribute_scaler
+from zsl.dcrgan.networks import Output, Regressor
+from zsl.experiments.reads import ACCESS_FILE, record_to
+from zsl.features.scaling import signed_power
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
-from zsl.run import ACCESS_FILE, record_to
+from zsl.scores.details import Details
+from zsl.scores.evaluate import open_for_figures
 
 CLASSES = 12
 THUMBNAIL = 160  # longest side, pixels

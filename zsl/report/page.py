@@ -12,7 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from zsl.files import write_text
+from zsl.common.files import write_text
+from zsl.experiments.results import TABLE
 from zsl.report import tables
 from zsl.report.context import Context, find_context
 from zsl.report.figures import FIGURES_FOLDER, classes_plot, confusion_plot, curve_plot, curves_plot
@@ -20,7 +21,6 @@ from zsl.report.gallery import CLASSES, make_gallery
 from zsl.report.paper_figures import paper_figures, why_not
 from zsl.report.provenance import facts, find_audit, reads
 from zsl.report.runs import ReportRun, read_report_run
-from zsl.run import TABLE
 
 REPORT_FILE, COMPARISON_FILE = "report.html", "comparison.html"
 

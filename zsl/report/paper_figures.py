@@ -20,20 +20,25 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from zsl.dcrgan import DCRGANConfig, Synthesizer, train_synthesizer
-from zsl.determinism import derive_seed, seeded
-from zsl.evaluate import Record, evaluate_details, open_for_figures, scores_of
-from zsl.features import TestSplit, TrainSplit, signed_power
-from zsl.files import atomic_path, read_json, write_json
-from zsl.journal import Journal
-from zsl.methods import VARIANTS, flatten, override
-from zsl.published import models_over_steps, steps_of_looks
+from zsl.common.config import flatten, override
+from zsl.common.determinism import derive_seed, seeded
+from zsl.common.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
+from zsl.common.files import atomic_path, read_json, write_json
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.dcrgan.dcrgan import Synthesizer, train_synthesizer
+from zsl.dcrgan.gan import synthesize
+from zsl.dcrgan.metric import train_metric
+from zsl.dcrgan.variants import VARIANTS
+from zsl.experiments.published import models_over_steps, steps_of_looks
+from zsl.experiments.reads import ACCESS_FILE, record_to
+from zsl.experiments.run import name_of_run
+from zsl.features.scaling import signed_power
+from zsl.features.split import TestSplit, TrainSplit
 from zsl.report.context import Context
-from zsl.report.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
 from zsl.report.runs import ReportRun
-from zsl.run import ACCESS_FILE, name_of_run, record_to
-from zsl.stages.gan import synthesize
-from zsl.stages.metric import train_metric
+from zsl.scores.evaluate import Record, evaluate_details, open_for_figures
+from zsl.scores.summary import scores_of
+from zsl.training.journal import Journal
 
 LOOKS = 10  # points of an error curve
 LETTERS = 24  # of a class name in a legend of two columns, at most

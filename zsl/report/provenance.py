@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsl.audit import AUDIT_FILE, audit
-from zsl.files import read_json, write_json
+from zsl.audit.audit import AUDIT_FILE, audit
+from zsl.common.files import read_json, write_json
+from zsl.datasets.split_file import read_split_file
+from zsl.experiments.reads import ACCESS_FILE
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
 from zsl.report.tables import PRETRAINING
-from zsl.run import ACCESS_FILE
-from zsl.splits import read_split_file
 
 OWN_AUDIT = "cache/audit"  # below the run's figures
 UNKNOWN = "not recorded (made by an earlier version)"

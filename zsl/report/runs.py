@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsl.compare import read_run
-from zsl.evaluate import DETAILS_FILE, Details
-from zsl.files import read_json
-from zsl.provenance import STARTS_FILE
-from zsl.run import ACCESS_FILE, CONFIG_FILE, RESULTS_FILE, TABLE
+from zsl.common.files import read_json
+from zsl.common.provenance import STARTS_FILE
+from zsl.experiments.compare import read_run
+from zsl.experiments.reads import ACCESS_FILE
+from zsl.experiments.results import CONFIG_FILE, RESULTS_FILE, TABLE
+from zsl.scores.details import DETAILS_FILE, Details
 
 REQUIRED = ("benchmark", "backbone", "method", "protocol", "seeds", "mean", "std")
 

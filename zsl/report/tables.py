@@ -10,12 +10,13 @@ from itertools import combinations
 
 import torch
 
-from zsl.compare import Difference, Run, check_comparable, compare
-from zsl.evaluate import Details, class_accuracies
+from zsl.experiments.compare import Difference, Run, check_comparable, compare
+from zsl.experiments.results import TABLE
 from zsl.report.context import Context
 from zsl.report.published_numbers import PublishedRow, published_rows
 from zsl.report.runs import ReportRun
-from zsl.run import TABLE
+from zsl.scores.details import Details
+from zsl.scores.per_class import class_accuracies
 
 RESAMPLES = 2000
 NO_SPREAD = "one seed, no spread"

@@ -1,0 +1,235 @@
+"""The audit: five planted leaks and more are found, each by its check, and clean data give none."""
+
+import io
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from shards import write_shards
+from zsl.audit.audit import AUDIT_FILE, PICTURE_FILE, audit
+from zsl.audit.findings import Finding, table
+from zsl.audit.pretraining import check_pretraining
+from zsl.audit.provenance import check_overlap, check_scaler
+from zsl.common.files import read_json, write_json
+from zsl.datasets.instances import Instance
+from zsl.datasets.registry import read_benchmark
+from zsl.datasets.split_file import read_split_file
+from zsl.datasets.splits import make_splits
+from zsl.features.load import load_splits
+from zsl.features.pretraining import SYNONYMS, imagenet_names
+from zsl.features.scaling import FeatureScaler
+from zsl.features.table import read_features
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "audit.py"
+
+
+@pytest.fixture
+def data(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny benchmark with its feature table, to plant leaks in."""
+    shutil.copytree(tiny_shapes, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def found(findings: list[Finding], check: str) -> Finding:
+    return next(finding for finding in findings if finding.check.startswith(check))
+
+
+def run_audit(data: Path) -> list[Finding]:
+    return audit("shapes", data, data / "out")
+
+
+def first_rows(data: Path) -> dict[str, Instance]:
+    """The first instance of each part."""
+    raw = read_benchmark("shapes", data / "shapes" / "raw", data / "shapes" / "raw")
+    parts = ("trainval", "test_seen", "test_unseen")
+    return {part: raw.instances[int(getattr(raw.splits, f"{part}_loc")[0])] for part in parts}
+
+
+def repack(data: Path, *, changed: Instance | None = None) -> None:
+    """Shards anew from the raw photos; `changed` takes the place of the instance of its row."""
+    raw = read_benchmark("shapes", data / "shapes" / "raw", data / "shapes" / "raw")
+    instances = [changed if changed and changed.row == one.row else one for one in raw.instances]
+    source = {"verdict": raw.verdict, "split_hashes": list(raw.split_file.hashes), "missing": 0}
+    write_shards(instances, raw.images, data / "shapes" / "shards", benchmark="shapes", total=72, source=source)
+
+
+def test_clean_data_are_clean(data: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, str(SCRIPT), "--data", str(data)], capture_output=True, text=True, env=_environment()
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    written = read_json(data / "shapes" / "audit" / AUDIT_FILE)
+    assert written["clean"]
+    assert written["counts"]["fail"] == 0
+    state = {finding["check"].split()[0]: finding["severity"] for finding in written["findings"]}
+    assert {key for key, severity in state.items() if severity == "ok"} >= {"shards", "row", "same", "near", "scaler"}
+    assert state["pretraining"] == "warn"  # random weights from a file: nobody knows what they saw
+
+
+def test_a_leak_ends_the_script_with_exit_code_1(data: Path) -> None:
+    raw, rows = data / "shapes" / "raw", first_rows(data)
+    shutil.copyfile(raw / rows["trainval"].file, raw / rows["test_seen"].file)
+    repack(data)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPT))["main"](runpy.run_path(str(SCRIPT))["Args"](data=data))
+    assert end.value.code == 1
+
+
+def test_the_same_bytes_in_two_splits_are_found(data: Path) -> None:
+    raw, rows = data / "shapes" / "raw", first_rows(data)
+    shutil.copyfile(raw / rows["trainval"].file, raw / rows["test_unseen"].file)
+    repack(data)
+    finding = found(run_audit(data), "same bytes")
+    assert finding.severity == "fail"
+    assert {row for row, _, _ in finding.details["groups"][0]} == {rows["trainval"].row, rows["test_unseen"].row}
+    assert found(run_audit(data), "same file").severity == "ok"
+    process = subprocess.run(
+        [sys.executable, str(SCRIPT), "--data", str(data)], capture_output=True, env=_environment()
+    )
+    assert process.returncode == 1
+
+
+def test_the_same_file_in_two_splits_is_found(data: Path) -> None:
+    rows = first_rows(data)
+    repack(data, changed=replace(rows["test_seen"], file=rows["trainval"].file))
+    finding = found(run_audit(data), "same file")
+    assert finding.severity == "fail"
+    assert [row for row, _, _ in finding.details["groups"][0]] == sorted([rows["trainval"].row, rows["test_seen"].row])
+
+
+def test_a_near_duplicate_across_splits_is_found_and_drawn(data: Path) -> None:
+    raw, rows = data / "shapes" / "raw", first_rows(data)
+    photo = Image.open(raw / rows["trainval"].file).convert("RGB")
+    smaller = photo.resize((int(photo.width * 0.9), int(photo.height * 0.9)))
+    smaller.save(raw / rows["test_unseen"].file, format="JPEG", quality=60)
+    repack(data)
+    findings = run_audit(data)
+    assert found(findings, "same bytes").severity == "ok"
+    finding = found(findings, "near duplicates")
+    assert finding.severity == "warn"
+    assert sorted([rows["trainval"].row, rows["test_unseen"].row]) in [p["rows"] for p in finding.details["pairs"]]
+    picture = Image.open(io.BytesIO((data / "out" / PICTURE_FILE).read_bytes())).convert("L")
+    assert np.asarray(picture).std() > 10  # not an empty sheet
+
+
+def test_features_of_other_shards_are_found(data: Path) -> None:
+    (manifest,) = (data / "shapes" / "features").glob("*/manifest.json")
+    write_json(manifest, read_json(manifest) | {"shards_sha256": "0" * 64})
+    finding = found(run_audit(data), "features")
+    assert finding.severity == "fail"
+    assert "made from other shards (000000000000" in finding.message
+
+
+def test_an_unseen_class_that_imagenet_has_is_found() -> None:
+    (finding,) = check_pretraining("resnet101.tv_in1k", "ImageNet-1k", ["014.Indigo_Bunting", "dolphin"])
+    assert finding.severity == "fail"
+    assert list(finding.details["exact"]) == ["014.Indigo_Bunting"]
+    (clean,) = check_pretraining("resnet101.tv_in1k", "ImageNet-1k", ["dolphin", "walrus"])
+    assert clean.severity == "ok"
+    (large,) = check_pretraining("vit", "LAION", ["dolphin", "walrus"])
+    assert large.severity == "warn"
+    assert "has seen most of" in large.message
+
+
+def test_synonyms_of_the_official_unseen_classes_are_told(shared_data: Path) -> None:
+    expected = {
+        "APY": ["cow", "horse", "motorbike", "pottedplant", "sheep", "train", "tvmonitor"],
+        "AWA2": ["horse", "sheep"],
+        "CUB": ["070.Green_Violetear", "087.Mallard"],
+    }
+    for benchmark, names in expected.items():
+        unseen = (shared_data / "xlsa17" / benchmark / "testclasses.txt").read_text().split()
+        (finding,) = check_pretraining("resnet101.tv_in1k", "ImageNet-1k", unseen)
+        assert finding.severity == "warn"
+        assert sorted(finding.details["synonyms"]) == names
+    known = imagenet_names()
+    assert all(lemma.replace(" ", "") in known for lemmas in SYNONYMS.values() for lemma in lemmas)
+
+
+def test_overlapping_rows_are_found(data: Path, tiny_features: Path) -> None:
+    made = read_features(tiny_features)
+    splits = make_splits(read_split_file(data / "shapes" / "splits"), made.rows, made.labels)
+    assert check_overlap(splits).severity == "ok"
+    leaking = replace(splits, trainval_loc=np.sort(np.append(splits.trainval_loc, splits.test_seen_loc[:2])))
+    finding = check_overlap(leaking)
+    assert finding.severity == "fail"
+    assert finding.details["rows"] == {"trainval_loc and test_seen_loc": splits.test_seen_loc[:2].tolist()}
+
+
+def test_a_scaler_fitted_on_test_rows_is_found(data: Path, tiny_features: Path, tmp_path: Path) -> None:
+    made = read_features(tiny_features)
+    splits = make_splits(read_split_file(data / "shapes" / "splits"), made.rows, made.labels)
+    everything = FeatureScaler.fit(torch.from_numpy(np.array(made.features)))
+    save_file({"scaler.low": everything.low, "scaler.span": everything.span}, tmp_path / "model.safetensors")
+    (finding,) = check_scaler(made, splits, tmp_path)
+    assert finding.severity == "fail"
+    assert "on all rows, test rows included" in finding.message
+    right = FeatureScaler.fit(made.at(splits.trainval_loc)[0])
+    save_file({"scaler.low": right.low, "scaler.span": right.span}, tmp_path / "model.safetensors")
+    (finding,) = check_scaler(made, splits, tmp_path)
+    assert finding.severity == "ok"
+
+
+def test_boxes_of_one_jpeg_in_two_splits_are_told_with_numbers(data: Path) -> None:
+    rows = first_rows(data)
+    repack(data, changed=replace(rows["test_unseen"], file=rows["trainval"].file, box=(0, 0, 20, 20)))
+    findings = run_audit(data)
+    assert found(findings, "same file").severity == found(findings, "same bytes").severity == "ok"
+    finding = found(findings, "shared JPEGs")
+    assert finding.severity == "warn"
+    assert finding.details == {"jpegs": 1, "test_seen": [0, 12], "test_unseen": [1, 24]}
+
+
+def test_the_table_puts_failures_first() -> None:
+    findings = [
+        Finding(check="a", severity="ok", message="fine"),
+        Finding(check="b", severity="fail", message="leak"),
+    ]
+    lines = table(findings).splitlines()
+    assert [line.split()[0] for line in lines] == ["FAIL", "OK", "NOT"]
+    assert json.loads(json.dumps(findings[0].details)) == {}
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity", "message"),
+    [
+        ({}, "ok", r"shapes \(6 classes\), with these splits"),
+        ({"split_hashes": ["other", "splits", "then"]}, "fail", "with splits other/splits/then"),
+        ({"classes": ["UNSEEN"]}, "fail", "1 of 3 unseen classes"),
+        ({"benchmark": "own", "split_hashes": ["x"]}, "ok", r"own \(6 classes\)"),
+        ({"fold": 2}, "warn", "validation fold 2 of shapes"),
+    ],
+)
+def test_a_fine_tuning_on_test_rows_or_unseen_classes_is_found(
+    data: Path, changes: dict[str, object], severity: str, message: str
+) -> None:
+    (folder,) = (path.parent for path in data.glob("shapes/features/*/manifest.json"))
+    manifest = read_json(folder / "manifest.json")
+    splits = load_splits("shapes", data, read_features(folder))
+    tuned = {
+        "benchmark": "shapes", "fold": None, "trainval": {"count": 1, "hash": "abc"}, "started_from": {},
+        "split_hashes": manifest["source"]["split_hashes"], "classes": [splits.class_names[i] for i in splits.seen],
+    }  # fmt: skip
+    if changes.get("classes") == ["UNSEEN"]:
+        changes = {"classes": [splits.class_names[splits.unseen[0]]]}
+    assert "fine-tuning" not in {finding.check for finding in run_audit(data)}
+    write_json(folder / "manifest.json", manifest | {"finetuned": tuned | changes})
+    finding = found(run_audit(data), "fine-tuning")
+    assert finding.severity == severity
+    assert re.search(message, finding.message)

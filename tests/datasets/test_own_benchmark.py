@@ -1,0 +1,253 @@
+"""A benchmark of one's own: from the template and any photos to shards, splits and folds; every fault has its words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from PIL import Image
+from scipy.io import loadmat
+from tiny_configs import TINY
+
+from backbones import Backbone
+from zsl.datasets import own
+from zsl.datasets.pack import make_shards, open_shards
+from zsl.datasets.places import benchmark_name, features_folder, shards_folder
+from zsl.datasets.split_file import PARTS
+from zsl.datasets.splits import Splits
+from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.features.extract import extract_features
+from zsl.features.load import load_splits
+from zsl.features.split import split_features
+from zsl.features.table import read_features
+from zsl.scores.evaluate import evaluate
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "templates" / "own-benchmark"
+SEEN, UNSEEN = ("zebra", "horse", "orca", "panda"), ("okapi",)
+PHOTOS = 5  # a class
+
+
+def write_photo(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> Path:
+    """The template with five photos a class."""
+    folder = tmp_path / "my animals"
+    shutil.copytree(TEMPLATE, folder)
+    for number, name in enumerate((*SEEN, *UNSEEN)):
+        for photo in range(PHOTOS):
+            write_photo(folder / "images" / name / f"photo {photo}.v1.jpg", 100 * number + photo)
+    return folder
+
+
+def rewrite(folder: Path, file: str, old: str, new: str) -> None:
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def by_photo(folder: Path) -> None:
+    """The template's split, photo by photo: the first photo of each seen class is test_seen."""
+    lines = ["file,split"]
+    for name in (*SEEN, *UNSEEN):
+        for photo in range(PHOTOS):
+            part = "test_unseen" if name in UNSEEN else "trainval" if photo else "test_seen"
+            lines.append(f"{name}/photo {photo}.v1.jpg,{part}")
+    (folder / "splits.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_the_official_files_that_are_written_say_what_the_tables_say(animals: Path, tmp_path: Path) -> None:
+    own.prepare(animals, tmp_path / "out")
+    content = loadmat(tmp_path / "out" / "att_splits.mat")
+    table = [line.split(",") for line in (TEMPLATE / "attributes.csv").read_text().splitlines()]
+    names = [str(cell[0]) for cell in content["allclasses_names"].ravel()]
+    assert names == [line[0] for line in table[1:]]
+    strengths = np.array([[float(value) for value in line[1:]] for line in table[1:]]).T
+    np.testing.assert_array_equal(content["original_att"], strengths)
+    np.testing.assert_allclose(content["att"], strengths / np.sqrt((strengths**2).sum(axis=0)))
+    assert "train_loc" not in content
+    order = sorted(names)  # rows are the sorted paths: PHOTOS of each class in the order of names
+    classes = {part: [order[(row - 1) // PHOTOS] for row in content[part].ravel()] for part in PARTS}
+    assert sorted(classes["trainval_loc"]) == sorted([*SEEN] * 4)
+    assert sorted(classes["test_seen_loc"]) == sorted(SEEN)
+    assert classes["test_unseen_loc"] == ["okapi"] * 5
+    folds = [(tmp_path / "out" / f"valclasses{fold}.txt").read_text().split() for fold in (1, 2, 3)]
+    assert len({name for fold in folds for name in fold}) == 3  # disjoint, one class each
+    assert {name for fold in folds for name in fold} <= set(SEEN)
+
+
+def test_equal_folders_give_equal_bytes_wherever_they_lie(
+    animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.prepare(animals, tmp_path / "first")
+    shutil.copytree(animals, tmp_path / "elsewhere" / "birds")
+    monkeypatch.setattr("time.asctime", lambda *_: "Thu Jan  1 00:00:00 1970")  # what scipy stamps into the header
+    own.prepare(tmp_path / "elsewhere" / "birds", tmp_path / "second")
+    assert written(tmp_path / "first") == written(tmp_path / "second")
+
+
+def test_from_a_folder_to_scores(
+    animals: Path, tmp_path: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    data = tmp_path / "data"
+    index, raw = make_shards(str(animals), data)
+    assert (index.benchmark, index.count, raw.name, raw.missing) == ("my animals", 25, "my animals", 0)
+    shards = shards_folder(data, "my animals")
+    assert shards == data / "my animals" / "shards" == shards_folder(data, str(animals))
+    out = features_folder(data, "my animals", tiny_backbone.name)
+    extract_features(tiny_backbone, shards, open_shards(str(animals), data), out, accelerator)
+    table = read_features(out)
+    splits = load_splits("my animals", data, table)
+    assert [len(getattr(splits, part)) for part in PARTS] == [16, 4, 5]
+    assert [splits.class_names[i] for i in splits.seen] == list(SEEN)
+    train, test = split_features(table, splits)
+    scores = evaluate(train_dcrgan(train, TINY, seed=0), test)
+    assert scores.acc_zsl == 1  # one unseen class
+    for fold in (1, 2, 3):
+        check_fold(splits, load_splits(str(animals), data, table, fold=fold))
+
+
+def check_fold(splits: Splits, fold: Splits) -> None:
+    rows = np.concatenate([getattr(fold, part) for part in PARTS])
+    assert sorted(rows.tolist()) == splits.trainval_loc.tolist()
+    assert (len(fold.seen), len(fold.unseen)) == (3, 1)
+
+
+def test_a_split_photo_by_photo_is_kept(animals: Path, tmp_path: Path) -> None:
+    by_photo(animals)
+    own.prepare(animals, tmp_path / "out")
+    order = sorted(f"{name}/photo {photo}.v1.jpg" for name in (*SEEN, *UNSEEN) for photo in range(PHOTOS))
+    expected = [order.index(f"{name}/photo 0.v1.jpg") + 1 for name in SEEN]
+    assert loadmat(tmp_path / "out" / "att_splits.mat")["test_seen_loc"].ravel().tolist() == sorted(expected)
+
+
+def test_an_official_split_file_takes_the_place_of_the_table(animals: Path, tmp_path: Path) -> None:
+    own.prepare(animals, tmp_path / "first")
+    (animals / "splits.csv").unlink()
+    shutil.copy(tmp_path / "first" / "att_splits.mat", animals)
+    own.prepare(animals, tmp_path / "second")
+    assert written(tmp_path / "second") == written(tmp_path / "first")
+    (animals / "valclasses1.txt").write_text("orca\n")  # a list of one's own is kept
+    (animals / "attributes.csv").unlink()
+    own.prepare(animals, tmp_path / "third")
+    assert (tmp_path / "third" / "valclasses1.txt").read_text() == "orca\n"
+
+
+def test_what_is_a_folder_of_ones_own(animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(animals.parent)
+    (tmp_path / "cub").mkdir()
+    assert own.is_own("my animals")
+    assert own.is_own("./somewhere")
+    assert not own.is_own("cub")
+    assert not own.is_own("birds")
+    assert benchmark_name("my animals") == benchmark_name("./my animals/") == "my animals"
+    with pytest.raises(ValueError, match=r"\./cub has the name of a known benchmark"):
+        benchmark_name("./cub")
+
+
+def no_unseen(folder: Path) -> None:
+    rewrite(folder, "splits.csv", "unseen", "seen")
+
+
+def copy_photo(folder: Path) -> None:
+    shutil.copy(folder / "images" / "okapi" / "photo 0.v1.jpg", folder / "images" / "zebra" / "copy.jpg")
+
+
+def one_photo(folder: Path) -> None:
+    for photo in range(1, PHOTOS):
+        (folder / "images" / "orca" / f"photo {photo}.v1.jpg").unlink()
+
+
+def photo_split(old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        by_photo(folder)
+        rewrite(folder, "splits.csv", old, new)
+
+    return change
+
+
+def table(file: str, old: str, new: str) -> Callable[[Path], None]:
+    return lambda folder: rewrite(folder, file, old, new)
+
+
+def second_split(folder: Path) -> None:
+    (folder / "att_splits.mat").write_bytes(b"")
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "class twice": (table("attributes.csv", "horse,", "zebra,"), r"class 'zebra' occurs 2 times"),
+    "attribute twice": (table("attributes.csv", "white", "black"), r"attribute 'black' occurs 2 times"),
+    "class without name": (table("attributes.csv", "horse,", ","), r"a class has no name"),
+    "gap": (table("attributes.csv", "0.9,0.6,0,", "0.9,,0,"), r"attribute 'white' of class 'orca' is ''"),
+    "NaN": (table("attributes.csv", "0.9,0.6,0,", "0.9,nan,0,"), r"attribute 'white' of class 'orca' is 'nan'"),
+    "word": (table("attributes.csv", "0.9,0.6,0,", "0.9,yes,0,"), r"attribute 'white' of class 'orca' is 'yes'"),
+    "short line": (table("attributes.csv", "horse,0.5,", "horse,"), r"line 3: 6 cells, the header has 7"),
+    "no class column": (table("attributes.csv", "class,", "name,"), r"begins with the column 'name'"),
+    "nothing known": (table("attributes.csv", "0.9,0.6,0,0,0,1", "0,0,0,0,0,0"), r"'orca' has no attribute but 0"),
+    "no table": (lambda folder: (folder / "attributes.csv").unlink(), r"no attributes\.csv in .*own-benchmark\.md"),
+    "no split": (lambda folder: (folder / "splits.csv").unlink(), r"no splits\.csv in"),
+    "two splits": (second_split, r"has both splits\.csv and att_splits\.mat"),
+    "unknown class": (table("splits.csv", "horse", "hose"), r"names the class 'hose', which is not in attributes\.csv"),
+    "class left out": (table("splits.csv", "horse,seen\n", ""), r"leaves out 1 of 5, the first is the class 'horse'"),
+    "split twice": (table("splits.csv", "horse,seen", "zebra,unseen"), r"class 'zebra' occurs 2 times"),
+    "unknown split": (table("splits.csv", "okapi,unseen", "okapi,test"), r"split of 'okapi' is 'test'; .*or unseen"),
+    "other columns": (table("splits.csv", "class,split", "name,part"), r"has the columns name,part; needed are"),
+    "no unseen class": (no_unseen, r"5 seen and 0 unseen classes; at least 3 seen"),
+    "unknown folder": (
+        lambda folder: write_photo(folder / "images" / "tapir" / "a.jpg", 1),
+        r"class names are not in the split file.*'tapir'",
+    ),
+    "empty class": (lambda folder: shutil.rmtree(folder / "images" / "panda"), r"1 classes have no photo in .*'panda'"),
+    "one photo": (one_photo, r"the seen class 'orca' has 1 photo"),
+    "same bytes": (copy_photo, r"images/okapi/photo 0\.v1\.jpg and images/zebra/copy\.jpg are the same photo"),
+    "other type": (lambda folder: (folder / "images/orca/a.webp").touch(), r"neither JPEG nor PNG.*a\.webp"),
+    "no class folder": (lambda folder: (folder / "images/a.jpg").touch(), r"a\.jpg lies in no class folder"),
+    "photo left out": (
+        photo_split("zebra/photo 2.v1.jpg,trainval\n", ""),
+        r"leaves out 1 of 25, .*the file 'zebra/photo 2\.v1\.jpg'",
+    ),
+    "unknown photo": (photo_split("zebra/photo 2.v1", "zebra/photo 9.v1"), r"names the file 'zebra/photo 9\.v1\.jpg'"),
+    "seen and unseen": (
+        photo_split("zebra/photo 2.v1.jpg,trainval", "zebra/photo 2.v1.jpg,test_unseen"),
+        r"class 'zebra' has photos in test_unseen",
+    ),
+    "never trained": (
+        photo_split("zebra/photo 0.v1.jpg,test_seen", "zebra/photo 0.v1.jpg,trainval"),
+        r"class 'zebra' has trainval photos and none",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_a_fault_is_refused_in_words_and_nothing_is_packed(animals: Path, tmp_path: Path, fault: str) -> None:
+    spoil, message = FAULTS[fault]
+    spoil(animals)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        make_shards(str(animals), tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("*.tar"))
+
+
+def test_photos_and_splits_of_a_folder_cannot_be_given_apart(animals: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="leave --images and --splits out"):
+        make_shards(str(animals), tmp_path / "data", images=animals)
+
+
+def test_the_manifest_of_the_shards_says_whose_split_it_is(animals: Path, tmp_path: Path) -> None:
+    make_shards(str(animals), tmp_path / "data")
+    index = json.loads((tmp_path / "data" / "my animals" / "shards" / "index.json").read_text())
+    assert index["benchmark"] == "my animals"
+    assert index["source"]["verdict"].startswith("unknown split, hash ")
+    assert index["source"]["verdict"].endswith(", complete")

@@ -1,0 +1,483 @@
+"""Extraction where something is wrong or far away: bad photos and shards, full disks, URLs, commands, compilers."""
+
+import csv
+import errno
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from tiny import Rank, assert_same_rows, pack, tiny_instances
+
+from backbones import Backbone
+from shards import Shard, open_index, open_shard, read_index, read_samples
+from shards.index import file_sha256
+from zsl.common.files import write_json
+from zsl.datasets.pack import open_shards
+from zsl.features.extract import extract_features
+from zsl.features.load import describe_data, load_splits
+from zsl.features.parts import Part, Parts, merge_parts
+from zsl.features.stream import _prefetch, stream_batches
+from zsl.features.table import read_features
+
+
+@pytest.fixture
+def own_data(tiny_shapes: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny benchmark that may be spoiled."""
+    shutil.copytree(tiny_shapes / "shapes", tmp_path / "shapes")
+    return tmp_path
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The shards whose parts are written, in that order."""
+    files: list[str] = []
+    write = Parts.write
+
+    def note(parts: Parts, shard: Shard, part: Part) -> None:
+        files.append(shard.file)
+        write(parts, shard, part)
+
+    monkeypatch.setattr(Parts, "write", note)
+    return files
+
+
+def spoil(data: Path, row: int) -> Path:
+    """Cut a photo short; returns its path."""
+    path = data / "shapes" / "raw" / tiny_instances(data)[row].file
+    path.write_bytes(path.read_bytes()[:700])
+    return path
+
+
+# --- quarantine ------------------------------------------------------------------------------------------------------
+
+
+def read_quarantine(out: Path) -> list[dict[str, str]]:
+    with (out / "quarantine.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_quarantine_finishes_the_rest_and_lists_what_is_left_out(
+    own_data: Path, tiny_features: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    photos = [spoil(own_data, row) for row in (17, 19, 40)]
+    index = pack(own_data, own_data / "shards")
+    out = own_data / "out"
+    manifest = extract_features(
+        tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine", batch_size=4
+    )
+    assert (manifest["count"], manifest["quarantined"]) == (69, 3)
+    listed = read_quarantine(out)
+    assert [int(entry["row"]) for entry in listed] == [17, 19, 40]
+    assert [entry["shard"] for entry in listed] == ["shard-000001.tar"] * 2 + ["shard-000004.tar"]
+    assert all(str(photo).endswith(entry["file"]) for photo, entry in zip(photos, listed, strict=True))
+    assert "700 bytes are not a whole image" in listed[0]["reason"]
+    table = read_features(out, allow_incomplete=True)
+    whole = read_features(tiny_features)
+    assert table.rows.tolist() == [row for row in range(72) if row not in (17, 19, 40)]
+    np.testing.assert_allclose(table.features, whole.features[table.rows], atol=1e-3)
+    np.testing.assert_array_equal(table.labels, whole.labels[table.rows])
+
+
+def test_training_refuses_an_incomplete_table_unless_told(
+    own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    spoil(own_data, 3)
+    index = pack(own_data, own_data / "shards")
+    out = own_data / "out"
+    extract_features(tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine")
+    with pytest.raises(ValueError, match=r"lacks 1 photos .* its quarantine\.csv; .*--allow-incomplete"):
+        read_features(out)
+    table = read_features(out, allow_incomplete=True)
+    splits = load_splits("shapes", own_data, table)
+    assert 3 not in np.concatenate([splits.trainval_loc, splits.test_seen_loc, splits.test_unseen_loc])
+    assert "1 photos QUARANTINED" in describe_data(table, splits)["data"]
+
+
+def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_again(
+    own_data: Path,
+    tiny_features: Path,
+    tiny_backbone: Backbone,
+    accelerator: Accelerator,
+    written: list[str],
+) -> None:
+    photo = own_data / "shapes" / "raw" / tiny_instances(own_data)[17].file
+    whole = photo.read_bytes()
+    spoil(own_data, 17)
+    index = pack(own_data, own_data / "shards")
+    out = own_data / "out"
+    extract_features(tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine")
+    again = extract_features(tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine")
+    assert again["quarantined"] == 1  # an incomplete table is what was asked for
+    with pytest.raises(ValueError, match=r"row 17 .* cannot be decoded"):
+        extract_features(tiny_backbone, own_data / "shards", index, out, accelerator)
+
+    photo.write_bytes(whole)
+    mended = pack(own_data, own_data / "shards")
+    written.clear()
+    manifest = extract_features(tiny_backbone, own_data / "shards", mended, out, accelerator)
+    assert written == ["shard-000001.tar"]
+    assert (manifest["count"], manifest["quarantined"]) == (72, 0)
+    assert_same_rows(read_features(out), read_features(tiny_features))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "features.npy", "labels.npy", "manifest.json", "rows.npy",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["absent", "other bytes", "cut short"])
+def test_a_damaged_shard_is_refused_and_may_be_quarantined_as_a_whole(
+    own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator, damage: str
+) -> None:
+    index = pack(own_data, own_data / "shards")
+    shard = own_data / "shards" / "shard-000002.tar"
+    content = shard.read_bytes()
+    if damage == "absent":
+        shard.unlink()
+    else:
+        shard.write_bytes(content[:4096] if damage == "cut short" else content[:-1] + b"x")
+    given = tiny_backbone, own_data / "shards", index, own_data / "out", accelerator
+    with pytest.raises((ValueError, FileNotFoundError), match=r"shard-000002\.tar"):
+        extract_features(*given)
+    manifest = extract_features(*given, on_error="quarantine")
+    assert (manifest["count"], manifest["quarantined"]) == (62, 10)
+    assert [(entry["shard"], entry["row"]) for entry in read_quarantine(own_data / "out")] == [("shard-000002.tar", "")]
+    assert not set(range(20, 30)) & set(read_features(own_data / "out", allow_incomplete=True).rows.tolist())
+
+
+def test_a_tar_that_breaks_off_leaves_no_rows_of_its_shard(
+    own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    """The index was made of the broken file, so that only reading it tells."""
+    index = pack(own_data, own_data / "shards", count=30)
+    shard = own_data / "shards" / "shard-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:9000])
+    broken = replace(index.shards[1], sha256=file_sha256(shard))
+    index = replace(index, shards=(index.shards[0], broken, index.shards[2]))
+    given = tiny_backbone, own_data / "shards", index, own_data / "out", accelerator
+    manifest = extract_features(*given, on_error="quarantine", batch_size=2)
+    assert manifest["quarantined"] == 10
+    assert read_features(own_data / "out", allow_incomplete=True).rows.tolist() == [*range(10), *range(20, 30)]
+
+
+# --- where shards lie ------------------------------------------------------------------------------------------------
+
+
+def test_shards_at_a_url_give_the_same_table(
+    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    pack(tiny_shapes, tmp_path / "shards")
+    bucket = fsspec.filesystem("memory")
+    bucket.put(str(tmp_path / "shards"), "/bucket/cub", recursive=True)
+    index = open_shards("shapes", tmp_path, "memory://bucket/cub")
+    extract_features(tiny_backbone, "memory://bucket/cub", index, tmp_path / "out", accelerator)
+    assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
+
+    bucket.pipe_file("/bucket/cub/shard-000003.tar", b"other bytes")
+    with pytest.raises(ValueError, match=r"shard-000003\.tar at memory://bucket/cub is not the file"):
+        extract_features(tiny_backbone, "memory://bucket/cub", index, tmp_path / "again", accelerator)
+    with pytest.raises(ValueError, match=r"are of shapes, asked for is --benchmark cub"):
+        open_shards("cub", tmp_path, "memory://bucket/cub")
+    with pytest.raises(FileNotFoundError):
+        open_index("memory://bucket/nothing")
+
+
+def test_a_scheme_whose_package_is_absent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ValueError, match=r"s3://bucket/cub cannot be read: .*s3fs"):
+        open_index("s3://bucket/cub")
+
+
+def test_a_command_runs_only_when_allowed(tiny_shapes: Path, tmp_path: Path) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards")
+    location = f"pipe:touch {tmp_path}/ran; cat {tmp_path}/shards/{{file}}"
+    with pytest.raises(ValueError, match=r"would run a command on this machine; --allow-pipe permits it"):
+        open_index(location)
+    with pytest.raises(ValueError, match=r"--allow-pipe"), open_shard(location, index.shards[0]):
+        pass
+    assert not (tmp_path / "ran").exists()
+    assert open_index(location, allow_pipe=True) == index
+    with open_shard(location, index.shards[1], allow_pipe=True) as stream:
+        assert [sample.row for sample in read_samples(stream, "shard")] == list(range(10, 20))
+    assert (tmp_path / "ran").exists()
+    with pytest.raises(ValueError, match=r"has no \{file\}"):
+        open_index("pipe:cat index.json", allow_pipe=True)
+
+
+@pytest.mark.parametrize("name", ["pipe:touch pwned", "../secret.tar", "/etc/passwd", "a b.tar", "x;y.tar", "-rf", ""])
+def test_an_index_that_names_anything_but_plain_files_is_refused(tiny_shapes: Path, tmp_path: Path, name: str) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards")
+    spoiled = json.loads(replace(index, shards=(replace(index.shards[0], file=name),)).to_json())
+    write_json(tmp_path / "shards" / "index.json", spoiled)
+    with pytest.raises(ValueError, match=r"lists the shard .*; a shard is a plain file name beside index\.json"):
+        read_index(tmp_path / "shards")
+
+
+def test_member_names_of_a_tar_are_never_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for suffix, content in (("jpg", b"photo"), ("json", b'{"row": 0, "label": 0, "class": "x", "file": "y"}')):
+            member = tarfile.TarInfo(f"../../planted/00000000.{suffix}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    buffer.seek(0)
+    with pytest.raises(ValueError, match="says that it is row 0"):
+        list(read_samples(buffer, "shard.tar"))
+    assert list(tmp_path.parent.glob("**/planted*")) == []
+
+
+# --- disks, processes, memory ----------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_keeps_the_finished_parts_and_says_so(
+    tiny_shapes: Path,
+    tiny_features: Path,
+    tiny_backbone: Backbone,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards")
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if "shard-000004" in path.name:
+            write_bytes(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match=r"no space left for .*out; 4 finished parts are kept: make room") as error:
+            extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
+    assert error.value.errno == errno.ENOSPC
+    assert not list((tmp_path / "out" / "parts").glob(".*"))  # nothing half-written is left
+    extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
+    assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
+
+
+def test_a_part_that_a_crash_of_the_machine_cut_short_is_computed_again(
+    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    spoil_at = pack(tiny_shapes, tmp_path / "shards")
+    given = tiny_backbone, tmp_path / "shards", spoil_at, tmp_path / "out", accelerator
+    shutil.move(tmp_path / "shards" / "shard-000006.tar", tmp_path / "later.tar")
+    with pytest.raises(FileNotFoundError):
+        extract_features(*given)
+    parts = sorted((tmp_path / "out" / "parts").glob("*.safetensors"))
+    parts[0].write_bytes(parts[0].read_bytes()[:-50])
+    parts[1].write_bytes(b"")
+    shutil.move(tmp_path / "later.tar", tmp_path / "shards" / "shard-000006.tar")
+    extract_features(*given)
+    assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
+
+
+def test_what_killed_processes_left_is_cleared_away(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=20)
+    given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".features.npy.elsewhere.123.tmp").write_bytes(b"half")
+    extract_features(*given)
+    whole = ["features.npy", "labels.npy", "manifest.json", "rows.npy"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == whole
+    (tmp_path / "out" / "parts").mkdir()  # a kill between the manifest and the removal of the parts
+    extract_features(*given)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == whole
+
+
+def test_nvjpeg_without_a_gpu_is_refused(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=10)
+    with pytest.raises(ValueError, match="--decoder nvjpeg needs a CUDA device, this process computes on cpu"):
+        extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator, decoder="nvjpeg")
+
+
+def claims(parts: Parts) -> list[int]:
+    return [shard.first_row // 10 for shard in parts.claim()]
+
+
+def test_a_shard_is_claimed_by_one_process_at_a_time(tiny_shapes: Path, tmp_path: Path) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards")
+    made = [Parts(folder=tmp_path / "parts", index=index, key={}, rank=rank, ranks=2) for rank in (0, 1)]
+    first, second = made
+    taken = first.claim()
+    assert next(taken).file == "shard-000000.tar"
+    assert claims(second) == [4, 5, 6, 7, 1, 2, 3]  # begins elsewhere, passes over what is claimed
+    assert list(taken) == []
+    with second:
+        pass  # the process ends
+    assert claims(first) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_without_locks_each_rank_has_its_fixed_share(
+    tiny_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards")
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    shares = [claims(Parts(folder=tmp_path / "parts", index=index, key={}, rank=rank, ranks=3)) for rank in range(3)]
+    assert sorted(shard for share in shares for shard in share) == list(range(8))
+
+
+def test_unrelated_starts_share_the_work(
+    tiny_shapes: Path,
+    tiny_features: Path,
+    tiny_backbone: Backbone,
+    tmp_path: Path,
+    written: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", shard_size=5)
+    merged: list[Path] = []
+
+    def merge_and_note(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> None:
+        merged.append(out)
+        merge_parts(parts, dim, out, manifest)
+
+    monkeypatch.setattr("zsl.features.extract.merge_parts", merge_and_note)
+
+    def start(_: int) -> dict[str, Any]:
+        alone = cast(Accelerator, Rank(0, threading.Barrier(1)))
+        return extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", alone)
+
+    with ThreadPoolExecutor(2) as pool:
+        manifests = list(pool.map(start, range(2)))
+    assert manifests[0]["count"] == manifests[1]["count"] == 72
+    assert len(set(written)) == 15
+    assert len(merged) == 1
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from shards import Shard, ShardIndex
+from zsl.parts import Part, Parts, merge_parts
+out, count = Path(sys.argv[1]), int(sys.argv[2])
+shards = tuple(Shard(f"shard-{i:06d}.tar", 256, 256 * i, 256 * i + 255, "x") for i in range(count))
+parts = Parts(folder=out / "parts", index=ShardIndex("toy", 256 * count, 256 * count, shards), key={})
+for i, shard in enumerate(parts.claim()):
+    rows = np.arange(256 * i, 256 * (i + 1))
+    parts.write(shard, Part(rows=rows, labels=rows, features=np.full((256, 2048), i, np.float32)))
+merge_parts(parts, 2048, out, {})
+table = np.load(out / "features.npy", mmap_mode="r")
+assert all((table[256 * i] == i).all() for i in range(count))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
+    """40 and 160 parts of 2 MiB: a table held in memory, or written through a map, would add 240 MiB."""
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", MEASURE, str(tmp_path / str(count)), str(count)]))
+        for count in (40, 160)
+    ]
+    assert peaks[1] - peaks[0] < 60 * 1024  # KiB; reading one row of each part maps some pages of it
+
+
+# --- reading ahead ---------------------------------------------------------------------------------------------------
+
+
+def test_reading_ahead_keeps_order_items_and_errors() -> None:
+    assert list(_prefetch(iter(range(50)), 4)) == list(range(50))
+    assert list(_prefetch(iter([]), 4)) == []
+
+    def breaks() -> Iterator[int]:
+        yield from range(7)
+        raise ValueError("here")
+
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="here"):
+        seen.extend(_prefetch(breaks(), 3))
+    assert seen == list(range(7))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # meta plays a GPU: decoding runs ahead in a thread
+def test_each_shard_ends_in_its_last_batch(
+    tiny_shapes: Path, tiny_backbone: Backbone, tmp_path: Path, device: str
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=43)
+    batches = list(
+        stream_batches(
+            index.shards, tmp_path / "shards", tiny_backbone.transform, batch_size=5, device=torch.device(device)
+        )
+    )
+    assert [len(batch.samples) for batch in batches] == [5, 5] * 4 + [3]
+    assert [batch.last for batch in batches] == [False, True] * 4 + [True]
+    assert [sample.row for batch in batches for sample in batch.samples] == list(range(43))
+
+
+# --- compiling -------------------------------------------------------------------------------------------------------
+
+
+def test_a_compiled_encoder_gives_the_same_features_and_always_sees_whole_batches(
+    tiny_shapes: Path,
+    tiny_features: Path,
+    tiny_backbone: Backbone,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+    compiler = torch.compile
+
+    def compile_and_look(encoder: Any) -> Any:
+        compiled = compiler(encoder)
+
+        def call(images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return compiled(images)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_and_look)
+    index = pack(tiny_shapes, tmp_path / "shards", count=43)
+    given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
+    manifest = extract_features(*given, compiled=True, batch_size=4)
+    assert manifest["compute"]["compiled"] is True
+    assert set(sizes) == {4}
+    assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
+
+
+def test_a_compiler_that_does_not_work_costs_only_a_note(
+    tiny_shapes: Path,
+    tiny_features: Path,
+    tiny_backbone: Backbone,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(_: Any) -> Any:
+        def call(*_: Any) -> None:
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    index = pack(tiny_shapes, tmp_path / "shards", count=20)
+    given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
+    assert extract_features(*given, compiled=True)["compute"]["compiled"] is False
+    assert "--compile does not work here (no C++ compiler); going on without" in caplog.text
+    assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))

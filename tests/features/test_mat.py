@@ -1,0 +1,101 @@
+"""`res101.mat` both ways: bit-exact round trips, a table that training takes at once, refusals in words."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from zsl.datasets.places import shards_folder
+from zsl.features.load import describe_data, load_splits
+from zsl.features.mat import export_mat, import_mat
+from zsl.features.split import split_features
+from zsl.features.table import read_features
+
+
+@pytest.fixture
+def content(tiny_features: Path) -> dict[str, Any]:
+    """What an official file of the tiny benchmark would hold: float64 that float32 cannot hold."""
+    labels = read_features(tiny_features).labels
+    features = np.random.default_rng(0).random((5, 72))
+    files = np.array([f"class/photo_{i}.jpg" for i in range(72)], dtype=object)[:, None]
+    return {"features": features, "labels": (labels + 1)[:, None].astype(np.float64), "image_files": files}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_import_then_export_gives_the_same_numbers(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, dtype: str
+) -> None:
+    content["features"] = content["features"].astype(dtype)
+    savemat(tmp_path / "res101.mat", content)
+    folder, _ = import_mat(tmp_path / "res101.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    export_mat(folder, tmp_path / "again.mat", tmp_path / "no shards")
+    given, back = loadmat(tmp_path / "res101.mat"), loadmat(tmp_path / "again.mat")
+    for key in ("features", "labels"):
+        assert back[key].dtype == given[key].dtype
+        assert back[key].tobytes() == given[key].tobytes()
+    assert [str(cell[0]) for cell in back["image_files"].ravel()] == content["image_files"].ravel().tolist()
+    assert "rows" not in back
+
+
+def test_an_imported_table_can_be_trained_on_at_once(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path
+) -> None:
+    savemat(tmp_path / "res101.mat", content)
+    folder, manifest = import_mat(tmp_path / "res101.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    made = read_features(folder)
+    splits = load_splits("shapes", tmp_path, made)
+    train, _ = split_features(made, splits)
+    assert made.features.dtype == np.float32
+    assert train.features.shape == (36, 5)
+    np.testing.assert_array_equal(made.features, content["features"].T.astype(np.float32))
+    np.testing.assert_array_equal(made.labels, content["labels"].ravel() - 1)
+    assert describe_data(made, splits)["pretraining"] == "unknown (imported from res101.mat)"
+    assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
+
+
+def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:
+    export_mat(tiny_features, tmp_path / "ours.mat", shards_folder(tiny_shapes, "shapes"))
+    written = loadmat(tmp_path / "ours.mat")
+    assert written["features"].shape == (64, 72)
+    assert written["labels"].min() == 1
+    photos = sorted((tiny_shapes / "shapes" / "raw" / "images").glob("*/*.jpg"))
+    assert [Path(str(cell[0])).name for cell in written["image_files"].ravel()] == [path.name for path in photos]
+    folder, _ = import_mat(tmp_path / "ours.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    ours, back = read_features(tiny_features), read_features(folder)
+    assert np.asarray(back.features).tobytes() == np.asarray(ours.features).tobytes()
+    np.testing.assert_array_equal(back.labels, ours.labels)
+    np.testing.assert_array_equal(back.rows, ours.rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": np.zeros((5, 71))}, "71 columns of features, 72 labels"),
+        ({"features": np.full((5, 72), np.nan)}, "column 1 is not finite"),
+        ({"labels": np.zeros((72, 1))}, "labels reach from 0 to 0; right are 1 to 9"),
+        ({"features": np.zeros((5, 72), dtype=np.int32)}, "features are int32"),
+        ({"image_files": None}, "has no image_files; it has features, labels"),
+    ],
+)
+def test_a_wrong_file_is_refused(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    savemat(tmp_path / "x.mat", {key: value for key, value in (content | change).items() if value is not None})
+    with pytest.raises(ValueError, match=message):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    assert not (tmp_path / "shapes").exists()
+
+
+def test_another_number_of_images_is_refused(content: dict[str, Any], tiny_shapes: Path, tmp_path: Path) -> None:
+    cut = {"features": content["features"][:, :70], "labels": content["labels"][:70]}
+    savemat(tmp_path / "x.mat", cut | {"image_files": content["image_files"][:70]})
+    with pytest.raises(ValueError, match="has 70 images, the split file 72 rows"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+
+
+def test_an_hdf5_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "x.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(600))
+    with pytest.raises(ValueError, match=r"is a MATLAB 7.3 \(HDF5\) file.*-v7"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path)

@@ -1,0 +1,119 @@
+"""A benchmark's folder below `--data` in, findings out: whether anything of test rows or unseen classes leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from shards import ShardIndex, read_index
+from zsl.audit.findings import Finding, as_json, fail, warn
+from zsl.audit.near import check_near_duplicates
+from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
+from zsl.audit.pretraining import check_finetuning, check_pretraining
+from zsl.audit.provenance import check_overlap, check_run, check_scaler, check_source, check_split_hashes, check_table
+from zsl.common.files import write_json
+from zsl.datasets.places import features_folder, shards_folder, splits_folder
+from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
+from zsl.datasets.splits import Splits, make_splits
+from zsl.features.table import FeatureTable, read_features
+
+AUDIT_FILE, PICTURE_FILE = "audit.json", "near_duplicates.jpg"
+
+
+def audit(
+    benchmark: str,
+    data: Path,
+    out: Path,
+    *,
+    tables: list[Path] | None = None,
+    splits: Path | None = None,
+    run: Path | None = None,
+) -> list[Finding]:
+    """Check `benchmark` below `data`; `out` gets `audit.json` and the picture of near duplicates.
+
+    `tables` are the feature tables to check, by default all there are; `splits` replaces the copy of the split files
+    that make_shards left; `run` is a run folder made from the first of the tables.
+
+    Raises:
+        FileNotFoundError: there are neither shards nor features.
+    """
+    if tables is None:
+        tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob("*/manifest.json"))
+    findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run)
+    write_json(out / AUDIT_FILE, {"benchmark": benchmark} | as_json(findings))
+    return findings
+
+
+def _audit(
+    benchmark: str, data: Path, out: Path, tables: list[Path], split_folder: Path, run: Path | None
+) -> list[Finding]:
+    findings: list[Finding] = []
+    read = {folder: read_features(folder) for folder in tables}
+    index, photos = _photos(shards_folder(data, benchmark), bool(tables), findings)
+    try:
+        split_file = read_split_file(split_folder)
+        splits = _splits(split_file, photos, list(read.values()))
+    except ValueError as error:  # overlap, a class on both sides: what an audit is for, and nothing can be told after
+        return [*findings, fail("splits", str(error))]
+    findings += [*check_split_hashes(benchmark, split_file), check_overlap(splits)]
+    if index is not None:
+        part = part_of_rows(splits)
+        findings += check_source(index.source, split_file, "photos")
+        findings += check_same_photos(photos, part)
+        findings.append(check_near_duplicates(photos, part, shards_folder(data, benchmark), index, out / PICTURE_FILE))
+    for folder, features in read.items():
+        findings += _table(features, folder, index, photos, split_file, splits)
+    if not read:
+        findings.append(warn("features", "there is no feature table yet; scripts/extract.py makes it"))
+    elif not any(finding.severity == "fail" for finding in findings):
+        findings += _trained(next(iter(read.values())), splits, run)
+    return findings
+
+
+def _photos(folder: Path, have_tables: bool, findings: list[Finding]) -> tuple[ShardIndex | None, list[Photo]]:
+    if have_tables and not folder.is_dir():
+        findings.append(warn("shards", f"none in {folder}: no photo could be compared with another"))
+        return None, []
+    index = read_index(folder)
+    try:
+        photos = read_photos(folder, index)
+    except (ValueError, FileNotFoundError) as error:
+        findings.append(fail("shards", str(error)))
+        return None, []
+    findings += check_rows(photos)
+    return index, photos
+
+
+def _splits(split_file: SplitFile, photos: list[Photo], tables: list[FeatureTable]) -> Splits:
+    if photos:
+        rows, labels = np.array([p.row for p in photos]), np.array([p.label for p in photos])
+    elif tables:
+        rows, labels = tables[0].rows, tables[0].labels
+    else:
+        raise ValueError("there is no readable photo and no feature table")
+    return make_splits(split_file, rows, labels)
+
+
+def _table(
+    features: FeatureTable,
+    folder: Path,
+    index: ShardIndex | None,
+    photos: list[Photo],
+    split_file: SplitFile,
+    splits: Splits,
+) -> list[Finding]:
+    manifest = features.manifest
+    unseen = [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
+    trainval = rows_hash(splits.trainval_loc)
+    return [
+        *check_table(features, folder, index, photos),
+        *check_source(manifest["source"], split_file, f"features {folder.name}", tell_missing=index is None),
+        *check_pretraining(str(manifest.get("backbone")), str(manifest.get("pretraining", "unknown")), unseen),
+        *check_finetuning(manifest.get("finetuned") or {}, manifest["benchmark"], split_file.hashes, trainval, unseen),
+    ]
+
+
+def _trained(features: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
+    """What can be told of scaler and run where nothing before has failed."""
+    return [*check_scaler(features, splits, run), *(check_run(run, features, splits) if run else [])]

@@ -1,0 +1,1 @@
+"""Files, randomness, devices, configurations, drawings: nothing of zero-shot learning."""

@@ -1,0 +1,1 @@
+"""Raw archives and official splits to instances, shards and folds."""

@@ -1,0 +1,268 @@
+"""Stage 3: the feature GAN (eq. 5 to 9), and synthesis with its generator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim import Adam
+
+from zsl.common.compute import compiled
+from zsl.common.config import at_least_one
+from zsl.dcrgan.gradients import critic_gradients, kept_gradients
+from zsl.dcrgan.losses import class_means, reconstruction_loss
+from zsl.dcrgan.networks import Critic, Generator
+from zsl.dcrgan.regressors import Regressors
+from zsl.features.split import TrainSplit
+from zsl.training.log import Log, Watch, silent
+from zsl.training.stage import stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANConfig:
+    """The conditional WGAN-GP; one step is `critic_steps` updates of the critic and one of the generator.
+
+    The defaults are L_DCRGAN (eq. 9).  Variant A of Table III is L_WGAN + λ1 L_F1 with x = G(a, z), variant B
+    L_WGAN + λ1 L_F1 + λ2 L_F2 with x = G(a, R(a), z); both have eq. 5's classification loss.
+    """
+
+    hidden_dim: int = 1024
+    steps: int = 450
+    batch_size: int = 64
+    critic_steps: int = 5
+    critic_layers: int = 1  # hidden ones; more than one needs autograd's second derivatives, and takes much longer
+    penalty_weight: float = 10.0  # λ
+    generator_sees: Literal["attributes", "all"] = "all"  # G(a, z) or G(a, R(a), z)
+    critic_sees: Literal["features", "attributes", "all"] = "all"  # D(x) of eq. 5, D(x, a), or D(x, a, R(a)) of eq. 6
+    shortcut_ridge: float | None = None  # G's linear shortcut starts as the ridge regression of the class means
+    classification: Literal["none", "joint", "pretrained"] = "none"  # eq. 5's; pretrained: as in f-CLSWGAN
+    classification_weight: float = 0.01
+    cycle_attributes: float = 1.0  # λ1
+    cycle_representations: float = 1.0  # λ2
+    cycle_loss: Literal["l1", "mse"] = "l1"  # eq. 7 and 8, or the reference code's
+    seen_cycle_images: int | None = None  # generated a step for each seen class (reference code); None: the batch
+    semantic_transductive: bool = False  # let the cycle losses see unseen classes' attributes (the reference code does)
+    unseen_cycle_attributes: float = 1.0
+    unseen_cycle_representations: float = 1.0
+    unseen_cycle_images: int = 5  # generated a step for each unseen class
+    lr_critic: float = 5e-4
+    lr_generator: float = 5e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "hidden_dim", "batch_size", "critic_steps", "critic_layers", "unseen_cycle_images")
+
+
+@stage
+def train_gan(
+    train: TrainSplit,
+    representations: Tensor,
+    regressors: Regressors,
+    config: GANConfig,
+    *,
+    compiles: bool = False,
+    log: Log = silent,
+) -> tuple[Generator, Regressors]:
+    """Train G against D; F1 and F2 learn along on generated features unless frozen.
+
+    representations: R(a) of all classes [C, R].  Every batch is of seen classes, so unseen attributes play no part
+    unless `semantic_transductive` says so.  Returns G and the regressors as they are at the end.
+
+    Raises:
+        ValueError: D is to be compiled (`compiles`) and has more than one hidden layer.
+    """
+    if compiles and config.critic_layers > 1:
+        raise ValueError(
+            f"--config.compile: a critic of {config.critic_layers} hidden layers needs second derivatives, which "
+            "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
+        )
+    update = compiled(critic_gradients) if compiles else critic_gradients
+    game = _Game.start(train, representations, copy.deepcopy(regressors), config, log)
+    critic_optimizer, generator_optimizer = game.optimizers()
+    watch = Watch(log, "DCR-GAN", steps=config.steps, every=20, device=train.device)
+    state = game.networks | {"watch": watch}
+    optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
+    with kept_gradients(game.generator, game.regressors):
+        for step in log.steps("DCR-GAN", config.steps, state, optimizers):
+            critic_loss = game.update_critic(critic_optimizer, update)
+            terms = game.generator_terms()
+            generator_optimizer.zero_grad()
+            reduce(torch.add, terms.values()).backward()
+            generator_optimizer.step()
+            watch(step, {"critic loss": critic_loss} | terms)
+    return game.generator.eval(), game.regressors.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Game:
+    """G against D: the networks, and what they are shown."""
+
+    train: TrainSplit
+    representations: Tensor  # [C, R]
+    condition_of: Tensor  # what G takes beside its noise for each class [C, A] or [C, A + R]
+    critic_condition_of: Tensor  # what D takes beside a feature for each class [C, 0], [C, A] or [C, A + R]
+    seen_labels: Tensor  # [N] positions in `train.seen`
+    generator: Generator
+    critic: Critic
+    classifier: nn.Linear
+    regressors: Regressors
+    config: GANConfig
+
+    @classmethod
+    def start(
+        cls, train: TrainSplit, representations: Tensor, regressors: Regressors, config: GANConfig, log: Log
+    ) -> _Game:
+        """Networks as they are before the first step."""
+        attributes, feature_dim = train.attributes, train.features.shape[1]
+        condition_of = generator_condition(attributes, representations, config)
+        critic_condition_of = {
+            "features": attributes[:, :0],
+            "attributes": attributes,
+            "all": torch.cat([attributes, representations], dim=1),
+        }[config.critic_sees]
+        sizes = condition_of.shape[1], attributes.shape[1], config.hidden_dim, feature_dim
+        generator = Generator(*sizes, shortcut=config.shortcut_ridge is not None).to(train.device)
+        if config.shortcut_ridge is not None:
+            _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
+        critic = Critic(feature_dim, critic_condition_of.shape[1], config.hidden_dim, layers=config.critic_layers)
+        critic = critic.to(train.device).requires_grad_(False)
+        classifier = nn.Linear(feature_dim, len(train.seen)).to(train.device)
+        if config.classification == "pretrained":
+            _fit_classifier(classifier, train, log)
+        return cls(
+            train=train, representations=representations, condition_of=condition_of,
+            critic_condition_of=critic_condition_of, seen_labels=train.seen_labels, generator=generator, critic=critic,
+            classifier=classifier, regressors=regressors, config=config,
+        )  # fmt: skip
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All that learns, by name."""
+        names = ("generator", "critic", "classifier", "regressors")
+        return {name: getattr(self, name) for name in names}
+
+    def optimizers(self) -> tuple[Adam, Adam]:
+        """Of D, with the classifier where it learns along; and of G, with the regressors that are not frozen."""
+        critic_learners = [*self.critic.parameters()]
+        if self.config.classification == "joint":
+            critic_learners += self.classifier.parameters()
+        learners = [*self.generator.parameters(), *(p for p in self.regressors.parameters() if p.requires_grad)]
+        betas = self.config.betas
+        return (
+            Adam(critic_learners, lr=self.config.lr_critic, betas=betas, fused=True),
+            Adam(learners, lr=self.config.lr_generator, betas=betas, fused=True),
+        )
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Positions of a batch of trainval features [B], and noise [B, Z]."""
+        size, device = self.config.batch_size, self.train.device
+        return torch.randint(len(self.train.features), (size,), device=device), self.noise(size)
+
+    def noise(self, count: int) -> Tensor:
+        """[count, Z]."""
+        return torch.randn(count, self.generator.noise_dim, device=self.train.device)
+
+    def update_critic(self, optimizer: Adam, update: Callable[..., Tensor]) -> Tensor:
+        """All of D's updates of one step, with gradients by `update`; returns the loss of the last one."""
+        config, train = self.config, self.train
+        # G is fixed while D learns, so it makes the features for all of D's updates at once.
+        draws = [
+            (*self.draw(), torch.rand(config.batch_size, 1, device=train.device)) for _ in range(config.critic_steps)
+        ]
+        batches, noises, mixes = (torch.stack(drawn) for drawn in zip(*draws, strict=True))
+        with torch.no_grad():
+            fakes = self.generator(self.condition_of[train.labels[batches.flatten()]], noises.flatten(0, 1))
+        for batch, mix, fake in zip(batches, mixes, fakes.split(config.batch_size), strict=True):
+            real, condition = train.features[batch], self.critic_condition_of[train.labels[batch]]
+            loss = update(self.critic, real, fake, condition, mix, config.penalty_weight)
+            if config.classification == "joint":
+                self.classifier.zero_grad()
+                of_classes = cross_entropy(self.classifier(real), self.seen_labels[batch])
+                of_classes.backward()
+                loss = loss + of_classes
+            optimizer.step()
+        return loss
+
+    def generator_terms(self) -> dict[str, Tensor]:
+        """The terms of G's loss on a new batch (eq. 5 to 9)."""
+        config, train = self.config, self.train
+        batch, noise = self.draw()
+        labels = train.labels[batch]
+        fake = self.generator(self.condition_of[labels], noise)
+        terms = {"critic": -self.critic(fake, self.critic_condition_of[labels]).mean()}
+        images = config.seen_cycle_images
+        made, of = (fake, labels) if images is None else self.made_of(train.seen, images)
+        terms |= self.cycle(made, of, config.cycle_attributes, config.cycle_representations)
+        if config.classification != "none":
+            of_classes = cross_entropy(self.classifier(fake), self.seen_labels[batch])
+            terms["classification"] = config.classification_weight * of_classes
+        if config.semantic_transductive:
+            made, of = self.made_of(train.unseen, config.unseen_cycle_images)
+            of_unseen = self.cycle(made, of, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+            terms |= {f"unseen {name}": term for name, term in of_unseen.items()}
+        return terms
+
+    def made_of(self, classes: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+        """Generated features [n, D] of each of `classes`, and their labels [n]."""
+        labels = classes.repeat_interleave(per_class)
+        return self.generator(self.condition_of[labels], self.noise(len(labels))), labels
+
+    def cycle(self, fake: Tensor, labels: Tensor, of_attributes: float, of_representations: float) -> dict[str, Tensor]:
+        """λ1 L_F1 and λ2 L_F2 of generated features [B, D] (eq. 7, 8); a term of weight 0 is not computed."""
+        loss_of: Callable[[Tensor, Tensor], Tensor]
+        loss_of = reconstruction_loss if self.config.cycle_loss == "l1" else mse_loss
+        terms = {}
+        if of_attributes:
+            made = self.regressors.attributes(fake)
+            terms["attributes"] = of_attributes * loss_of(made, self.train.attributes[labels])
+        if of_representations:
+            made = self.regressors.representations(fake)
+            terms["representations"] = of_representations * loss_of(made, self.representations[labels])
+        return terms
+
+
+def generator_condition(attributes: Tensor, representations: Tensor, config: GANConfig) -> Tensor:
+    """What G takes beside its noise for each class: [C, A] or [C, A + R]."""
+    return attributes if config.generator_sees == "attributes" else torch.cat([attributes, representations], dim=1)
+
+
+@torch.no_grad()
+def _start_from_class_means(generator: Generator, train: TrainSplit, condition_of: Tensor, ridge: float) -> None:
+    """Let G's shortcut be the ridge regression of the seen classes' mean features [S, D] on their conditions [S, K]."""
+    conditions = condition_of[train.seen]
+    means = class_means(train.features, train.seen_labels, len(train.seen))
+    centre = conditions.mean(0)
+    left = (conditions - centre).T @ (conditions - centre)
+    left += ridge * torch.eye(len(left), device=left.device)
+    weight = torch.linalg.solve(left, (conditions - centre).T @ (means - means.mean(0)))  # [K, D]
+    assert generator.shortcut is not None
+    generator.shortcut.weight.copy_(weight.T)
+    generator.shortcut.bias.copy_(means.mean(0) - centre @ weight)
+
+
+def _fit_classifier(classifier: nn.Linear, train: TrainSplit, log: Log, *, steps: int = 100) -> None:
+    """Softmax classifier of the seen classes on real features, full batches; then fixed, as f-CLSWGAN has it."""
+    optimizer = Adam(classifier.parameters(), lr=1e-2, fused=True)
+    labels, name = train.seen_labels, "classifier"
+    watch = Watch(log, name, steps=steps, every=20, device=train.device)
+    for step in log.steps(name, steps, {"classifier": classifier, "watch": watch}, {"classifier": optimizer}):
+        loss = cross_entropy(classifier(train.features), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch(step, {"cross entropy": loss})
+    classifier.requires_grad_(False)
+
+
+@torch.no_grad()
+def synthesize(generator: Generator, condition: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+    """Features [U * per_class, D], `per_class` of each row of condition [U, A + R], and their rows [U * per_class]."""
+    which = torch.arange(len(condition), device=condition.device).repeat_interleave(per_class)
+    noise = torch.randn(len(which), generator.noise_dim, device=condition.device)
+    return generator(condition[which], noise), which

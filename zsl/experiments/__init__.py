@@ -1,0 +1,1 @@
+"""Methods on data: search on folds, runs over seeds, tables, studies, comparisons."""

@@ -1,0 +1,180 @@
+"""Is run B better than run A?  Paired bootstrap over the test images of both, and the spread over seeds.
+
+The accuracies are means over classes, so images are drawn anew within each class; both runs and all seeds are given the
+same draw, and so a difference is not blurred by which images happen to be easy.  The interval tells what other test
+images of these classes might have said; what other seeds might have, the spread over seeds tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from zsl.common.files import read_json
+from zsl.datasets.split_file import rows_hash
+from zsl.experiments.results import CONFIG_FILE
+from zsl.scores.details import DETAILS_FILE, Details, load_details
+
+COLUMNS = ("T1", "U", "S", "H")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The tested models of one run folder."""
+
+    folder: Path
+    benchmark: str
+    details: dict[int, Details]  # by seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """B minus A in one score; fractions."""
+
+    score: str
+    a: float  # mean over seeds
+    b: float
+    difference: float
+    low: float  # 95 % of the resamples lie between
+    high: float
+    b_better: float  # share of the resamples in which B is better; ties count half
+    seed_std: float | None  # of a single seed's difference; None if a run has one seed
+
+
+def read_run(folder: Path) -> Run:
+    """The details of every seed in `folder`.
+
+    Raises:
+        FileNotFoundError: it is no run folder, or holds no details.
+        ValueError: a details file is broken, or its seeds were tested on different rows.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{folder} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
+    paths = {int(path.parent.name.removeprefix("seed-")): path for path in folder.glob(f"seed-*/{DETAILS_FILE}")}
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no seed-*/{DETAILS_FILE}; it is unfinished or old: train it anew")
+    details = {seed: load_details(paths[seed]) for seed in sorted(paths)}
+    first = next(iter(details))
+    for seed, other in details.items():
+        _check_rows(details[first], other, f"seed {first} of {folder}", f"seed {seed}")
+    return Run(folder, read_json(folder / CONFIG_FILE).get("benchmark", "unknown"), details)
+
+
+def check_comparable(a: Run, b: Run) -> None:
+    """Both runs were tested on the same images.
+
+    Raises:
+        ValueError: they were not.
+    """
+    if a.benchmark != b.benchmark:
+        raise ValueError(f"{a.folder} is a run on {a.benchmark}, {b.folder} on {b.benchmark}; compare runs on one")
+    first, second = (next(iter(run.details.values())) for run in (a, b))
+    _check_rows(first, second, str(a.folder), str(b.folder))
+
+
+def _check_rows(a: Details, b: Details, name_a: str, name_b: str) -> None:
+    for part in ("seen", "unseen"):
+        rows_a, rows_b = getattr(a, f"{part}_rows"), getattr(b, f"{part}_rows")
+        labels_a, labels_b = getattr(a, f"{part}_labels"), getattr(b, f"{part}_labels")
+        for name, rows, labels in ((name_a, rows_a, labels_a), (name_b, rows_b, labels_b)):
+            if len(rows) != len(labels):
+                raise ValueError(f"{name} does not say which test_{part} rows it was tested on; train it anew")
+        if not rows_a.equal(rows_b):
+            raise ValueError(
+                f"{name_a} was tested on {_describe(rows_a)}, {name_b} on {_describe(rows_b)} as test_{part}; "
+                "compare runs on the same split or fold"
+            )
+        if not labels_a.equal(labels_b):
+            raise ValueError(f"{name_a} and {name_b} give the same test_{part} rows other labels; extract anew")
+
+
+def _describe(rows: Tensor) -> str:
+    return f"{len(rows)} rows (hash {rows_hash(rows.numpy())})"
+
+
+def compare(
+    a: Mapping[int, Details], b: Mapping[int, Details], *, resamples: int = 2000, seed: int = 0
+) -> list[Difference]:
+    """Differences of T1, U, S and H between two runs' details by seed, all of the same test rows."""
+    both = [*a.values(), *b.values()]
+    unseen, seen = both[0].unseen_labels.numpy(), both[0].seen_labels.numpy()
+    hits = (
+        np.stack([(d.unseen_zsl_predicted == d.unseen_labels).double().numpy() for d in both], axis=1),
+        np.stack([(d.unseen_predicted == d.unseen_labels).double().numpy() for d in both], axis=1),
+        np.stack([(d.seen_predicted == d.seen_labels).double().numpy() for d in both], axis=1),
+    )
+    rng = np.random.default_rng(seed)
+    unseen_shares = resampled_shares(np.concatenate(hits[:2], axis=1), unseen, resamples, rng)
+    seen_shares = resampled_shares(hits[2], seen, resamples, rng)
+    drawn = _scores(unseen_shares[:, : len(both)], unseen_shares[:, len(both) :], seen_shares)
+    own = _scores(*(class_mean(hit, labels) for hit, labels in zip(hits, (unseen, unseen, seen), strict=True)))
+
+    own_a, own_b = own[:, : len(a)], own[:, len(a) :]  # [4, seeds]
+    differences = drawn[..., len(a) :].mean(-1) - drawn[..., : len(a)].mean(-1)  # [4, resamples]
+    low, high = np.quantile(differences, (0.025, 0.975), axis=1)
+    better = (differences > 0).mean(1) + (differences == 0).mean(1) / 2
+    spread = seed_spread(own_a, own_b, paired=list(a) == list(b))
+    return [
+        Difference(
+            score=name,
+            a=own_a[i].mean().item(),
+            b=own_b[i].mean().item(),
+            difference=(own_b[i].mean() - own_a[i].mean()).item(),
+            low=low[i].item(),
+            high=high[i].item(),
+            b_better=better[i].item(),
+            seed_std=None if spread is None else spread[i].item(),
+        )
+        for i, name in enumerate(COLUMNS)
+    ]
+
+
+def class_mean(hits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Per-class mean of each column of hits [N, M]: [M]."""
+    return np.stack([hits[labels == label].mean(0) for label in np.unique(labels)]).mean(0)
+
+
+def resampled_shares(hits: np.ndarray, labels: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """`class_mean` of hits [N, M] when each class's images are drawn anew with replacement: [resamples, M]."""
+    classes = np.unique(labels)
+    total = np.zeros((resamples, hits.shape[1]))
+    for label in classes:
+        own = hits[labels == label]
+        n = len(own)
+        times = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # how often each image is drawn
+        total += times @ own / n
+    return total / len(classes)
+
+
+def _scores(zsl: np.ndarray, unseen: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """T1, U, S [...] to T1, U, S, H [4, ...]."""
+    harmonic = 2 * seen * unseen / np.maximum(seen + unseen, np.finfo(float).tiny)
+    return np.stack([zsl, unseen, seen, harmonic])
+
+
+def seed_spread(a: np.ndarray, b: np.ndarray, *, paired: bool) -> np.ndarray | None:
+    """Standard deviation of the difference between one seed of A and one of B [4]; a, b: [4, seeds].
+
+    paired: the seeds are the same, in the same order, and so are compared one to one.
+    """
+    if min(a.shape[1], b.shape[1]) < 2:
+        return None
+    return (b - a).std(1, ddof=1) if paired else np.sqrt(a.var(1, ddof=1) + b.var(1, ddof=1))
+
+
+def table(a: Run, b: Run, differences: Sequence[Difference]) -> str:
+    """Per cent, one line a score, then the spread over seeds."""
+    lines = [f"{name}: {run.folder}, seeds {' '.join(map(str, run.details))}" for name, run in (("A", a), ("B", b))]
+    lines.append(f"{'':>4}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}{'B better':>11}")
+    for d in differences:
+        interval = f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+        lines.append(
+            f"{d.score:>4}{100 * d.a:>8.1f}{100 * d.b:>8.1f}{100 * d.difference:>+8.1f}{interval:>18}"
+            f"{100 * d.b_better:>9.1f} %"
+        )
+    spread = ", ".join(f"{d.score} {100 * d.seed_std:.1f}" for d in differences if d.seed_std is not None)
+    return "\n".join([*lines, f"sd of one seed's B - A: {spread or 'unknown, a run has one seed'}"])

@@ -1,0 +1,145 @@
+"""How much one field of the configuration matters: methods at several of its values, on validation folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import tyro
+from tyro.conf import FlagConversionOff
+
+from zsl.common.config import flatten, override
+from zsl.common.drawing import COLOURS, DASHES, MARKERS, drawing, finish
+from zsl.common.files import write_json, write_text
+from zsl.common.progress import progress_bar
+from zsl.dcrgan.config import DCRGANConfig
+from zsl.experiments.methods import Method
+from zsl.experiments.results import percent
+from zsl.experiments.search import Trials, clear_steps, describe_trials, without_gamma
+from zsl.experiments.trainer import Folds, Trainer
+
+GAMMA = "classifiers.gamma"
+SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # of a Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One method at one value: means over the folds [seeds], H at the γ that is best for the folds together."""
+
+    method: str
+    value: Any
+    acc_zsl: list[float]
+    harmonic: list[float]
+
+
+def read_values(field: str, texts: Sequence[str], config: DCRGANConfig) -> list[Any]:
+    """Values of a field from the words for them on a command line: 20, relu, None, True, "0.8 0.2 0.5".
+
+    A word that is no such value ends the program as a wrong flag does.
+
+    Raises:
+        ValueError: there is no such field, or it is γ, which the folds choose.
+    """
+    known = flatten(asdict(config))
+    if field not in known:
+        raise ValueError(f"no field {field!r} in the configuration; there are {', '.join(known)}")
+    if field == GAMMA:
+        raise ValueError(f"{field} is not swept: every H here is at the γ that is best for its folds")
+    flag = f"--{field.replace('_', '-')}"
+    parsed = [tyro.cli(FlagConversionOff[DCRGANConfig], default=config, args=[flag, *text.split()]) for text in texts]
+    return [flatten(asdict(one))[field] for one in parsed]
+
+
+def sweep(
+    methods: Sequence[Method],
+    field: str,
+    values: Sequence[Any],
+    folds: Folds,
+    folder: Path,
+    *,
+    manifest: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> list[Point]:
+    """Train every method at every value with every seed on every fold; what `folder` holds is not trained again.
+
+    Raises:
+        ValueError: something is given twice or not at all, a method has the field fixed, or the folder holds a sweep
+            on other folds or features.
+    """
+    for flag, given in (("--values", values), ("--seeds", seeds), ("--methods", [method.name for method in methods])):
+        if not given or len(set(given)) < len(given):
+            raise ValueError(f"{flag} {' '.join(map(str, given)) or 'without any'}: name one or several, each once")
+    for method in methods:
+        if field in method.settings:
+            raise ValueError(f"{field} of {method.name} is always {method.settings[field]!r}; sweep another method")
+    trainer = Trainer()
+    found: dict[tuple[str, Any], tuple[list[float], ...]] = {
+        (method.name, value): tuple([] for _ in SCORES) for value in values for method in methods
+    }
+    todo = [(seed, value) for seed in seeds for value in values]
+    for seed, value in progress_bar(todo, what=f"sweep {field}", unit=" trainings"):
+        for method in methods:  # those of one generator follow each other, so that it is trained once
+            facts = describe_trials(method, manifest, folds, seed)
+            trials = Trials(folder / f"{method.name}-seed-{seed}.jsonl", facts)
+            config = without_gamma(method.configured(override(method.config, {field: value})))
+            train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
+            trial = trials.get(config, train_and_test)
+            for scores, name in zip(found[method.name, value], SCORES.values(), strict=True):
+                scores.append(getattr(trial, name))
+        clear_steps(folder)
+    return [
+        Point(method=method, value=value, acc_zsl=acc_zsl, harmonic=harmonic)
+        for (method, value), (acc_zsl, harmonic) in found.items()
+    ]
+
+
+def write_sweep(points: Sequence[Point], field: str, folder: Path) -> str:
+    """Write `sweep.json`, `sweep.md`, `sweep.svg` and `sweep.png` into `folder`; returns the Markdown."""
+    write_json(folder / "sweep.json", {"field": field, "points": [asdict(point) for point in points]})
+    text = _markdown(points, field)
+    write_text(folder / "sweep.md", text)
+    _draw(points, field, folder)
+    return text
+
+
+def _markdown(points: Sequence[Point], field: str) -> str:
+    methods, values = _axes(points)
+    head = [f"`{field}`", *(f"{method}: {score}" for method in methods for score in SCORES)]
+    lines = [head, ["---"] * len(head)]
+    for value in values:
+        of_value = [point for point in points if point.value == value]
+        cells = [_spread(getattr(point, name)) for point in of_value for name in SCORES.values()]
+        lines.append([str(value), *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _spread(scores: Sequence[float]) -> str:
+    return percent(fmean(scores), stdev(scores) if len(scores) > 1 else 0.0, len(scores))
+
+
+def _axes(points: Sequence[Point]) -> tuple[list[str], list[Any]]:
+    return list(dict.fromkeys(p.method for p in points)), list(dict.fromkeys(p.value for p in points))
+
+
+def _draw(points: Sequence[Point], field: str, folder: Path) -> None:
+    """H of every method over the values, one bar of a standard deviation either way."""
+    methods, values = _axes(points)
+    with drawing(3.0) as (figure, axes):
+        for number, method in enumerate(methods):
+            scores = [[100 * h for h in point.harmonic] for point in points if point.method == method]
+            spread = [stdev(of_value) if len(of_value) > 1 else 0.0 for of_value in scores]
+            axes.errorbar(
+                range(len(values)), [fmean(of_value) for of_value in scores], yerr=spread, label=method, capsize=3,
+                color=COLOURS[number % len(COLOURS)], linestyle=DASHES[number % len(DASHES)],
+                marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.2,
+            )  # fmt: skip
+        axes.set_xticks(range(len(values)), [str(value) for value in values])
+        axes.set(xlabel=field, ylabel="H on validation folds, %")
+        axes.grid(True, axis="y")
+        figure.legend(loc="outside upper center", ncols=min(4, len(methods)))
+        told = ", ".join(f"{p.method} at {p.value}: {_spread(p.harmonic)}" for p in points)
+        finish(figure, "sweep", f"H on validation folds over {field}: {told}", folder)

@@ -1,0 +1,1 @@
+"""Photos to answers: classes, votes of the spaces, attributes; new classes; a page."""
