@@ -48,7 +48,7 @@ def one_step(train_model: TrainModel) -> tuple[Step, ...]:
     def run(train: TrainSplit, _: Any, config: Any, seed: int, log: Log) -> Any:
         return train_model(train, config, seed=seed, log=log)
 
-    return (Step(name=f"{train_model.__module__}.{train_model.__name__}", run=run),)  # type: ignore[attr-defined]
+    return (Step(name=f"{train_model.__module__}.{train_model.__name__}", run=run),)
 
 
 def never(_: Any) -> bool:
@@ -69,6 +69,7 @@ class Method:
     budget: int | None = None  # configurations for which a table's search trains something, at most; None: all
     shares: str | None = None  # the method whose search serves this one, too; None: it has its own
     citation: str = ""
+    takes_recipe: bool = False  # whether its configuration is that of a recipe of DCR-GAN
     version: str | None = None  # of a method of one's own: the hash of its file
     transductive: Callable[[Any], bool] = never  # whether training with a config sees attributes of unseen classes
     looks: Callable[[Any, int | None], Sequence[tuple[int, Any]]] | None = None
