@@ -48,9 +48,10 @@ from zsl.finetune import verdict as verdict_module
 from zsl.finetune.command import WEIGHTS_FILE
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.train import TuningData, finetune
-from zsl.finetune.verdict import FoldScores, decide, judge_features, verdict_text
+from zsl.finetune.verdict import decide, judge_features, verdict_text
 from zsl.predict.predictor import load_predictor
 from zsl.predict.reader import export, open_backbone
+from zsl.scores.folds import FoldScores
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune.py"
 MODEL = "test_resnet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -21,24 +21,14 @@ from zsl.experiments.methods import find_method
 from zsl.features.split import split_features
 from zsl.features.table import FORMAT, FeatureTable
 from zsl.finetune.images import TrainImages
-from zsl.scores.curves import choose_gamma
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
-from zsl.scores.summary import curve_of, scores_of
+from zsl.scores.folds import FoldScores, score_folds
 
 Judge = Literal["dcrgan", "eszsl"]
 JUDGE_STEPS = 100  # of a judging DCR-GAN, at most; as many as CUB's: the closed-form start of G does most of the work
 JUDGE_SHORTCUT = 0.3  # its ridge where the recipe has none: from noise, 100 steps would not get G anywhere
 BATCH = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldScores:
-    """Means over folds and seeds; H at the one γ that is best for all of them."""
-
-    acc_zsl: float
-    harmonic: float
-    gamma: float
 
 
 @torch.inference_mode()
@@ -81,13 +71,7 @@ def judge_features(
         train, test = split_features(table, splits)
         for seed in seeds if judge == "dcrgan" else (0,):
             details.append(evaluate_details(method.train(train, config, seed=seed), test, lambda note: None))
-    curves = [curve_of(detail) for detail in details]
-    gamma = choose_gamma(curves)
-    return FoldScores(
-        acc_zsl=sum(scores_of(detail).acc_zsl for detail in details) / len(details),
-        harmonic=sum(curve.harmonic_at(gamma) for curve in curves) / len(curves),
-        gamma=gamma,
-    )
+    return score_folds(details)
 
 
 def judge_config(config: DCRGANConfig) -> DCRGANConfig:
