@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined] # public, undeclared
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -72,7 +72,7 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2))
-        self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = self.module.to(memory_format=torch.channels_last)
         self.optimizer = create_optimizer_v2(self.module, opt=optimizer, lr=0.01, weight_decay=0.01)
         self.ema = ModelEmaV3(self.module, decay=0.9)
         self.scaler = GradScaler("cpu", growth_interval=2)
