@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from backbones import Transform
 from backbones.finetune import Finetuner
 from zsl.finetune.data import TuningData, whole_images
+from zsl.training.checkpoint import StateDict
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,11 +71,11 @@ class Progress:
         """Whether so many epochs have passed since the best one."""
         return len(self.epochs) - self.best_epoch >= patience
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """All fields."""
         return asdict(self)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Take over what `state_dict` gave."""
         for name, value in state_dict.items():
             setattr(self, name, value)
@@ -91,10 +91,10 @@ class BestWeights:
         """Take a copy of the encoder's tensors."""
         self.tensors = {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """The tensors."""
         return dict(self.tensors)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Take over what `state_dict` gave, on the device of the tensors before."""
         self.tensors = {name: tensor.to(self.tensors[name].device) for name, tensor in state_dict.items()}

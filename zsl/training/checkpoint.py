@@ -20,16 +20,17 @@ from torch import Tensor
 
 from zsl.common.files import atomic_path
 
+StateDict = dict[str, Any]  # what `state_dict` gives: tensors, numbers, texts and None, in dicts, lists and tuples
 FORMAT = "2"  # 1: tensors alone; and fine-tuning's checkpoints were pickles
 
 
 class Stateful(Protocol):
     """What can be a part of a checkpoint; modules and optimizers are."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, texts and None, in dicts, lists and tuples."""
+    def state_dict(self) -> StateDict:
+        """All that changes in training."""
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+    def load_state_dict(self, state_dict: StateDict) -> Any:
         """Take over what `state_dict` gave; its tensors are on the CPU."""
 
 
@@ -97,12 +98,12 @@ def load_checkpoint(path: Path, run: str) -> Checkpoint:
 class RandomState:
     """Torch's random state as a part of a checkpoint: the CPU's, and the GPU's where one is in use."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """The state of each generator."""
         gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
         return {"cpu": torch.get_rng_state()} | gpu
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Put each generator into its state."""
         torch.set_rng_state(state_dict["cpu"])
         if "cuda" in state_dict:
