@@ -18,10 +18,10 @@ from scipy.io import loadmat, savemat
 from backbones import Backbone, decode_image
 from shards import read_index, read_shard
 from zsl.datasets import apy, awa, sun
+from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.instances import Instance
 from zsl.datasets.pack import make_shards
 from zsl.datasets.places import features_folder, shards_folder
-from zsl.datasets.registry import Benchmark, read_benchmark
 from zsl.datasets.split_file import read_split_file
 from zsl.datasets.splits import make_splits
 from zsl.dcrgan.classifiers import ClassifierConfig

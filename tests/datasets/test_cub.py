@@ -12,8 +12,8 @@ from scipy.io import loadmat, savemat
 
 from shards import read_shard
 from zsl.datasets import cub
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.pack import make_shards
-from zsl.datasets.registry import read_benchmark
 from zsl.datasets.split_file import read_split_file
 
 

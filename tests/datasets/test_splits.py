@@ -17,9 +17,8 @@ from toy import toy_splits, toy_table
 from zsl.datasets import shapes
 from zsl.datasets.class_lists import check_class_lists, read_class_list
 from zsl.datasets.folds import calibration_folds, validation_fold
+from zsl.datasets.registry import DATASETS
 from zsl.datasets.split_file import (
-    EMBEDDED_HASHES,
-    OFFICIAL_CLASS_HASHES,
     PARTS,
     SplitFile,
     check_vintage,
@@ -139,7 +138,7 @@ def test_official_files_do_not_leak_and_their_class_lists_fit(shared_data: Path,
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_official_class_order_is_known(shared_data: Path, folder: str) -> None:
     names = "\n".join(read_split_file(shared_data / "xlsa17" / folder).class_names)
-    assert OFFICIAL_CLASS_HASHES[OFFICIAL[folder][-2]] == hashlib.md5(names.encode()).hexdigest()[:6]
+    assert DATASETS[OFFICIAL[folder][-2].lower()].class_hash == hashlib.md5(names.encode()).hexdigest()[:6]
 
 
 def test_an_official_split_with_two_classes_swapped_is_refused(shared_data: Path, tmp_path: Path) -> None:
@@ -179,7 +178,7 @@ def test_the_embedded_split_is_known_by_the_hashes_of_its_design() -> None:
     config = shapes.ShapesConfig()
     design = shapes.make_design(config)
     rows = shapes.split_rows(design, config)
-    assert tuple(rows_hash(rows[part] - 1) for part in PARTS) == EMBEDDED_HASHES["shapes"]
+    assert tuple(rows_hash(rows[part] - 1) for part in PARTS) == DATASETS["shapes"].split_hashes
     split_file = SplitFile(
         class_names=tuple(design.names),
         attributes=design.indicators.astype(np.float32),

@@ -26,6 +26,7 @@ from backbones.finetune import FinetuneConfig, Finetuner, distance_to, make_opti
 from zsl.common.determinism import derive_seed, seeded
 from zsl.common.files import atomic_path
 from zsl.common.progress import progress_bar
+from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 from zsl.finetune.images import TrainImages
 
@@ -57,14 +58,10 @@ class TuningData:
 
     def hold_out(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
         """Positions to train on and positions held out, about `share` of each class, at least one of two or more."""
-        held = []
-        for label in range(len(self.attributes)):
-            of_class = (self.labels == label).nonzero().flatten()
-            draw = np.random.default_rng((derive_seed(seed, "held-out share"), label))
-            count = min(max(1, round(share * len(of_class))), len(of_class) - 1)
-            held.append(of_class[torch.from_numpy(draw.permutation(len(of_class))[:count])])
+        purpose = derive_seed(seed, "held-out share")
+        held = hold_out(self.labels.numpy(), share, lambda label: np.random.default_rng((purpose, label)))
         out = torch.zeros(len(self.rows), dtype=torch.bool)
-        out[torch.cat(held)] = True
+        out[torch.from_numpy(held)] = True
         return (~out).nonzero().flatten(), out.nonzero().flatten()
 
 
