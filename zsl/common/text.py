@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,7 +161,7 @@ def _check_length(row: Row, count: int, path: Path) -> None:
     )
 
 
-def column_cells(table: Table, column: str) -> Sequence[str]:
+def column_cells(table: Table, column: str) -> list[str]:
     """The cells of the column of this name, one a row."""
     place = table.columns.index(column)
     return [row.cells[place] for row in table.rows]

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from zsl.common.files import write_text
-from zsl.datasets.own import ATTRIBUTES_FILE
+from zsl.datasets.attribute_table import ATTRIBUTES_FILE
 from zsl.datasets.registry import DATASETS
 
 NAMES_FILE = "attribute_names.txt"

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+TEST_SEEN_SHARE = 0.2  # of each seen class's photos, as in the Proposed Splits
+VALIDATION_SHARE = 0.28  # of the seen classes; below 1/3, so that the validation classes of three folds are disjoint
+
 
 def hold_out(labels: np.ndarray, share: float, generator: Callable[[int], np.random.Generator]) -> np.ndarray:
     """Positions in `labels` [N] that are held out, sorted: about `share` of each class, at random.
