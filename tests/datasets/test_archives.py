@@ -413,6 +413,18 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
         ValueError,
         r"images\.txt and .*labels_files\.mat differ in 2 files: 005\.End_Bird/other\.jpg, 005\.End_Bird/x_10002\.v2",
     ),
+    "box list in another encoding": (
+        "apy",
+        lambda raw, _: (raw / "attribute_data/ayahoo_test.txt").write_bytes(b"\nd\xf6nkey_1.jpg donkey 1 1 9 9\n"),
+        ValueError,
+        r"ayahoo_test\.txt, line 2: byte 0xf6 is not UTF-8; save the file as UTF-8",
+    ),
+    "fractional labels": (
+        "awa1",
+        lambda _, splits: savemat(splits / "labels_files.mat", {"labels": np.full((15, 1), 1.5)}),
+        ValueError,
+        r"labels_files\.mat: labels holds 1\.5, which is no class number",
+    ),
     "a scene of another name": (
         "sun",
         lambda raw, _: savemat(

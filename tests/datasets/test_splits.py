@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 from tiny_configs import TINY
 from toy import toy_splits, toy_table
 
@@ -235,6 +236,20 @@ def test_the_small_split_file_is_good(tmp_path: Path) -> None:
     splits = make_splits(split_file, np.arange(20), GOOD_LABELS)
     assert splits.seen.tolist() == [0, 1, 2]
     assert splits.unseen.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["ant", "bee", "cat", "dog"], np.array([["ant   ", "bee   ", "cat   ", "dog   "]], dtype=object)],
+    ids=["list of str", "row of padded cells"],
+)
+def test_a_split_file_is_read_as_people_save_it(tmp_path: Path, names: Any) -> None:
+    expected = small_split_file(tmp_path)
+    content = {key: value for key, value in loadmat(tmp_path / "att_splits.mat").items() if key[0] != "_"}
+    savemat(tmp_path / "att_splits.mat", content | {"allclasses_names": names, "att": csc_matrix(content["att"])})
+    split_file = read_split_file(tmp_path)
+    assert split_file.class_names == expected.class_names
+    np.testing.assert_array_equal(split_file.attributes, expected.attributes)
 
 
 def gap(classes: int) -> np.ndarray:
@@ -611,6 +626,7 @@ def test_good_class_lists_are_listed(tmp_path: Path) -> None:
             {"allclasses": "bee ant cat dog"},
             r"allclasses\.txt has 4 classes in another order .* line 1 is 'bee'.*'ant'",
         ),
+        ({"testclasses": "d\N{LATIN SMALL LETTER O WITH DIAERESIS}g"}, r"testclasses\.txt names 'dög', which is not"),
         ({"testclasses": "eel"}, r"testclasses\.txt names 'eel', which is not a class"),
         ({"testclasses": "dog dog"}, r"testclasses\.txt names 'dog' more than once"),
         ({"trainvalclasses": "ant bee"}, r"1 classes with trainval rows are not in trainvalclasses\.txt.* 'cat'"),
