@@ -31,7 +31,6 @@ FORMS: dict[str, Any] = {
     "padded": cells(*(f"{name:20}" for name in NAMES)),
     "nested cells": cells(*(cells(name) for name in NAMES)),
     "a cell that holds the list": cells(cells(*NAMES)),
-    "decomposed": cells("grizzly+bear", "ox", "O\N{COMBINING DIAERESIS}lka\N{COMBINING DIAERESIS}fer"),
 }
 
 

@@ -252,6 +252,15 @@ def test_a_split_file_is_read_as_people_save_it(tmp_path: Path, names: Any) -> N
     np.testing.assert_array_equal(split_file.attributes, expected.attributes)
 
 
+def test_class_names_are_compared_as_they_look(tmp_path: Path) -> None:
+    names = np.array(["ant", "bee", "cat", "do\N{COMBINING DIAERESIS}g"], dtype=object)[:, None]
+    splits = make_splits(small_split_file(tmp_path, allclasses_names=names), np.arange(20), GOOD_LABELS)
+    assert splits.class_names[3] == "d\N{LATIN SMALL LETTER O WITH DIAERESIS}g"
+    for form in splits.class_names[3], names[3, 0]:
+        (tmp_path / "testclasses.txt").write_text(f"{form}\n", encoding="utf-8-sig")
+        assert check_class_lists(splits, tmp_path) == ["testclasses"]
+
+
 def gap(classes: int) -> np.ndarray:
     attributes = np.ones((3, classes))
     attributes[1, 2] = np.nan

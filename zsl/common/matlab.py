@@ -10,8 +10,6 @@ import numpy as np
 import scipy.io
 import scipy.sparse
 
-from zsl.common.text import nfc
-
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 behind MATLAB's own header
 LFS_POINTER = b"version https://git-lfs"
 COMPLETE = "is the download complete?"
@@ -72,7 +70,7 @@ def _is_number(cell: Any) -> bool:
 
 
 def strings(values: np.ndarray, path: Path, what: str) -> tuple[str, ...]:
-    """The strings [N] of a cell array or of a padded char matrix, stripped and in NFC; an empty cell is "".
+    """The strings [N] of a cell array or of a padded char matrix, stripped; an empty cell is "".
 
     Raises:
         ValueError: an entry is something else; `what` names the list in the message.
@@ -84,7 +82,7 @@ def strings(values: np.ndarray, path: Path, what: str) -> tuple[str, ...]:
     for number, text in enumerate(texts, start=1):
         if text is None:
             raise ValueError(f"{path}: entry {number} of {what} is not one string; save a cell array of strings")
-    return tuple(nfc(text.strip()) for text in texts if text is not None)
+    return tuple(text.strip() for text in texts if text is not None)
 
 
 def _string(cell: Any) -> str | None:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from zsl.common.matlab import read_variables, strings, whole_numbers
+from zsl.common.text import nfc
 from zsl.datasets.dataset import Dataset
 from zsl.datasets.registry import recognise
 
@@ -127,8 +128,8 @@ def _existing(folder: Path) -> Path:
 
 
 def _class_names(cells: np.ndarray, path: Path) -> tuple[str, ...]:
-    """`allclasses_names`, each once."""
-    names = strings(cells, path, "allclasses_names")
+    """`allclasses_names` in Unicode form NFC, each once."""
+    names = tuple(map(nfc, strings(cells, path, "allclasses_names")))
     if "" in names:
         raise ValueError(f"{path}: a name in allclasses_names is empty")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
