@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import resize
 
 from backbones import Transform
 from zsl.common.determinism import derive_seed
+from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 from zsl.finetune.images import TrainImages
 
@@ -49,12 +50,10 @@ class TuningData:
 
         About `share` of each class is held out: at least one photo of a class with two or more, and never all.
         """
+        purpose = derive_seed(seed, "held-out share")
+        indices = hold_out(self.labels.numpy(), share, lambda label: np.random.default_rng((purpose, label)))
         held = torch.zeros(len(self.rows), dtype=torch.bool)
-        for label in range(len(self.attributes)):
-            of_class = (self.labels == label).nonzero().flatten()
-            draw = np.random.default_rng((derive_seed(seed, "held-out share"), label))
-            count = min(max(1, round(share * len(of_class))), len(of_class) - 1)
-            held[of_class[torch.from_numpy(draw.permutation(len(of_class))[:count])]] = True
+        held[torch.from_numpy(indices)] = True
         return (~held).nonzero().flatten(), held.nonzero().flatten()
 
 

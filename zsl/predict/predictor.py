@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zsl.common.config import flatten, override
-from zsl.datasets.own import AttributeTable
+from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import as_networks_see, fit_classifiers
 from zsl.dcrgan.gan import generator_condition

@@ -17,7 +17,7 @@ from torch import Tensor
 from backbones import Backbone, EncodeOptions, Transform, export_manifest, export_weights, load_backbone
 from zsl.common.compute import make_accelerator
 from zsl.common.files import atomic_path
-from zsl.datasets.own import AttributeTable, read_attributes
+from zsl.datasets.attribute_table import AttributeTable, read_attributes
 from zsl.dcrgan.saved import BACKBONE_FILE
 from zsl.predict.answers import Answer, Choice, Evidence, Vote
 from zsl.predict.photos import Limits, Unread, read_file
