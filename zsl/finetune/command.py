@@ -30,7 +30,8 @@ from backbones.backbone import (
     tuned_facts,
     tuned_options,
 )
-from backbones.finetune import FinetuneConfig, average, without_classifier
+from backbones.finetune import average, without_classifier
+from backbones.finetune_config import FinetuneConfig
 from shards import Location, ShardIndex
 from zsl.common.files import atomic_path, read_json, write_json
 from zsl.datasets.split_file import rows_hash

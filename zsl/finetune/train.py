@@ -22,7 +22,8 @@ from torchvision.transforms.v2.functional import resize
 
 from backbones import Transform
 from backbones.augment import augment, mix
-from backbones.finetune import FinetuneConfig, Finetuner, distance_to, make_optimizer, without_classifier
+from backbones.finetune import Finetuner, distance_to, make_optimizer, without_classifier
+from backbones.finetune_config import FinetuneConfig
 from zsl.common.determinism import derive_seed, seeded
 from zsl.common.files import atomic_path
 from zsl.common.progress import progress_bar
