@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import timm
 import torch
@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.efficientnet_lite import lite_weights, rename_lite_keys
 from backbones.fuse import fuse_conv_bn
+from backbones.options import EncodeOptions
 from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
 from backbones.tuned import FINETUNED, TunedFacts, TunedWeights
@@ -28,35 +30,6 @@ from backbones.tuned import FINETUNED, TunedFacts, TunedWeights
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodeOptions:
-    """What a feature is made from beside the weights; by default the whole image, one pass, the model's own pooling."""
-
-    image_size: int | None = None  # side of the input in pixels; None: that of the weights
-    crop_pct: float | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
-    crops: Literal[1, 5] = 1  # 5: mean over corners and centre
-    flip: bool = False  # mean over the image and its mirror image
-    layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
-    fp32_layers: tuple[str, ...] = ()  # modules that compute in fp32 whatever the precision, such as conv_stem
-
-    def __post_init__(self) -> None:
-        if self.image_size is not None and self.image_size < 1:
-            raise ValueError(f"--image-size {self.image_size}: at least 1 pixel")
-
-    @property
-    def tag(self) -> str:
-        """What these options add to the name of a feature table; nothing by default."""
-        parts = {
-            f"{self.image_size}px": self.image_size,
-            f"crop{self.crop_pct}": self.crop_pct,
-            "5crops": self.crops == 5,
-            "flip": self.flip,
-            f"at-{self.layer}": self.layer,
-            f"fp32-{'+'.join(self.fp32_layers)}": self.fp32_layers,
-        }
-        return "".join(f"-{part}" for part, given in parts.items() if given)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,12 +91,13 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
         ValueError: the file is no weights of this architecture.
         FileNotFoundError: the weights cannot be had; the message names what to do.
     """
-    file = Path(weights) if weights is not None else preset.weights_file() if preset.weights_file else None
+    lite = preset.lite_variant
+    file = Path(weights) if weights is not None else lite_weights(lite) if lite is not None else None
     if file is None:
         return _from_hub(preset)
     model = timm.create_model(preset.architecture, pretrained=False)
     resize_model(model, tuned_options(model, read_finetuning(preset, weights), EncodeOptions()))
-    _load_weights(model, file, preset.rename_keys)
+    _load_weights(model, file, rename_lite_keys if lite is not None else None)
     return model
 
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backbones.finetune import FinetuneConfig
+from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
 from zsl.datasets.pack import open_shards
 from zsl.datasets.places import benchmark_name, shards_folder
-from zsl.finetune import Finetuning, run_finetuning
+from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.verdict import Judge
 
 

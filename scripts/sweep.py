@@ -15,7 +15,6 @@ from zsl.common.compute import make_accelerator
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
-from zsl.experiments.sweep import read_values, sweep, write_sweep
 from zsl.features.load import load_folds
 
 
@@ -33,6 +32,8 @@ class Args(FeatureArgs):
 
 def main(args: Args) -> None:
     """Train what is missing, print the table and where it is."""
+    from zsl.experiments.sweep import read_values, sweep, write_sweep
+
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)

@@ -6,8 +6,8 @@
     accelerate launch scripts/train_dcrgan.py --method my_method.py:METHOD --gamma 0
     accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection
 
-Each choice of the method's configuration has its `--config.…` flag; a `--selection` of scripts/choose.py takes the place
-of recipe and flags.
+Each choice of the method's configuration has its `--config.…` flag; a `--selection` of scripts/choose.py takes the
+place of recipe and flags.
 A killed run goes on where it was.
 """
 

@@ -24,8 +24,9 @@ from torch.nn.functional import cosine_similarity
 from toy import toy_table
 
 from backbones import EncodeOptions, Transform, load_backbone
-from backbones.augment import AugmentConfig, augment, mix
-from backbones.finetune import FinetuneConfig, Finetuner, average, make_optimizer
+from backbones.augment import augment, mix
+from backbones.finetune import Finetuner, average, make_optimizer
+from backbones.finetune_config import AugmentConfig, FinetuneConfig
 from backbones.tuned import Rows
 from shards import Location, ShardIndex, open_shard, read_index, read_samples, write_shards
 from zsl.common.config import override
@@ -42,9 +43,9 @@ from zsl.features.load import describe_data, load_splits
 from zsl.features.pretraining import check_tuned_fold, check_tuned_rows, tuned_on
 from zsl.features.split import split_features
 from zsl.features.table import FORMAT, FeatureTable, read_features
-from zsl.finetune import Finetuning, run_finetuning
 from zsl.finetune import command as command_module
 from zsl.finetune import verdict as verdict_module
+from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.data import TuningData
 from zsl.finetune.decision import decide, read_verdict
 from zsl.finetune.images import TrainImages, load_train_images, read_labels

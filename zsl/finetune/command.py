@@ -24,7 +24,8 @@ from backbones.backbone import (
     resize_model,
     tuned_options,
 )
-from backbones.finetune import FinetuneConfig, without_classifier
+from backbones.finetune import without_classifier
+from backbones.finetune_config import FinetuneConfig
 from shards import Location, ShardIndex
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run

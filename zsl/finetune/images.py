@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones import Transform, decode_image
+import backbones
 from shards import Location, Sample, ShardIndex, open_shard, read_samples
 from zsl.common.progress import progress_bar
 from zsl.datasets.split_file import rows_hash
@@ -66,8 +66,8 @@ def read_labels(
 
 
 def load_train_images(
-    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[Transform], *, memory: float = 4e9,
-    allow_pipe: bool = False,
+    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[backbones.Transform], *,
+    memory: float = 4e9, allow_pipe: bool = False,
 ) -> TrainImages:  # fmt: skip
     """Decode each trainval photo of `splits` once, and keep it in the size of each of `transforms`.
 
@@ -85,7 +85,7 @@ def load_train_images(
 
     def decode(sample: Sample) -> list[Tensor]:
         try:
-            image = decode_image(sample.image, sample.box)
+            image = backbones.decode_image(sample.image, sample.box)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"row {sample.row} ({sample.file}) cannot be decoded: {error}") from error
         return [transform(image) for transform in transforms]

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from backbones import Transform
-from backbones.finetune import FinetuneConfig, Finetuner, make_optimizer, without_classifier
+from backbones.finetune import Finetuner, make_optimizer, without_classifier
+from backbones.finetune_config import FinetuneConfig
 from zsl.common.progress import progress_bar
 from zsl.finetune.batches import Batches
 from zsl.finetune.data import TuningData

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from backbones import Backbone
+import backbones
 from zsl.common.config import override
 from zsl.common.progress import progress_bar
 from zsl.datasets.splits import Splits
@@ -31,7 +31,7 @@ BATCH = 64
 
 
 @torch.inference_mode()
-def encode_images(backbone: Backbone, images: Tensor, accelerator: Accelerator, what: str) -> Tensor:
+def encode_images(backbone: backbones.Backbone, images: Tensor, accelerator: Accelerator, what: str) -> Tensor:
     """Features [N, D] float32, on the CPU, of photos uint8 [N, 3, H, W] at the backbone's input size."""
     backbone.encoder.to(accelerator.device)
     features = []
