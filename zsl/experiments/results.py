@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -72,7 +70,7 @@ class SeedScores(Scores):
     """The scores of one seed."""
 
     seed: int
-    harmonic_oracle_weights: float = math.nan
+    harmonic_oracle_weights: float | None = None  # of the published protocol alone
 
     def __getitem__(self, key: str) -> float:
         return float(getattr(self, key))
@@ -93,7 +91,10 @@ class Results(RunFacts):
     @property
     def as_json(self) -> dict[str, Any]:
         """The content of the file."""
-        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        content = asdict(self)
+        for entry in content["seeds"]:
+            if entry[ORACLE] is None:
+                del entry[ORACLE]
         return content
 
 
@@ -128,7 +129,7 @@ def summarise(
     scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, Any], **more: Any
 ) -> Results:
     """Results of these seeds: their scores, mean and standard deviation."""
-    averaged = AVERAGED + ((ORACLE,) if not math.isnan(scores[0].harmonic_oracle_weights) else ())
+    averaged = AVERAGED + ((ORACLE,) if scores[0].harmonic_oracle_weights is not None else ())
     columns = {key: [entry[key] for entry in scores] for key in averaged}
     return Results(
         **vars(facts),
