@@ -24,8 +24,8 @@ from zsl.audit.findings import Finding, table
 from zsl.audit.pretraining import check_pretraining
 from zsl.audit.provenance import check_overlap, check_scaler
 from zsl.common.files import read_json, write_json
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.instances import Instance
-from zsl.datasets.registry import read_benchmark
 from zsl.datasets.split_file import read_split_file
 from zsl.datasets.splits import make_splits
 from zsl.features.load import load_splits

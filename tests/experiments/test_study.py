@@ -24,7 +24,7 @@ from tiny import Rank
 from tiny_configs import ALL_STAGES
 
 import zsl.experiments.study
-from backbones.backbone import FINETUNED
+from backbones.tuned import FINETUNED
 from zsl.common.files import read_json, write_json
 from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
 from zsl.experiments.study_table import STUDY_FILES, markdown, plot, write_study

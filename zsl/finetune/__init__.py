@@ -1,1 +1,1 @@
-"""Fine-tuning of a backbone on the photos of seen classes, and the question whether it helps unseen ones."""
+"""Fine-tuning of a backbone on the photos of seen classes, and the verdict whether unseen ones gain."""
