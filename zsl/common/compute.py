@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
-import yaml
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -118,6 +117,8 @@ def _keep_freed_memory() -> None:
 
 
 def _configured_precision() -> str:
+    import yaml
+
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched in ("bf16", "fp16"):
         return launched
