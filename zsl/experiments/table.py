@@ -11,6 +11,7 @@ from typing import Any
 from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten
 from zsl.common.files import read_json
+from zsl.common.markdown import markdown_table
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.variants import STARTS, VARIANTS
 from zsl.experiments.experiment import Experiment
@@ -107,7 +108,7 @@ def _kind(result: dict[str, Any]) -> list[Any]:
 
 
 def _beside(result: dict[str, Any], run: Path) -> list[str]:
-    """H at γ = 0, from the scores that the run kept, and H on the folds that chose γ; nothing where none was chosen."""
+    """H at γ = 0, from the scores that the run kept, and H on the folds that chose γ; "" where no folds chose γ."""
     selection = result["selection"]
     if selection is None or result["protocol"] == LABEL:
         return ["", ""]
@@ -117,14 +118,19 @@ def _beside(result: dict[str, Any], run: Path) -> list[str]:
     return [f"{100 * h:.1f}" for h in (plain, (selection["calibration"] or selection["best"])["harmonic"])]
 
 
-def markdown_table(results: dict[str, dict[str, Any]], folder: Path) -> str:
-    """Per cent, mean ± sd over seeds; H at γ = 0, and H on the folds that chose γ, beside H at that γ.
+def scores_table(results: dict[str, dict[str, Any]], folder: Path) -> str:
+    """The scores of each method in Markdown: per cent, mean ± standard deviation over seeds.
 
-    folder: below which each method's run lies.
+    H at γ = 0, and H on the folds that chose γ, stand beside H at that γ.  `folder` holds each method's run.
     """
     head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol"]
-    lines = [head, ["---"] * len(head)]
-    for name, result in results.items():
-        cells = [spread_text(result, key) for key in TABLE.values()]
-        lines.append([name, *cells, *_beside(result, folder / name), result["protocol"].split(":")[0]])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    rows = [
+        [
+            name,
+            *(spread_text(result, key) for key in TABLE.values()),
+            *_beside(result, folder / name),
+            result["protocol"].split(":")[0],
+        ]
+        for name, result in results.items()
+    ]
+    return markdown_table(head, rows)
