@@ -1,17 +1,39 @@
-"""Frozen image encoders: a study name, timm's model with its own transform, decoding and preprocessing."""
+"""Frozen image encoders: a study name, timm's model with its own transform, decoding and preprocessing.
 
-from backbones.backbone import (
-    Backbone,
-    Cost,
-    EncodeOptions,
-    compile_backbone,
-    export_manifest,
-    export_weights,
-    load_backbone,
-    measure_cost,
-)
-from backbones.preprocess import Transform, decode_image
+Importing this package is cheap: presets and options are plain data.  The names in `LAZY` need timm or torchvision, and
+their import takes seconds; such a name is imported when it is first used (PEP 562).  A module that a command line
+imports for its `--help` writes `import backbones` and `backbones.load_backbone(…)`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from backbones.options import EncodeOptions
 from backbones.presets import PRESETS, Preset, UnseenClasses, find_preset, unseen_classes
+
+if TYPE_CHECKING:  # mypy and editors see the same names without running anything
+    from backbones.backbone import (
+        Backbone,
+        Cost,
+        compile_backbone,
+        export_manifest,
+        export_weights,
+        load_backbone,
+        measure_cost,
+    )
+    from backbones.preprocess import Transform, decode_image
+
+LAZY = {  # name -> the module that holds it
+    "Backbone": "backbones.backbone",
+    "Cost": "backbones.backbone",
+    "Transform": "backbones.preprocess",
+    "compile_backbone": "backbones.backbone",
+    "decode_image": "backbones.preprocess",
+    "export_manifest": "backbones.backbone",
+    "export_weights": "backbones.backbone",
+    "load_backbone": "backbones.backbone",
+    "measure_cost": "backbones.backbone",
+}
 
 __all__ = [
     "PRESETS",
@@ -30,3 +52,11 @@ __all__ = [
     "measure_cost",
     "unseen_classes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of `LAZY`, imported now and kept for the next time."""
+    if name not in LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(LAZY[name]), name)
+    return value

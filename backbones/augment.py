@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,38 +18,7 @@ from torch.nn.functional import one_hot
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import pil_to_tensor, resized_crop, to_pil_image
 
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """Random views; the last four are off by default, as short fine-tuning underfits sooner than it overfits."""
-
-    scale: tuple[float, float] = (0.5, 1.0)  # share of the photo's area that a random resized crop keeps
-    ratio: tuple[float, float] = (0.8, 1.25)  # of width to height, after the photo was made square
-    flip: float = 0.5  # probability of mirroring
-    randaugment: str | None = None  # timm's notation, such as rand-m9-mstd0.5-inc1
-    mixup: float = 0.0  # alpha of the Beta distribution
-    cutmix: float = 0.0  # alpha of the Beta distribution
-    erase: float = 0.0  # probability of covering a rectangle with the view's mean colour
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high or (name == "scale" and high > 1):
-                raise ValueError(f"augment.{name} is {low}, {high}; it goes from a lower to a higher value above 0"
-                                 + " and at most 1" * (name == "scale"))  # fmt: skip
-        for name in ("flip", "erase"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augment.{name} is {getattr(self, name)}; it is a probability in [0, 1]")
-        for name in ("mixup", "cutmix"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"augment.{name} is {getattr(self, name)}; it is the alpha of a Beta, or 0 for none")
-        if self.randaugment is not None:
-            try:
-                _randaugment(self.randaugment, 224)
-            except (AssertionError, ValueError) as error:
-                raise ValueError(
-                    f"augment.randaugment is {self.randaugment!r}; it is timm's notation, such as rand-m9-mstd0.5-inc1"
-                ) from error
+from backbones.finetune_config import AugmentConfig
 
 
 def augment(

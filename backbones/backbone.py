@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import timm
 import torch
@@ -20,46 +20,16 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.efficientnet_lite import lite_weights, rename_lite_keys
 from backbones.fuse import fuse_conv_bn
+from backbones.options import EncodeOptions
 from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
+from backbones.tuned import FINETUNED, TunedFacts, TunedWeights
 
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
 
-FINETUNED = "fine-tuned weights"  # `kind` of the manifest that scripts/finetune.py writes beside weights
-# What of it follows the weights into feature tables, and into weights that start from them.
-TUNED_FACTS = ("benchmark", "fold", "trainval", "split_hashes", "classes", "started_from")
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodeOptions:
-    """What a feature is made from beside the weights; by default the whole image, one pass, the model's own pooling."""
-
-    image_size: int | None = None  # side of the input in pixels; None: that of the weights
-    crop_pct: float | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
-    crops: Literal[1, 5] = 1  # 5: mean over corners and centre
-    flip: bool = False  # mean over the image and its mirror image
-    layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
-    fp32_layers: tuple[str, ...] = ()  # modules that compute in fp32 whatever the precision, such as conv_stem
-
-    def __post_init__(self) -> None:
-        if self.image_size is not None and self.image_size < 1:
-            raise ValueError(f"--image-size {self.image_size}: at least 1 pixel")
-
-    @property
-    def tag(self) -> str:
-        """What these options add to the name of a feature table; nothing by default."""
-        parts = {
-            f"{self.image_size}px": self.image_size,
-            f"crop{self.crop_pct}": self.crop_pct,
-            "5crops": self.crops == 5,
-            "flip": self.flip,
-            f"at-{self.layer}": self.layer,
-            f"fp32-{'+'.join(self.fp32_layers)}": self.fp32_layers,
-        }
-        return "".join(f"-{part}" for part, given in parts.items() if given)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +43,7 @@ class Backbone:
     weights_sha256: str  # of all parameters and buffers, so that it does not depend on the file they came in
     dim: int  # size D of a feature
     options: EncodeOptions = EncodeOptions()
-    finetuned: dict[str, Any] = field(default_factory=dict)  # TUNED_FACTS; empty: not at all
+    finetuned: TunedFacts | None = None  # None: the weights are not fine-tuned
     weights_file: str | None = None  # name of the file of one's own that the weights came from
 
     def encode(self, images: Tensor) -> Tensor:
@@ -99,11 +69,11 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
     finetuned = read_finetuning(preset, weights)
     model = create_model(preset, weights)
     options = tuned_options(model, finetuned, options)
-    if finetuned and finetuned["fold"] is not None:
-        log.warning("%s was fine-tuned for validation fold %s; it judges a recipe", weights, finetuned["fold"])
+    if finetuned and finetuned.facts.fold is not None:
+        log.warning("%s was fine-tuned for validation fold %s; it judges a recipe", weights, finetuned.facts.fold)
     backbone = as_backbone(
         model, preset.full_name + options.tag, options, pretraining=pretraining_of(preset, weights),
-        finetuned=tuned_facts(finetuned),
+        finetuned=finetuned.facts if finetuned else None,
     )  # fmt: skip
     if weights is None:
         return backbone
@@ -121,22 +91,23 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
         ValueError: the file is no weights of this architecture.
         FileNotFoundError: the weights cannot be had; the message names what to do.
     """
-    file = Path(weights) if weights is not None else preset.weights_file() if preset.weights_file else None
+    lite = preset.lite_variant
+    file = Path(weights) if weights is not None else lite_weights(lite) if lite is not None else None
     if file is None:
         return _from_hub(preset)
     model = timm.create_model(preset.architecture, pretrained=False)
     resize_model(model, tuned_options(model, read_finetuning(preset, weights), EncodeOptions()))
-    _load_weights(model, file, preset.rename_keys)
+    _load_weights(model, file, rename_lite_keys if lite is not None else None)
     return model
 
 
-def tuned_options(model: Any, finetuned: Mapping[str, Any], options: EncodeOptions) -> EncodeOptions:
+def tuned_options(model: Any, finetuned: TunedWeights | None, options: EncodeOptions) -> EncodeOptions:
     """`options` at the input size that `model`'s weights were fine-tuned at, where they ask for none and it is another.
 
     finetuned: what `read_finetuning` gives.
     """
-    if finetuned and options.image_size is None and finetuned["image_size"] != _transform(model, options).size[0]:
-        return replace(options, image_size=finetuned["image_size"])
+    if finetuned and options.image_size is None and finetuned.image_size != _transform(model, options).size[0]:
+        return replace(options, image_size=finetuned.image_size)
     return options
 
 
@@ -154,7 +125,7 @@ def resize_model(model: Any, options: EncodeOptions) -> None:
 
 
 def as_backbone(
-    model: Any, name: str, options: EncodeOptions, *, pretraining: str, finetuned: dict[str, Any] | None = None
+    model: Any, name: str, options: EncodeOptions, *, pretraining: str, finetuned: TunedFacts | None = None
 ) -> Backbone:
     """A frozen encoder of `model`, which is used up: it loses its classifier and its gradients.
 
@@ -174,7 +145,7 @@ def as_backbone(
         weights_sha256=weights_sha256,
         dim=dim,
         options=options,
-        finetuned=finetuned or {},
+        finetuned=finetuned,
     )
 
 
@@ -368,23 +339,19 @@ def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
     )
 
 
-def read_finetuning(preset: Preset, weights: Path | None) -> dict[str, Any]:
-    """What scripts/finetune.py wrote beside the weights; empty where the file came from elsewhere.
+def read_finetuning(preset: Preset, weights: Path | None) -> TunedWeights | None:
+    """What scripts/finetune.py wrote beside the weights; None where the file came from elsewhere.
 
     Raises:
-        ValueError: they are of another architecture.
+        ValueError: the weights are of another architecture, or the manifest lacks a field.
     """
     manifest = {} if weights is None else _manifest_beside(Path(weights))
     if manifest.get("kind") != FINETUNED or manifest.get("weights_file") != Path(str(weights)).name:
-        return {}
-    if manifest["architecture"] != preset.timm_name:
-        raise ValueError(f"{weights} is a fine-tuned {manifest['architecture']}, asked for is {preset.timm_name}")
-    return dict(manifest)
-
-
-def tuned_facts(finetuned: Mapping[str, Any]) -> dict[str, Any]:
-    """The TUNED_FACTS of what `read_finetuning` gives."""
-    return {key: finetuned[key] for key in TUNED_FACTS if key in finetuned}
+        return None
+    tuned = TunedWeights.read(manifest, str(Path(str(weights)).with_name(MANIFEST_FILE)))
+    if tuned.architecture != preset.timm_name:
+        raise ValueError(f"{weights} is a fine-tuned {tuned.architecture}, asked for is {preset.timm_name}")
+    return tuned
 
 
 def state_sha256(model: nn.Module) -> str:

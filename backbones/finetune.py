@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from timm.models import group_parameters
@@ -13,71 +12,9 @@ from timm.optim import create_optimizer_v2, param_groups_layer_decay  # type: ig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
-from backbones.augment import AugmentConfig
+from backbones.finetune_config import FinetuneConfig
 
 NORMS = (nn.modules.batchnorm._BatchNorm,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """One way to fine-tune; the defaults suit a CNN and some thousand photos."""
-
-    head: Literal["linear", "attributes"] = "linear"  # logits: W f + b, or scale · cos(W f, attributes)
-    scale: float = 20.0  # of the cosine
-    attribute_loss: float = 0.0  # weight of the squared error, summed over attributes, of those regressed from features
-    label_smoothing: float = 0.1
-    image_size: int | None = None  # of training, and of extraction with the weights; None: that of the weights
-    epochs: int = 8
-    patience: int = 3  # epochs without a lower loss on the held-out share before training ends
-    held_out: float = 0.1  # share of each class's training images, for early stopping alone
-    batch_size: int = 32  # of one update, over all processes
-    accumulation: int = 1  # parts in which a process works through its share of a batch
-    optimizer: str = "adamw"  # any of timm's
-    lr: float = 6e-4  # of the encoder's last layer
-    lr_head: float = 2e-3
-    layer_decay: float = 0.8  # step size of a layer, as a share of the next one's
-    weight_decay: float = 0.02
-    warmup: float = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
-    clip: float = 5.0  # largest norm of the gradient; 0: any
-    lr_probe: float = 2e-3
-    probe_steps: int = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
-    frozen_stages: int = 2  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
-    freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor
-    ema: float = 0.0  # decay of the moving average of weights that is kept; 0: none
-    l2sp: float = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
-    wise: tuple[float, ...] = (
-        0.5,
-        0.75,
-        1.0,
-    )  # shares of the tuned weights in the mean with the old (Wortsman et al. 2022)
-    checkpoint_gradients: bool = False  # less memory, a third more time
-    seed: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size", "accumulation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is at least 1")
-        for name in ("lr", "lr_head", "lr_probe", "layer_decay", "scale"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is above 0")
-        for name in ("attribute_loss", "weight_decay", "clip", "probe_steps", "frozen_stages", "l2sp"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is 0 or more")
-        for name in ("label_smoothing", "warmup", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is in [0, 1)")
-        if self.checkpoint_gradients and not self.freeze_norm:
-            raise ValueError(
-                "checkpoint_gradients computes each layer twice, so that batch norms would count each batch twice; "
-                "leave freeze_norm on"
-            )
-        if self.batch_size % self.accumulation:
-            raise ValueError(f"batch size {self.batch_size} is no multiple of accumulation {self.accumulation}")
-        if not self.wise or not all(0 < share <= 1 for share in self.wise):
-            raise ValueError(f"wise is {self.wise}; it holds one or more shares in (0, 1]")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out is {self.held_out}; it is a share in (0, 1)")
 
 
 class Finetuner(nn.Module):

@@ -1,14 +1,12 @@
-"""Study names: architecture, weights tag, and what the weights were trained on."""
+"""Study names: architecture, weights tag, and what the weights were trained on.
+
+Plain data: this module imports neither timm nor torch.  Only the search for an unlisted model asks timm.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Literal
-
-from backbones.efficientnet_lite import lite_weights, rename_lite_keys
 
 # What a backbone's pretraining data may hold of classes that a benchmark calls unseen.
 UnseenClasses = Literal["clean", "synonyms", "probably seen", "unknown"]
@@ -21,8 +19,9 @@ class Preset:
     """A named backbone.
 
     `pretraining` is the data behind the weights: it decides whether the unseen classes of a benchmark were unseen.
-    `weights_file` and `rename_keys` serve weights that come in an installed package instead of timm's hub.
-    `dim` and `input_size` are stated for listed presets alone; a loaded `Backbone` knows its own.
+    `dim` and `input_size` are stated for listed presets alone; a loaded `Backbone` has its own.
+    `lite_variant` is the number of an EfficientNet-Lite whose weights come in a package (`backbones.efficientnet_lite`)
+    instead of from timm's hub.
     """
 
     timm_name: str
@@ -30,8 +29,7 @@ class Preset:
     pretraining: str
     dim: int | None = None  # size D of a feature
     input_size: int | None = None  # side of the weights' input in pixels
-    weights_file: Callable[[], Path] | None = None
-    rename_keys: Callable[..., dict] | None = None
+    lite_variant: int | None = None  # None: the weights come from timm's hub
 
     @property
     def full_name(self) -> str:
@@ -41,7 +39,7 @@ class Preset:
     @property
     def architecture(self) -> str:
         """What timm calls the model: with its weights tag, for that tag's transform, unless the tag is ours."""
-        return self.timm_name if self.weights_file else self.full_name
+        return self.full_name if self.lite_variant is None else self.timm_name
 
     @property
     def unseen_classes(self) -> UnseenClasses:
@@ -78,8 +76,7 @@ def _offline_lite(variant: int, input_size: int) -> Preset:
         pretraining=IMAGENET,
         dim=1280,
         input_size=input_size,
-        weights_file=partial(lite_weights, variant),
-        rename_keys=rename_lite_keys,
+        lite_variant=variant,
     )
 
 
@@ -140,20 +137,23 @@ OFFLINE_PRESET = "efficientnet_lite0"
 
 
 def find_preset(name: str) -> Preset:
-    """The preset `name`, or one made on the spot for any timm model, `arch` or `arch.weights_tag`.
-
-    A preset's full name is that preset too, with what is known of its pretraining data.
+    """The preset called `name`, by its short or its full name; else one made for timm's model `arch[.weights_tag]`.
 
     Raises:
         ValueError: neither a preset nor a model of timm.
     """
-    import timm
-
     if name in PRESETS:
         return PRESETS[name]
     for preset in PRESETS.values():
         if name == preset.full_name:
             return preset
+    return _timm_preset(name)
+
+
+def _timm_preset(name: str) -> Preset:
+    """A preset for a model that is not listed above."""
+    import timm
+
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         near = timm.list_models(f"*{architecture[:6]}*")[:5]
@@ -161,7 +161,7 @@ def find_preset(name: str) -> Preset:
             f"no backbone {name!r}; there are {', '.join(sorted(PRESETS))} and timm's models"
             + (f" such as {', '.join(near)}" if near else "")
         )
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    tags = [full_name.partition(".")[2] for full_name in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise ValueError(f"no weights {tag!r} for {architecture}; there are {', '.join(tags) or 'none'}")
     default = timm.get_pretrained_cfg(architecture)

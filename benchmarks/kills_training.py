@@ -56,9 +56,9 @@ KILLS_A_RUN = 6  # then it may finish, so that all runs get some
 EVENTS = 60  # log lines, checkpoints and looks after which a kill comes, at most
 # What the processes run: the script, with a checkpoint after every step.
 START = """
-import runpy, sys, zsl.journal
-zsl.journal.PATIENCE = 0
-zsl.journal.Journal.__init__.__kwdefaults__["seconds"] = 0.0
+import runpy, sys, zsl.training.journal
+zsl.training.journal.PATIENCE = 0
+zsl.training.journal.Journal.__init__.__kwdefaults__["seconds"] = 0.0
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
-from zsl.datasets.own import read_attributes
+from zsl.datasets.attribute_table import read_attributes
 from zsl.features.load import find_features
 from zsl.features.split import TrainSplit
 from zsl.features.table import read_features

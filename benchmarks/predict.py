@@ -20,8 +20,8 @@ import tyro
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.places import splits_folder
-from zsl.datasets.registry import read_benchmark
 from zsl.predict.answers import Answer
 from zsl.predict.photos import Limits
 from zsl.predict.predictor import load_predictor

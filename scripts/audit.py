@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsl.audit.audit import AUDIT_FILE, audit
 from zsl.audit.findings import table
 from zsl.cli import run_script
 from zsl.common.files import read_json
@@ -42,6 +41,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Print the findings, the gravest first."""
+    from zsl.audit.audit import AUDIT_FILE, audit
+
     if args.run and not (args.run / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
     backbone = args.backbone or (read_json(args.run / CONFIG_FILE)["backbone"] if args.run else None)

@@ -17,19 +17,20 @@ from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
 from zsl.experiments.search import select
-from zsl.experiments.selection import SELECTION_FILE, Goal
-from zsl.features.load import load_calibration, load_folds
+from zsl.experiments.selection import SELECTION_FILE
+from zsl.features.load import load_calibration, load_folds, load_splits
+from zsl.training.method import Goal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args(FeatureArgs):
     """Search on validation folds."""
 
-    method: str = "dcrgan"  # dcrgan, one of its variants, or a baseline; docs/methods.md lists them
+    method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
     goal: Goal | None = None  # mean over the folds of H at one γ, of T1, or of S; default: the method's own
     folds: tuple[int, ...] = (1, 2, 3)
     seed: int = 0
-    budget: int = 20  # configurations for which something is trained, at most; the recipe is one of them
+    budget: int = 20  # configurations for which something is trained, at most; where a search starts is one of them
 
 
 def main(args: Args) -> None:
@@ -37,22 +38,23 @@ def main(args: Args) -> None:
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
-    calibration = load_calibration(args.benchmark, args.data, table, device)
+    calibration = load_calibration(table, load_splits(args.benchmark, args.data, table), device)
     name = benchmark_name(args.benchmark)
-    method = find_method(args.method, find_recipe(args.benchmark))
+    method = find_method(args.method, find_recipe(args.benchmark).config)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
     chosen = select(
         method, folds, folder, manifest=table.manifest, goal=args.goal or method.goal, seed=args.seed,
         budget=args.budget, calibration=calibration,
     )  # fmt: skip
+    best = chosen.best.scores
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
-    print(f"T1 {100 * chosen.best.acc_zsl:.1f}, H {100 * chosen.best.harmonic:.1f} at γ = {chosen.best.gamma:.3g}")
+    print(f"T1 {100 * best.acc_zsl:.1f}, H {100 * best.harmonic:.1f} at γ = {best.gamma:.3g}")
     if chosen.calibration is None:
         why = "a fine-tuned backbone knows their classes" if table.manifest.get("finetuned") else "too few seen classes"
         print(f"no calibration folds ({why}): this γ is taken")
     else:
         print(f"on {len(calibration)} folds with the test's share of unseen classes:", end=" ")
-        print(f"H {100 * chosen.calibration.harmonic:.1f} at γ = {chosen.gamma:.3g}, which is taken")
+        print(f"H {100 * chosen.calibration.scores.harmonic:.1f} at γ = {chosen.gamma:.3g}, which is taken")
     print(folder / SELECTION_FILE)
 
 

@@ -15,12 +15,11 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from backbones import EncodeOptions, load_backbone
+from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.datasets.pack import open_shards
 from zsl.datasets.places import features_folder, shards_folder
-from zsl.features.extract import extract_features
 from zsl.features.mat import export_mat, import_mat
 from zsl.features.stream import Decoder, OnError
 
@@ -48,6 +47,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Write the feature table and say where it is."""
+    from backbones import load_backbone
+    from zsl.features.extract import extract_features
+
     if args.splits and not args.import_mat:
         raise ValueError("--splits is for --import-mat; shards have brought their splits along")
     accelerator = make_accelerator(args.precision)

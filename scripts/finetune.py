@@ -12,13 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backbones.finetune import FinetuneConfig
+from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
 from zsl.datasets.pack import open_shards
 from zsl.datasets.places import benchmark_name, shards_folder
-from zsl.finetune import Finetuning, run_finetuning
-from zsl.finetune.verdict import Judge, verdict_text
+from zsl.finetune.command import Finetuning, run_finetuning
+from zsl.finetune.verdict import Judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +56,12 @@ def main(args: Args) -> None:
         folds=() if args.skip_verdict else args.folds, judge=args.judge, margin=args.margin,
         checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9,
     )  # fmt: skip
-    made = run_finetuning(job, index, folder, accelerator)
+    manifest = run_finetuning(job, index, folder, accelerator)
     if accelerator.is_main_process:
-        print(f"{made['epochs']} epochs on {made['trainval']['count']:,} photos, {made['images_per_second']} images/s")
-        print(verdict_text(made["verdict"]) if made["verdict"] else "no verdict")
-        print(folder / made["weights_file"])
+        speed = f"{manifest.images_per_second} images/s"
+        print(f"{manifest.epochs} epochs on {manifest.weights.facts.trainval.count:,} photos, {speed}")
+        print(manifest.verdict.text() if manifest.verdict else "no verdict")
+        print(folder / manifest.weights.weights_file)
     accelerator.end_training()
 
 

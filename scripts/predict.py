@@ -22,7 +22,6 @@ from tyro.conf import Positional, arg
 from zsl.cli import run_script
 from zsl.predict.answers import PROBABILITIES, as_text
 from zsl.predict.photos import Limits, Unread, find_photos, printable
-from zsl.predict.reader import export, open_reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Print an answer for each photo."""
+    from zsl.predict.reader import export, open_reader
+
     reader = open_reader(
         args.run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
     )

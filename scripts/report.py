@@ -18,7 +18,6 @@ from tyro.conf import Positional
 
 from zsl.cli import run_script
 from zsl.common.compute import make_accelerator
-from zsl.report import Options, find_runs, read_report_run, write_comparison, write_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +43,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Read all runs, write a page for each and one for all."""
+    from zsl.report.page import Options, write_comparison, write_report
+    from zsl.report.runs import find_runs, read_report_run
+
     make_accelerator("no")
     runs = [read_report_run(folder) for folder in find_runs(args.runs)]
     options = Options(

@@ -18,8 +18,6 @@ from tyro.conf import arg
 
 from zsl.cli import run_script
 from zsl.predict.photos import Limits
-from zsl.predict.reader import open_reader
-from zsl.predict.serve import Desk, PageServer, is_loopback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +35,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Serve until Ctrl-C."""
+    from zsl.predict.reader import open_reader
+    from zsl.predict.serve import Desk, PageServer, is_loopback
+
     reader = open_reader(args.run, args.seeds, classes=args.classes, weights=args.weights)
     desk = Desk(reader=reader, run=args.run.resolve().name, limits=args.limits)
     with PageServer(desk, args.host, args.port) as server:

@@ -20,8 +20,6 @@ from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.datasets.places import benchmark_name
-from zsl.experiments.study import Study, names_of, run_study
-from zsl.experiments.study_table import STUDY_FILES, write_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Do what is missing, print the table and where it is."""
+    from zsl.experiments.study import Study, names_of, run_study
+    from zsl.experiments.study_table import STUDY_FILES, write_study
+
     study = Study(
         benchmark=args.benchmark, entries=names_of(args.backbones or (default_backbone(args.benchmark),)),
         methods=args.methods, seeds=args.seeds, options=args.options, batch_size=args.batch_size, budget=args.budget,

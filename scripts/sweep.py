@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
-from zsl.experiments.sweep import read_values, sweep, write_sweep
 from zsl.features.load import load_folds
 
 
@@ -34,15 +32,15 @@ class Args(FeatureArgs):
 
 def main(args: Args) -> None:
     """Train what is missing, print the table and where it is."""
+    from zsl.experiments.sweep import read_values, sweep, write_sweep
+
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
     recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
-    if baselines := set(args.methods) & set(BASELINES):
-        raise ValueError(f"--methods {' '.join(sorted(baselines))}: a sweep is of DCR-GAN's configuration")
-    methods = [find_method(name, recipe, starts=args.recipe is None) for name in args.methods]
+    methods = [find_method(name, recipe.config, own_start=args.recipe is None) for name in args.methods]
     field = args.field.replace("-", "_")
-    values = read_values(field, args.values, recipe)
+    values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")
     points = sweep(methods, field, values, folds, folder, manifest=table.manifest, seeds=args.seeds)
     text = write_sweep(points, field, folder)

@@ -21,7 +21,7 @@ from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.table import PUBLISHED, finished_methods, run_methods, scores_table
-from zsl.features.load import load_calibration, load_folds, load_splits
+from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
 
 
@@ -43,13 +43,11 @@ def main(args: Args) -> None:
     device = accelerator.device
     train, test = split_features(table, splits, device)
     folds = load_folds(args.benchmark, args.data, table, device)
-    calibration = load_calibration(args.benchmark, args.data, table, device)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
-    results = run_methods(
-        data, folds, args.methods, find_recipe(args.benchmark), folder, args.budget, args.every, calibration
-    )
-    text = scores_table(finished_methods(folder, results), folder)
+    config = find_recipe(args.benchmark).config
+    results = run_methods(data, folds, args.methods, config, folder, args.budget, args.every)
+    text = scores_table(finished_methods(folder, results))
     write_text(folder / "table.md", text)
     print(splits.describe(), text, sep="\n")
     print(

@@ -5,8 +5,8 @@ A sample is one photo at its official row, two members of a tar:
     <row, 8 digits>.jpg    the original bytes, never re-encoded
     <row, 8 digits>.json   {"row", "label", "class", "file"} and optionally "box": [x0, y0, x1, y1]
 
-Shards are `shard-%06d.tar`; `index.json` beside them says what they were made from and has, for each shard, its file
-name, number of samples, first and last row, and sha256.  Equal input gives equal bytes.
+Shards are `shard-%06d.tar`.  `index.json` beside them says from what they were made, and states each shard's file name,
+number of samples, first and last row, and sha256.  Equal input gives equal bytes.
 """
 
 from shards.index import Shard, ShardIndex, check_shard, read_index

@@ -1,4 +1,4 @@
-"""`index.json`: what a folder of shards holds and what it was made from."""
+"""`index.json`: which shards a folder holds, and from what they were made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """All shards of a benchmark; `source` says what they were made from and is free-form."""
+    """All shards of a benchmark; `source` says from what they were made, in whatever fields their maker chooses."""
 
     benchmark: str
     count: int  # samples in all shards
@@ -38,7 +38,7 @@ class ShardIndex:
 
     @property
     def sha256(self) -> str:
-        """One hash of all samples, for the manifests of what is made from them."""
+        """One hash of all samples; feature tables made from them keep it."""
         return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -50,20 +50,21 @@ def read_index(folder: Path) -> ShardIndex:
     """Read `folder/index.json`.
 
     Raises:
-        FileNotFoundError: there is none; shards without an index are unfinished.
-        ValueError: it is of another format.
+        FileNotFoundError: the folder has no index; shards without one are unfinished.
+        ValueError: see `parse_index`.
     """
     path = Path(folder) / INDEX_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no {INDEX_FILE} in {folder}; scripts/make_shards.py writes shards and index")
-    return parse_index(path.read_text(), str(path))
+    return parse_index(path.read_text(encoding="utf-8"), str(path))
 
 
 def parse_index(text: str, name: str) -> ShardIndex:
-    """The index in the JSON `text`; `name` says in errors where it came from.
+    """The index in the JSON `text`; errors call its origin `name`.
 
     Raises:
-        ValueError: it is of another format, or a shard's file is not a plain name (a path, a URL, a `pipe:` command).
+        ValueError: the index has another format, or a shard's file is a path, a URL or a `pipe:` command, not a plain
+            name.
     """
     content = json.loads(text)
     if content.get("format") != FORMAT:
@@ -81,11 +82,12 @@ def parse_index(text: str, name: str) -> ShardIndex:
 
 
 def check_shard(folder: Path, shard: Shard) -> Path:
-    """The path of `shard` in `folder`, after its bytes were found to be those of the index.
+    """Check that the bytes of `shard` in `folder` are those of the index; returns its path.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is another or a damaged file; a tar that is cut between two samples reads like a shorter one.
+        FileNotFoundError: the folder has no such file.
+        ValueError: the file is another one, or damaged.  Its size would not tell: a tar that is cut between two samples
+            reads like a shorter one.
     """
     path = Path(folder) / shard.file
     if not path.is_file():

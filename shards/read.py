@@ -30,11 +30,11 @@ def read_shard(path: Path) -> Iterator[Sample]:
 
 
 def read_samples(stream: IO[bytes], name: str) -> Iterator[Sample]:
-    """Samples of a tar in stored order; `name` says in errors where it came from.
+    """Samples of a tar in stored order; errors call its origin `name`.
 
-    The shard is opened by us and handed to WebDataset's tar iterators as a stream, so no text of a shard list is ever
-    run as a command, and errors of the tar are raised, where WebDataset's usual handlers would drop samples.  A tar
-    that is cut between two samples cannot be told from a shorter one here: `check_shard` can.
+    WebDataset's tar iterators get an open stream.  So no text of a shard list ever runs as a command, and errors of the
+    tar are raised, where WebDataset's usual handlers would drop samples.  This function takes a tar that is cut between
+    two samples for a shorter one; `check_shard` finds the cut.
 
     Raises:
         ValueError: the tar is damaged, a sample lacks a member, or its row and its key disagree.
@@ -48,6 +48,7 @@ def read_samples(stream: IO[bytes], name: str) -> Iterator[Sample]:
 
 
 def _sample(members: dict, name: str) -> Sample:
+    """The sample that WebDataset groups from two members of a tar."""
     key = members["__key__"]
     absent = [suffix for suffix in ("jpg", "json") if suffix not in members]
     if absent:

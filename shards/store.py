@@ -1,4 +1,4 @@
-"""Where shards lie: a folder, any URL that fsspec knows (s3://, gs://, https://), or, if allowed, a command."""
+"""Shards at a location: a folder, a URL that fsspec reads (s3://, gs://, https://), or, if allowed, a command."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
     A location is a folder, a URL of a folder, or `pipe:COMMAND` with `{file}` in the command, which prints that file.
 
     Raises:
-        FileNotFoundError: there is none; shards without an index are unfinished.
-        ValueError: it is of another format, or `location` is one of those that `open_shard` refuses.
+        FileNotFoundError: the location has no index; shards without one are unfinished.
+        ValueError: the index has another format, or `open_shard` would refuse the location.
     """
     if is_folder(location):
         return read_index(Path(location))
@@ -37,12 +37,12 @@ def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
 
 @contextmanager
 def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[IO[bytes]]:
-    """The bytes of `shard`, after they were found to be those of the index; remote ones pass through a temporary file.
+    """A stream of the bytes of `shard`, which are those of the index; remote ones pass through a temporary file.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: its sha256 is not the index's; the scheme of the URL needs a package that is not installed; or
-            `location` is a command and `allow_pipe` was not given.
+        FileNotFoundError: the location has no such file.
+        ValueError: the sha256 is not the index's; the scheme of the URL needs a package that is not installed; or
+            `location` is a command and `allow_pipe` is not set.
     """
     if is_folder(location):
         with check_shard(Path(location), shard).open("rb") as stream:
@@ -61,12 +61,13 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
 
 
 def is_folder(location: Location) -> bool:
-    """Neither a URL nor a command."""
+    """Whether `location` is a folder, not a URL or a command."""
     return isinstance(location, Path) or not (location.startswith(PIPE) or "://" in location)
 
 
 @contextmanager
 def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[bytes]]:
+    """A stream of `file` at a URL, or of what a command prints for it."""
     if not location.startswith(PIPE):
         try:
             with fsspec.open(f"{location.rstrip('/')}/{file}", "rb") as stream:
@@ -80,11 +81,11 @@ def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[byte
         raise ValueError(f"{location!r} would run a command on this machine; --allow-pipe permits it")
     if "{file}" not in location:
         raise ValueError(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
-    # `parse_index` admits plain file names only, so nothing in an index can change what the command does.
+    # `parse_index` admits plain file names only, so that nothing in an index can change what the command does.
     try:
         with wds.gopen(location.replace("{file}", file)) as stream:
             yield stream
-    except OSError as error:  # the command failed; which kind of failure it was, nobody says
+    except OSError as error:  # the command failed, for a reason that it does not state
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise FileNotFoundError(f"no {file} from {location!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""From instances to shards: original bytes, fixed time stamps, nothing half-written."""
+"""Write instances as shards: original bytes, fixed time stamps, no half-written file under a final name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARD_SIZE = 256  # samples; about 30 MB of CUB, small enough to share out and t
 
 
 class Instance(Protocol):
-    """What is written: a row of a benchmark."""
+    """A row of a benchmark, as `write_shards` takes it."""
 
     @property
     def row(self) -> int:
@@ -39,7 +39,7 @@ class Instance(Protocol):
 
     @property
     def box(self) -> tuple[int, int, int, int] | None:
-        """The part of the photo that counts; None: all of it."""
+        """The part of the photo that is the row, x0, y0, x1, y1 in pixels; None: the whole photo."""
         ...
 
 
@@ -56,8 +56,12 @@ def write_shards(
 ) -> ShardIndex:
     """Write `instances`, whose files lie below `images`, to `out` and return the index.
 
-    Each shard and at last the index appear by renaming a finished temporary file, so an interrupted run leaves no
-    index.  Shards of an earlier, longer version are removed.  `progress` wraps the iterable of shards.
+    Each shard, and at last the index, is written under a temporary name and renamed, so that an interrupted run leaves
+    no index.  The function removes shards of an earlier, longer version.  `progress` wraps the iterable of shards.
+
+    Raises:
+        FileNotFoundError: a photo is absent.
+        ValueError: a photo is empty.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / INDEX_FILE).unlink(missing_ok=True)
@@ -69,15 +73,16 @@ def write_shards(
         stale.unlink()
     index = ShardIndex(benchmark, len(instances), total, shards, source)
     temporary = out / f"{INDEX_FILE}.tmp"
-    temporary.write_text(index.to_json())
+    temporary.write_text(index.to_json(), encoding="utf-8")
     temporary.rename(out / INDEX_FILE)
     return index
 
 
 def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Shard:
+    """Write one tar file and return its line of the index."""
     rows = []
-    temporary = path.with_suffix(".tmp")  # left behind by a kill, written over by the next start
-    # WebDataset stamps the clock unless told otherwise; owner and time are fixed so that equal input gives equal bytes.
+    temporary = path.with_suffix(".tmp")  # a kill leaves this file, the next start writes over it
+    # WebDataset writes the time of day by default; a fixed owner and time give equal bytes for equal input.
     with temporary.open("wb") as stream, wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar:
         for instance in instances:
             tar.write(_members(instance, images))
@@ -87,6 +92,7 @@ def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Sha
 
 
 def _members(instance: Instance, images: Path) -> dict[str, Any]:
+    """The two members of a sample: the photo, and its row, label, class and file."""
     facts: dict[str, Any] = {
         "row": instance.row,
         "label": instance.label,

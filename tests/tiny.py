@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from shards import ShardIndex, read_index, write_shards
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import shards_folder
-from zsl.datasets.registry import read_benchmark
 from zsl.features.table import FeatureTable
 
 

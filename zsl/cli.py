@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import tyro
 
 from backbones.presets import OFFLINE_PRESET
-from zsl.common.config import flatten
+from zsl.common.config import flatten, override
 from zsl.datasets.places import SHAPES
-from zsl.dcrgan.config import DCRGANConfig
-from zsl.experiments.methods import Method
+from zsl.experiments.calibration import Gamma
 from zsl.features.load import find_features
 from zsl.features.table import FeatureTable, read_features
+from zsl.training.method import Method
 
 Args = TypeVar("Args")
 
@@ -43,11 +44,17 @@ class FeatureArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Which(FeatureArgs):
-    """The words of a command line on which a script's defaults may depend."""
+class ConfigFlags(FeatureArgs):
+    """The flags that decide which configuration the `--config.…` flags change."""
 
     recipe: str | None = None
     method: str = "dcrgan"
+
+    @classmethod
+    def read(cls) -> Self:
+        """These flags of the command line, before the others can be understood; a script reads all of them after."""
+        words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+        return tyro.cli(cls, args=words, return_unknown_args=True)[0]
 
     @property
     def feature_dim(self) -> int | None:
@@ -62,18 +69,18 @@ def run_script(
     main: Callable[[Args], None],
     args: Callable[..., Args],
     *,
-    defaults: Callable[[Which], dict[str, Any]] | None = None,
+    find_config: Callable[[ConfigFlags], Any] | None = None,
 ) -> None:
     """Parse the command line into `args` and run `main`; a user's mistake ends with its message and exit code 1.
 
-    `defaults` gives values that depend on benchmark, features and recipe of the command line, such as a whole recipe,
-    each part of which then has a flag of its own.  `ZSL_TRACEBACK=1` shows where a mistake came from.
+    find_config: the configuration for these flags, a dataclass each field of which gets a flag `--config.…`; `args` has
+    a field `config` for it.  `ZSL_TRACEBACK=1` shows where a mistake came from.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     try:
-        default = args(**({} if defaults is None else defaults(_which())))
+        default = args() if find_config is None else _with_config(args, find_config(ConfigFlags.read()))
         main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
@@ -81,46 +88,55 @@ def run_script(
         sys.exit(f"error: {error}")
 
 
-def _which() -> Which:
-    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
-    return tyro.cli(Which, args=words, return_unknown_args=True)[0]
-
-
-def starting_config(method: Method) -> DCRGANConfig:
-    """What `--config.…` changes: the variant's configuration; for a baseline, which takes none of it, the defaults."""
-    return method.configured(method.config) if isinstance(method.config, DCRGANConfig) else DCRGANConfig()
+def _with_config(args: Any, config: Any) -> Any:
+    """The default arguments of a subclass of `args` whose field `config` has the type of `config`."""
+    of_method = make_dataclass(
+        args.__name__, [("config", type(config), field(default=config))], bases=(args,), frozen=True, kw_only=True
+    )
+    of_method.__doc__ = args.__doc__
+    return of_method()
 
 
 def settle_config(
     method: Method,
-    config: DCRGANConfig,
+    config: Any,
     *,
     recipe_given: bool,
     precision: Literal["no", "bf16"] | None,
     selection: Path | None,
 ) -> Any:
-    """The method's configuration with what the flags change: `config` is the starting one after `--config.…`.
+    """The method's configuration with what the flags change: `config` is its own one after `--config.…`.
 
     Raises:
         ValueError: flags contradict each other, or one would do nothing.
     """
-    before, now = flatten(asdict(starting_config(method))), flatten(asdict(config))
+    before, now = flatten(asdict(method.configured(method.config))), flatten(asdict(config))
     changed = {path: f"--config.{path.replace('_', '-')}" for path in now if now[path] != before[path]}
-    given = [*["--recipe"] * recipe_given, *["--precision"] * (precision is not None), *changed.values()]
-    if given and selection is not None:
-        raise ValueError(f"--selection brings the whole configuration; leave {', '.join(given)} or --selection out")
-    if given and not isinstance(method.config, DCRGANConfig):
-        raise ValueError(f"{', '.join(given)}: that is for DCR-GAN, and --method {method.name} takes nothing of it")
+    of_recipe = [*["--recipe"] * recipe_given, *["--precision"] * (precision is not None)]
+    if [*of_recipe, *changed] and selection is not None:
+        flags = ", ".join([*of_recipe, *changed.values()])
+        raise ValueError(f"--selection brings the whole configuration; leave {flags} or --selection out")
+    if of_recipe and not method.takes_recipe:
+        raise ValueError(f"{', '.join(of_recipe)}: that is for DCR-GAN, and --method {method.name} takes nothing of it")
     for path, flag in changed.items():
         if path in method.settings and now[path] != method.settings[path]:
             raise ValueError(f"{flag} {now[path]}: --method {method.name} has {method.settings[path]}; leave one out")
-    if not isinstance(method.config, DCRGANConfig):
-        return method.config
     if precision is None:
         return config
-    if "precision" in changed and config.precision != precision:
-        raise ValueError(f"--precision {precision} and --config.precision {config.precision}: leave one out")
-    return replace(config, precision=precision)
+    if "precision" in changed and now["precision"] != precision:
+        raise ValueError(f"--precision {precision} and --config.precision {now['precision']}: leave one out")
+    return override(config, {"precision": precision})
+
+
+def check_gamma(gamma: Gamma) -> Gamma:
+    """γ as it was given.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    if gamma != "auto" and not math.isfinite(gamma):
+        raise ValueError(f"--gamma {gamma}: a finite number is needed, or auto")
+    return gamma
 
 
 def run_name(benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str) -> str:

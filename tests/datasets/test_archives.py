@@ -18,10 +18,10 @@ from scipy.io import loadmat, savemat
 from backbones import Backbone, decode_image
 from shards import read_index, read_shard
 from zsl.datasets import apy, awa, sun
+from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.instances import Instance
 from zsl.datasets.pack import make_shards
 from zsl.datasets.places import features_folder, shards_folder
-from zsl.datasets.registry import Benchmark, read_benchmark
 from zsl.datasets.split_file import read_split_file
 from zsl.datasets.splits import make_splits
 from zsl.dcrgan.classifiers import ClassifierConfig
@@ -412,6 +412,18 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
         extra_file,
         ValueError,
         r"images\.txt and .*labels_files\.mat differ in 2 files: 005\.End_Bird/other\.jpg, 005\.End_Bird/x_10002\.v2",
+    ),
+    "box list in another encoding": (
+        "apy",
+        lambda raw, _: (raw / "attribute_data/ayahoo_test.txt").write_bytes(b"\nd\xf6nkey_1.jpg donkey 1 1 9 9\n"),
+        ValueError,
+        r"ayahoo_test\.txt, line 2: byte 0xf6 is not UTF-8; save the file as UTF-8",
+    ),
+    "fractional labels": (
+        "awa1",
+        lambda _, splits: savemat(splits / "labels_files.mat", {"labels": np.full((15, 1), 1.5)}),
+        ValueError,
+        r"labels_files\.mat: labels holds 1\.5, which is no class number",
     ),
     "a scene of another name": (
         "sun",

@@ -12,8 +12,8 @@ from scipy.io import loadmat, savemat
 
 from shards import read_shard
 from zsl.datasets import cub
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.pack import make_shards
-from zsl.datasets.registry import read_benchmark
 from zsl.datasets.split_file import read_split_file
 
 
@@ -147,4 +147,19 @@ def test_a_listing_that_does_not_fit_the_split_file_is_refused(miniature: tuple[
         read_benchmark("cub", raw, splits)
     (raw / "images.txt").write_text(listing.replace("001.Zed_Bird/", "001.Zet_Bird/"))
     with pytest.raises(ValueError, match=r"3 class names are not in the split file, the first is '001\.Zet_Bird'"):
+        read_benchmark("cub", raw, splits)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1 001.Zed_Bird/a.jpg\n\n2\n", r"images\.txt, line 3: '2' is not `number class/photo\.jpg`"),
+        ("1 001.Zéd/a.jpg\n".encode("latin-1"), r"images\.txt, line 1: byte 0xe9 is not UTF-8; save the file as UTF-8"),
+    ],
+    ids=["number alone", "Latin-1"],
+)
+def test_a_broken_listing_is_refused_with_its_line(miniature: tuple[Path, Path], content: bytes, message: str) -> None:
+    raw, splits = miniature
+    (raw / "images.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
         read_benchmark("cub", raw, splits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,44 @@ def test_a_split_photo_by_photo_is_kept(animals: Path, tmp_path: Path) -> None:
     assert loadmat(tmp_path / "out" / "att_splits.mat")["test_seen_loc"].ravel().tolist() == sorted(expected)
 
 
+@pytest.mark.parametrize("by", ["class", "file"])
+def test_columns_that_are_not_needed_are_ignored_with_a_note(
+    animals: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, by: str
+) -> None:
+    if by == "file":
+        by_photo(animals)
+    own.prepare(animals, tmp_path / "plain")
+    assert not caplog.records
+    lines = [line.split(",") for line in (animals / "splits.csv").read_text().splitlines()]
+    if by == "file":
+        lines = [[line[0], "class" if line[1] == "split" else line[0].split("/")[0], line[1]] for line in lines]
+    else:
+        lines = [[line[1], "note" if line[0] == "class" else "-", line[0]] for line in lines]  # in another order too
+    (animals / "splits.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    own.prepare(animals, tmp_path / "more")
+    assert written(tmp_path / "more") == written(tmp_path / "plain")
+    (record,) = caplog.records
+    ignored = "class" if by == "file" else "note"
+    assert record.getMessage() == f"{animals / 'splits.csv'}: the columns {by} and split are read, {ignored} not"
+
+
+@pytest.mark.parametrize("decomposed", ["folders", "tables"])
+@pytest.mark.parametrize("by", ["class", "file"])
+def test_names_are_compared_as_they_look(animals: Path, tmp_path: Path, decomposed: str, by: str) -> None:
+    """MacOS writes folders in Unicode form NFD; editors write NFC."""
+    if by == "file":
+        by_photo(animals)
+    name = {"folders": "ökapi", "tables": "ökapi"} | {decomposed: unicodedata.normalize("NFD", "ökapi")}
+    (animals / "images" / "okapi").rename(animals / "images" / name["folders"])
+    for file in ("attributes.csv", "splits.csv"):
+        text = (animals / file).read_text().replace("okapi", name["tables"])
+        (animals / file).write_text(text, encoding="utf-8-sig")  # with the byte order mark of spreadsheets
+    _, raw = make_shards(str(animals), tmp_path / "data")
+    assert {raw.splits.class_names[i] for i in raw.splits.unseen} == {"ökapi"}
+    files = [instance.file for instance in raw.instances if instance.class_name == "ökapi"]
+    assert files == [f"images/{name['folders']}/photo {photo}.v1.jpg" for photo in range(PHOTOS)]
+
+
 def test_an_official_split_file_takes_the_place_of_the_table(animals: Path, tmp_path: Path) -> None:
     own.prepare(animals, tmp_path / "first")
     (animals / "splits.csv").unlink()
@@ -187,7 +226,77 @@ def second_split(folder: Path) -> None:
     (folder / "att_splits.mat").write_bytes(b"")
 
 
+def saved(file: str, change: Callable[[str], bytes]) -> Callable[[Path], None]:
+    """The file as another program saves it."""
+
+    def spoil(folder: Path) -> None:
+        (folder / file).write_bytes(change((folder / file).read_text()))
+
+    return spoil
+
+
+def semicolons(text: str) -> bytes:
+    return text.replace(",", ";").replace(".", ",").encode()
+
+
+def trailing_columns(text: str) -> bytes:
+    return "".join(f"{line},,\n" for line in text.splitlines()).encode()
+
+
+def row_numbers(text: str) -> bytes:
+    lines = text.splitlines()
+    return "\n".join([f",{lines[0]}", *(f"{i},{line}" for i, line in enumerate(lines[1:]))]).encode()
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "Latin-1": (
+        saved("attributes.csv", lambda text: text.replace("orca", "orça").encode("latin-1")),
+        r"attributes\.csv, line 4: byte 0xe7 is not UTF-8; save the file as UTF-8",
+    ),
+    "UTF-16": (
+        saved("splits.csv", lambda text: text.encode("utf-16")),
+        r"splits\.csv, line 1: the file is UTF-16; save the file as UTF-8",
+    ),
+    "NUL": (
+        saved("splits.csv", lambda text: text.replace("orca", "or\0ca").encode()),
+        r"splits\.csv, line 4: a NUL byte, .*UTF-8",
+    ),
+    "cut UTF-8": (
+        saved("splits.csv", lambda text: text.replace("okapi,unseen\n", "okapí").encode()[:-1]),
+        r"splits\.csv, line 6: the file ends within a character",
+    ),
+    "semicolons": (
+        saved("attributes.csv", semicolons),
+        r"attributes\.csv, line 1, column 1: .* separated by semicolons; .*comma-separated CSV, with decimal points",
+    ),
+    "tabs": (saved("splits.csv", lambda text: text.replace(",", "\t").encode()), r"line 1, column 1: .*by tabs"),
+    "decimal commas": (
+        table("attributes.csv", "horse,0.5,0.3", "horse,0,5,0,3"),
+        r"attributes\.csv, line 3: 9 cells, the header has 7; from column 8 on .*decimal points instead of decimal",
+    ),
+    "quoted decimal comma": (
+        table("attributes.csv", "horse,0.5,", 'horse,"0,5",'),
+        r"line 3, column 2: attribute 'black' of class 'horse' is '0,5'; every class needs a number .*decimal points",
+    ),
+    "underscore": (
+        table("attributes.csv", "horse,0.5,", "horse,1_0,"),
+        r"line 3, column 2: attribute 'black' of class 'horse' is '1_0'",
+    ),
+    "trailing columns": (
+        saved("attributes.csv", trailing_columns),
+        r"attributes\.csv, line 1, column 8: the column has no name; name it, or remove it \(an empty column",
+    ),
+    "row numbers": (saved("splits.csv", row_numbers), r"line 1, column 1: the column has no name; .*row numbers"),
+    "column twice": (
+        saved(
+            "splits.csv", lambda text: "".join(f"{line},{line.split(',')[1]}\n" for line in text.splitlines()).encode()
+        ),
+        r"splits\.csv: column 'split' occurs 2 times",
+    ),
+    "open quotation": (
+        table("attributes.csv", "horse,", '"horse,'),
+        r"attributes\.csv, line \d+: no table of commas and lines .*quotation mark",
+    ),
     "class twice": (table("attributes.csv", "horse,", "zebra,"), r"class 'zebra' occurs 2 times"),
     "attribute twice": (table("attributes.csv", "white", "black"), r"attribute 'black' occurs 2 times"),
     "class without name": (table("attributes.csv", "horse,", ","), r"a class has no name"),

@@ -11,7 +11,9 @@ import scipy.io
 from PIL import Image
 
 from zsl.datasets import shapes
-from zsl.datasets.shapes import GROUPS, ShapesConfig, make_design, write_shapes
+from zsl.datasets.shapes import ShapesConfig, make_design, write, write_shapes
+from zsl.datasets.shapes.design import ATTRIBUTES, GROUPS
+from zsl.datasets.shapes.photo import image_rng, sample_camera
 
 TINY = ShapesConfig(seen_classes=4, unseen_classes=2, images_per_class=6, image_size=64)
 
@@ -144,7 +146,7 @@ def test_the_default_benchmark_is_large_enough_to_learn_from() -> None:
     assert len(design.seen) >= 15
     assert len(design.unseen) >= 5
     assert config.images_per_class >= 40
-    assert len(shapes.ATTRIBUTES) >= 16
+    assert len(ATTRIBUTES) >= 16
     assert (design.indicators.sum(axis=1) == len(GROUPS)).all()
     assert design.indicators[design.seen].sum(axis=0).min() >= 2  # each value with several partners
     rows = shapes.split_rows(design, config)
@@ -167,7 +169,7 @@ def test_folds_are_disjoint_and_leave_no_value_untaught(seed: int) -> None:
 def test_some_photos_are_greyscale_and_saved_as_such() -> None:
     config, design = ShapesConfig(), make_design(ShapesConfig())
     plan = {
-        (c, i): shapes.sample_camera(shapes.image_rng(config, c, i), config).greyscale
+        (c, i): sample_camera(image_rng(config, c, i), config).greyscale
         for c in range(len(design.names))
         for i in range(config.images_per_class)
     }
@@ -190,7 +192,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(shapes, "_write_mat", full_disk)
+    monkeypatch.setattr(write, "write_split_file", full_disk)
     with pytest.raises(OSError, match="no space left"):
         write_shapes(tmp_path / "shapes", TINY)
     assert not list(tmp_path.iterdir())

@@ -11,15 +11,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 from tiny_configs import TINY
 from toy import toy_splits, toy_table
 
 from zsl.datasets import shapes
 from zsl.datasets.class_lists import check_class_lists, read_class_list
 from zsl.datasets.folds import calibration_folds, validation_fold
+from zsl.datasets.registry import DATASETS
 from zsl.datasets.split_file import (
-    EMBEDDED_HASHES,
-    OFFICIAL_CLASS_HASHES,
     PARTS,
     SplitFile,
     check_vintage,
@@ -139,7 +139,7 @@ def test_official_files_do_not_leak_and_their_class_lists_fit(shared_data: Path,
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_official_class_order_is_known(shared_data: Path, folder: str) -> None:
     names = "\n".join(read_split_file(shared_data / "xlsa17" / folder).class_names)
-    assert OFFICIAL_CLASS_HASHES[OFFICIAL[folder][-2]] == hashlib.md5(names.encode()).hexdigest()[:6]
+    assert DATASETS[OFFICIAL[folder][-2].lower()].class_hash == hashlib.md5(names.encode()).hexdigest()[:6]
 
 
 def test_an_official_split_with_two_classes_swapped_is_refused(shared_data: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_embedded_split_is_known_by_the_hashes_of_its_design() -> None:
     config = shapes.ShapesConfig()
     design = shapes.make_design(config)
     rows = shapes.split_rows(design, config)
-    assert tuple(rows_hash(rows[part] - 1) for part in PARTS) == EMBEDDED_HASHES["shapes"]
+    assert tuple(rows_hash(rows[part] - 1) for part in PARTS) == DATASETS["shapes"].split_hashes
     split_file = SplitFile(
         class_names=tuple(design.names),
         attributes=design.indicators.astype(np.float32),
@@ -236,6 +236,29 @@ def test_the_small_split_file_is_good(tmp_path: Path) -> None:
     splits = make_splits(split_file, np.arange(20), GOOD_LABELS)
     assert splits.seen.tolist() == [0, 1, 2]
     assert splits.unseen.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["ant", "bee", "cat", "dog"], np.array([["ant   ", "bee   ", "cat   ", "dog   "]], dtype=object)],
+    ids=["list of str", "row of padded cells"],
+)
+def test_a_split_file_is_read_as_people_save_it(tmp_path: Path, names: Any) -> None:
+    expected = small_split_file(tmp_path)
+    content = {key: value for key, value in loadmat(tmp_path / "att_splits.mat").items() if key[0] != "_"}
+    savemat(tmp_path / "att_splits.mat", content | {"allclasses_names": names, "att": csc_matrix(content["att"])})
+    split_file = read_split_file(tmp_path)
+    assert split_file.class_names == expected.class_names
+    np.testing.assert_array_equal(split_file.attributes, expected.attributes)
+
+
+def test_class_names_are_compared_as_they_look(tmp_path: Path) -> None:
+    names = np.array(["ant", "bee", "cat", "do\N{COMBINING DIAERESIS}g"], dtype=object)[:, None]
+    splits = make_splits(small_split_file(tmp_path, allclasses_names=names), np.arange(20), GOOD_LABELS)
+    assert splits.class_names[3] == "d\N{LATIN SMALL LETTER O WITH DIAERESIS}g"
+    for form in splits.class_names[3], names[3, 0]:
+        (tmp_path / "testclasses.txt").write_text(f"{form}\n", encoding="utf-8-sig")
+        assert check_class_lists(splits, tmp_path) == ["testclasses"]
 
 
 def gap(classes: int) -> np.ndarray:
@@ -612,6 +635,7 @@ def test_good_class_lists_are_listed(tmp_path: Path) -> None:
             {"allclasses": "bee ant cat dog"},
             r"allclasses\.txt has 4 classes in another order .* line 1 is 'bee'.*'ant'",
         ),
+        ({"testclasses": "d\N{LATIN SMALL LETTER O WITH DIAERESIS}g"}, r"testclasses\.txt names 'dög', which is not"),
         ({"testclasses": "eel"}, r"testclasses\.txt names 'eel', which is not a class"),
         ({"testclasses": "dog dog"}, r"testclasses\.txt names 'dog' more than once"),
         ({"trainvalclasses": "ant bee"}, r"1 classes with trainval rows are not in trainvalclasses\.txt.* 'cat'"),

@@ -25,7 +25,7 @@ from tiny import Rank
 from tiny_configs import ALL_STAGES
 
 import zsl.experiments.study
-from backbones.backbone import FINETUNED
+from backbones.tuned import FINETUNED
 from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
 from zsl.experiments import study_table

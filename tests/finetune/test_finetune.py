@@ -24,8 +24,10 @@ from torch.nn.functional import cosine_similarity
 from toy import toy_table
 
 from backbones import EncodeOptions, Transform, load_backbone
-from backbones.augment import AugmentConfig, augment, mix
-from backbones.finetune import FinetuneConfig, Finetuner, average, make_optimizer
+from backbones.augment import augment, mix
+from backbones.finetune import Finetuner, average, make_optimizer
+from backbones.finetune_config import AugmentConfig, FinetuneConfig
+from backbones.tuned import Rows
 from shards import Location, ShardIndex, open_shard, read_index, read_samples, write_shards
 from zsl.common.config import override
 from zsl.common.files import read_json
@@ -41,16 +43,18 @@ from zsl.features.load import describe_data, load_splits
 from zsl.features.pretraining import check_tuned_fold, check_tuned_rows, tuned_on
 from zsl.features.split import split_features
 from zsl.features.table import FORMAT, FeatureTable, read_features
-from zsl.finetune import Finetuning, run_finetuning
 from zsl.finetune import command as command_module
-from zsl.finetune import train as train_module
 from zsl.finetune import verdict as verdict_module
-from zsl.finetune.command import WEIGHTS_FILE
+from zsl.finetune.command import Finetuning, run_finetuning
+from zsl.finetune.data import TuningData
+from zsl.finetune.decision import decide, read_verdict
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
-from zsl.finetune.train import TuningData, finetune
-from zsl.finetune.verdict import FoldScores, decide, judge_features, verdict_text
+from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
+from zsl.finetune.train import CHECKPOINT_FILE, Training, finetune
+from zsl.finetune.verdict import judge_features
 from zsl.predict.predictor import load_predictor
 from zsl.predict.reader import export, open_backbone
+from zsl.scores.folds import FoldScores
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune.py"
 MODEL = "test_resnet"
@@ -141,7 +145,7 @@ def test_no_pixel_of_a_test_row_can_change_the_weights(
     trainval = shard_splits("shapes", tiny_shapes, job.shards, index).trainval_loc
     one_based = np.sort(trainval) + 1
     expected = hashlib.md5(one_based.tobytes()).hexdigest()[:6]
-    assert manifest["trainval"] == manifest["rows_decoded"] == {"count": len(trainval), "hash": expected}
+    assert manifest.weights.facts.trainval == manifest.rows_decoded == Rows(count=len(trainval), hash=expected)
 
 
 def test_training_changes_the_encoder_but_neither_the_stem_nor_a_stored_statistic(made: Path, weights: Path) -> None:
@@ -169,8 +173,8 @@ def test_the_verdict_comes_from_weights_that_never_saw_the_validation_classes(ma
 def test_a_gain_within_the_margin_is_rolled_back(harmonic: float, expected: str) -> None:
     scores = FoldScores(acc_zsl=0.6, harmonic=0.6, gamma=1.0)
     after = {0.5: replace(scores, harmonic=harmonic), 1.0: replace(scores, harmonic=0.4)}
-    verdict = decide(scores, after, margin=0.005)
-    assert (verdict["verdict"], verdict["share"]) == (expected, 0.5)
+    decision = decide(scores, after, margin=0.005)
+    assert (decision.verdict, decision.share) == (expected, 0.5)
 
 
 def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,12 +200,13 @@ def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
     made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(made, tmp_path / "run")
-    left_by_a_kill = [folder / "checkpoint.pt", folder / "fold-1" / "checkpoint.pt"]
+    of_an_earlier_version = folder / "fold-1" / "checkpoint.pt"
+    left_by_a_kill = [folder / CHECKPOINT_FILE, folder / "fold-1" / CHECKPOINT_FILE, of_an_earlier_version]
     for path in left_by_a_kill:
         path.write_bytes(b"")
     index = read_index(shards_folder(tiny_shapes, "shapes"))
     again = run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
-    assert again == json.loads((made / "manifest.json").read_text())
+    assert again.content() == json.loads((made / "manifest.json").read_text())
     assert not any(path.exists() for path in left_by_a_kill)
     with pytest.raises(ValueError, match=r"other margin \(margin: 0.005 there, 0.1 now\)"):
         run_finetuning(make_job(tiny_shapes, weights, margin=0.1), index, folder, accelerator)
@@ -210,7 +215,7 @@ def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
 def test_the_verdict_says_what_its_classes_chose(made: Path) -> None:
     verdict = json.loads((made / "verdict.json").read_text())
     assert verdict["validation_classes"] == {"1": 2}
-    text = verdict_text(verdict)
+    text = read_verdict(made / "verdict.json").text()
     for told in ("the 2 validation classes", "chosen the share", "γ", "number of epochs on held-out photos"):
         assert told in text
 
@@ -222,7 +227,7 @@ def test_weights_name_their_fine_tuning_and_bring_their_input_size(made: Path, w
     assert "-32px" in backbone.name
     of_fold = load_backbone(MODEL, made / "fold-1" / WEIGHTS_FILE)
     assert "VALIDATION FOLD 1" in of_fold.pretraining
-    assert load_backbone(MODEL, weights).finetuned == {}
+    assert load_backbone(MODEL, weights).finetuned is None
     with pytest.raises(ValueError, match="fine-tuned test_resnet, asked for is test_vit"):
         load_backbone("test_vit", made / WEIGHTS_FILE)
 
@@ -235,7 +240,9 @@ def test_a_fold_refuses_features_of_a_backbone_that_knows_its_classes(made: Path
 
     def fold_of(name: str, fold: int, without: tuple[str, ...] = ()) -> Any:
         manifest = {"format": FORMAT, "benchmark": "shapes", "source": index.source}
-        tuned = {key: value for key, value in backbones[name].finetuned.items() if key not in without}
+        facts = backbones[name].finetuned
+        assert facts is not None
+        tuned = {key: value for key, value in facts.content().items() if key not in without}
         manifest |= {"finetuned": tuned}
         rows = np.load(tiny_features / "rows.npy")
         table = FeatureTable(features=np.zeros((len(rows), 1), np.float32), labels=labels, rows=rows, manifest=manifest)
@@ -260,14 +267,14 @@ def test_an_interrupted_epoch_goes_on_to_the_same_weights(
         return made.state
 
     whole = tune("whole")
-    update = train_module._Run.update
+    advance = Training.advance
 
-    def stop_in_the_middle(self: train_module._Run) -> None:
-        if self.progress.step == self.steps_an_epoch + 1:
+    def stop_in_the_middle(self: Training) -> None:
+        if self.progress.step == self.batches.steps_an_epoch + 1:
             raise KeyboardInterrupt
-        update(self)
+        advance(self)
 
-    monkeypatch.setattr(train_module._Run, "update", stop_in_the_middle)
+    monkeypatch.setattr(Training, "advance", stop_in_the_middle)
     with pytest.raises(KeyboardInterrupt):
         tune("cut")
     monkeypatch.undo()
@@ -297,7 +304,7 @@ def test_weights_made_through_a_kill_are_those_of_an_undisturbed_run(
 ) -> None:
     words = script(tiny_shapes, tmp_path, weights, "run", "--judge", "eszsl", "--checkpoint-seconds", "0")
     process = start(words)
-    checkpoint = tmp_path / "run" / "fold-1" / "checkpoint.pt"
+    checkpoint = tmp_path / "run" / "fold-1" / CHECKPOINT_FILE
     while not checkpoint.is_file() and process.poll() is None:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
@@ -323,10 +330,10 @@ def test_two_ranks_have_the_loss_curve_of_one_process_with_accumulation_2(
     alone = run_finetuning(job, read_index(shards_folder(tiny_shapes, "shapes")), tmp_path / "alone", accelerator)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    ranks = json.loads((tmp_path / "ranks" / "manifest.json").read_text())
-    assert (ranks["processes"], alone["processes"]) == (2, 1)
-    assert ranks["rows_decoded"]["count"] // 8 * 3 == len(ranks["losses"]) == len(alone["losses"]) >= 12
-    np.testing.assert_allclose(ranks["losses"], alone["losses"], rtol=1e-4)
+    ranks = read_manifest(tmp_path / "ranks" / "manifest.json")
+    assert (ranks.processes, alone.processes) == (2, 1)
+    assert ranks.rows_decoded.count // 8 * 3 == len(ranks.losses) == len(alone.losses) >= 12
+    np.testing.assert_allclose(ranks.losses, alone.losses, rtol=1e-4)
     before, first, second = (load_file(path) for path in (weights, *sorted(tmp_path.glob("*/weights.safetensors"))))
     assert len(moved(before, first)) > 5
     for name in moved(before, first):
@@ -357,16 +364,16 @@ def test_the_first_step_is_that_of_the_mean_gradient_over_the_batch(
 ) -> None:
     config = replace(SGD, warmup=0.0, batch_size=24, probe_steps=0, label_smoothing=0.0, frozen_stages=0)
     config = replace(config, layer_decay=1.0)
-    run = train_module._Run(model_of(weights), tuning, INPUT, config, accelerator, held_out=False)
-    before = copy.deepcopy(run.tuner)
-    images, targets = run._part(0)
-    run.update()
+    run = Training.of(model_of(weights), tuning, INPUT, config, accelerator, hold_out=False)
+    before = copy.deepcopy(run.learner.tuner)
+    images, targets = run.batches.part(0, 0, accelerator.device)
+    run.advance()
     before.train()
     logits = before.head(before.encoder(images))
     expected = -(targets * logits.log_softmax(1)).sum() / 24
     expected.backward()
     assert run.progress.losses == pytest.approx([expected.item()], rel=1e-5)
-    for (name, was), now in zip(before.encoder.named_parameters(), run.tuner.encoder.parameters(), strict=True):
+    for (name, was), now in zip(before.encoder.named_parameters(), run.learner.tuner.encoder.parameters(), strict=True):
         torch.testing.assert_close(now, was - 0.1 * was.grad, msg=name, rtol=1e-4, atol=1e-6)
 
 
@@ -487,7 +494,7 @@ def test_tuned_weights_are_a_start_only_where_they_know_no_class_that_is_to_judg
 
     def tune(part: str, folds: tuple[int, ...]) -> dict[str, Any]:
         job = make_job(tiny_shapes, made / part / WEIGHTS_FILE, folds=folds)
-        return run_finetuning(job, index, tmp_path / f"{part}{folds}", accelerator)
+        return run_finetuning(job, index, tmp_path / f"{part}{folds}", accelerator).content()
 
     with monkeypatch.context() as patch:
         patch.setattr(command_module, "load_train_images", None)  # a call would be an error: refused before decoding

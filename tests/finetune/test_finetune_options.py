@@ -17,11 +17,15 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from backbones import Transform
-from backbones.augment import AugmentConfig, augment, mix
-from backbones.finetune import NORMS, FinetuneConfig, Finetuner, distance_to, make_optimizer
+from backbones.augment import augment, mix
+from backbones.finetune import NORMS, Finetuner, distance_to, make_optimizer
+from backbones.finetune_config import AugmentConfig, FinetuneConfig
 from zsl.dcrgan.recipes import RECIPES, find_recipe
-from zsl.finetune.train import TuningData, _Run, check_possible, finetune
+from zsl.finetune.data import TuningData
+from zsl.finetune.held_out import HeldOut
+from zsl.finetune.train import Training, check_possible, finetune
 from zsl.finetune.verdict import JUDGE_SHORTCUT, judge_config
+from zsl.training.checkpoint import load_checkpoint, save_checkpoint
 
 MODEL = "test_resnet"
 INPUT = Transform(size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
@@ -54,19 +58,19 @@ def data() -> TuningData:
     )  # fmt: skip
 
 
-def start(model: Any, data: TuningData, accelerator: Accelerator, *, held_out: bool = False, **changes: Any) -> _Run:
-    return _Run(model, data, INPUT, replace(PLAIN, **changes), accelerator, held_out=held_out)
+def start(model: Any, data: TuningData, accelerator: Accelerator, **changes: Any) -> Training:
+    return Training.of(model, data, INPUT, replace(PLAIN, **changes), accelerator, hold_out=False)
 
 
-def weights_of(run: _Run) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in run.tuner.encoder.state_dict().items()}
+def weights_of(run: Training) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in run.learner.tuner.encoder.state_dict().items()}
 
 
-def step_of(run: _Run) -> dict[str, Tensor]:
+def step_of(run: Training) -> dict[str, Tensor]:
     """What one update adds to each parameter of the encoder."""
     before = weights_of(run)
-    run.update()
-    return {name: p.detach() - before[name] for name, p in run.tuner.encoder.named_parameters()}
+    run.advance()
+    return {name: p.detach() - before[name] for name, p in run.learner.tuner.encoder.named_parameters()}
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -99,12 +103,13 @@ def test_l2sp_pulls_each_weight_back_by_its_distance(model: Any, data: TuningDat
     steps = []
     for l2sp in (0.0, 0.5):
         run = start(model, data, accelerator, l2sp=l2sp, frozen_stages=1)
-        run.origin = {name: tensor + 0.25 for name, tensor in run.origin.items()}
-        free = [p for p in run.tuner.encoder.parameters() if p.requires_grad]
-        distance = distance_to(run.tuner.encoder, run.origin).item()
+        origin = {name: tensor + 0.25 for name, tensor in run.learner.origin.items()}
+        run = replace(run, learner=replace(run.learner, origin=origin))
+        free = [p for p in run.learner.tuner.encoder.parameters() if p.requires_grad]
+        distance = distance_to(run.learner.tuner.encoder, origin).item()
         assert distance == pytest.approx(sum(p.numel() for p in free) * 0.25**2 / 2, rel=1e-4)
         steps.append(step_of(run))
-    for name, p in run.tuner.encoder.named_parameters():
+    for name, p in run.learner.tuner.encoder.named_parameters():
         pull = 0.1 * 0.5 * 0.25 if p.requires_grad else 0.0  # lr · l2sp · distance, towards the origin
         torch.testing.assert_close(steps[1][name] - steps[0][name], torch.full_like(p, pull), rtol=1e-3, atol=1e-6)
 
@@ -115,9 +120,9 @@ def test_l2sp_pulls_each_weight_back_by_its_distance(model: Any, data: TuningDat
 def test_clipping_bounds_the_norm_of_a_step(model: Any, data: TuningData, accelerator: Accelerator) -> None:
     def length(clip: float) -> float:
         run = start(model, data, accelerator, clip=clip)
-        before = [p.detach().clone() for p in run.tuner.parameters()]
-        run.update()
-        pairs = zip(run.tuner.parameters(), before, strict=True)
+        before = [p.detach().clone() for p in run.learner.tuner.parameters()]
+        run.advance()
+        pairs = zip(run.learner.tuner.parameters(), before, strict=True)
         return math.sqrt(sum((now - was).square().sum().item() for now, was in pairs))
 
     free = length(0.0)
@@ -129,7 +134,7 @@ def test_checkpointed_gradients_are_the_same_gradients(model: Any, data: TuningD
     kept, again = (step_of(start(model, data, accelerator, checkpoint_gradients=on)) for on in (False, True))
     assert all(torch.equal(kept[name], again[name]) for name in kept)
     run = start(model, data, accelerator, checkpoint_gradients=True)
-    assert run.tuner.encoder.grad_checkpointing
+    assert run.learner.tuner.encoder.grad_checkpointing
 
 
 def test_batch_norms_follow_the_batches_where_they_are_free(
@@ -138,7 +143,7 @@ def test_batch_norms_follow_the_batches_where_they_are_free(
     def moved(**changes: Any) -> set[str]:
         run = start(model, data, accelerator, **changes)
         before = weights_of(run)
-        run.update()
+        run.advance()
         return {
             name for name, now in weights_of(run).items() if "running" in name and not torch.equal(now, before[name])
         }
@@ -171,11 +176,11 @@ def test_the_step_size_rises_and_falls_along_a_cosine(model: Any, data: TuningDa
     run = start(model, data, accelerator, warmup=0.25, epochs=4)
     total = 4 * len(data.rows) // 8
     for step in range(total):
-        run.update()
+        run.advance()
         rise = step / (total // 4)
         expected = 0.1 * (rise if rise < 1 else (1 + math.cos(math.pi * step / total)) / 2)
-        assert [group["lr"] for group in run.optimizer.param_groups] == pytest.approx(
-            [expected] * len(run.optimizer.param_groups), abs=1e-9
+        assert [group["lr"] for group in run.learner.optimizer.param_groups] == pytest.approx(
+            [expected] * len(run.learner.optimizer.param_groups), abs=1e-9
         )
 
 
@@ -185,16 +190,15 @@ def test_the_step_size_rises_and_falls_along_a_cosine(model: Any, data: TuningDa
 def test_the_moving_average_is_what_is_kept(model: Any, data: TuningData, accelerator: Accelerator) -> None:
     run = start(model, data, accelerator, ema=0.6)
     average = weights_of(run)
-    for update in range(1, run.steps_an_epoch + 1):
-        run.update()
+    for update in range(1, run.batches.steps_an_epoch + 1):
+        run.advance()
         # Timm's warm-up: the first updates are not held back by where training started.
         decay = min(0.6, 1 - update ** -(2 / 3)) if update > 1 else 0.0
         now = weights_of(run)
         average = {name: decay * average[name] + (1 - decay) * now[name] for name in now}
-    run.end_epoch()
-    for name in dict(run.tuner.encoder.named_parameters()):
-        torch.testing.assert_close(run.best[name], average[name], msg=name)
-    assert not all(torch.equal(run.best[name], p) for name, p in run.tuner.encoder.named_parameters())
+    for name in dict(run.learner.tuner.encoder.named_parameters()):
+        torch.testing.assert_close(run.best.tensors[name], average[name], msg=name)
+    assert not all(torch.equal(run.best.tensors[name], p) for name, p in run.learner.tuner.encoder.named_parameters())
 
 
 def test_training_ends_when_the_held_out_loss_no_longer_falls_and_keeps_the_best_epoch(
@@ -203,11 +207,11 @@ def test_training_ends_when_the_held_out_loss_no_longer_falls_and_keeps_the_best
     losses = [3.0, 2.0, 2.5, 2.1, 1.0]
     after: list[dict[str, Tensor]] = []
 
-    def scores(self: _Run) -> dict[str, float]:
-        after.append(weights_of(self))
+    def scores(self: HeldOut, tuner: Finetuner, accelerator: Accelerator) -> dict[str, float]:
+        after.append({name: tensor.detach().clone() for name, tensor in tuner.encoder.state_dict().items()})
         return {"held_out_loss": losses[len(after) - 1]}
 
-    monkeypatch.setattr(_Run, "_held_out_scores", scores)
+    monkeypatch.setattr(HeldOut, "scores", scores)
     config = replace(PLAIN, epochs=5, patience=2)
     made = finetune(model, data, INPUT, config, accelerator, tmp_path, key="")
     assert [epoch["held_out_loss"] for epoch in made.progress.epochs] == losses[:4]
@@ -221,15 +225,17 @@ def test_the_scale_of_fp16_gradients_goes_on_with_its_run_and_starts_anew_with_t
 ) -> None:
     fresh = GradScaler("cpu").state_dict()
     monkeypatch.setattr(accelerator, "scaler", GradScaler("cpu"))
+    path = tmp_path / "checkpoint.safetensors"
     first = start(model, data, accelerator)
-    first.update()
+    first.advance()
     grown = fresh | {"scale": 8.0, "_growth_tracker": 5}
     accelerator.scaler.load_state_dict(grown)
-    first.save(tmp_path / "checkpoint.pt", "key")
+    save_checkpoint(path, first.parts, run="key", step=1)
     again = start(model, data, accelerator)
     assert accelerator.scaler.state_dict() == fresh
-    again.load(tmp_path / "checkpoint.pt", "key")
+    load_checkpoint(path, "key").restore(again.parts)
     assert accelerator.scaler.state_dict() == grown
+    assert again.progress == first.progress
 
 
 # --- views -----------------------------------------------------------------------------------------------------------
@@ -280,7 +286,7 @@ def test_orders_views_and_mixtures_draw_from_seeds_of_their_own(
 
     monkeypatch.setattr(np.random, "default_rng", noted)
     run = start(model, data, accelerator, augment=replace(STILL, mixup=0.2))
-    run.update()
+    run.advance()
     stripped = [seed[: len(seed) - trailing_zeros(seed)] for seed in drawn]  # NumPy ignores zeros at the end
     assert len(set(stripped)) == len(stripped) > 9
 

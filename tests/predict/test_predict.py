@@ -30,7 +30,7 @@ from backbones import export_weights, load_backbone
 from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
 from zsl.datasets.attribute_names import find_names, read_names, write_names
-from zsl.datasets.own import AttributeTable
+from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method

@@ -34,11 +34,13 @@ from zsl.datasets.attribute_names import NAMES_FILE
 from zsl.dcrgan.dcrgan import Synthesizer
 from zsl.experiments.compare import compare, read_run
 from zsl.features.table import read_features
-from zsl.report import Options, figures, find_runs, page, paper_figures, read_report_run, write_comparison, write_report
+from zsl.report import figures, page, paper_figures
 from zsl.report.context import Context, check_table, find_context, read_attribute_names
 from zsl.report.gallery import THUMBNAIL, choose, evidence, make_gallery, thumbnail
+from zsl.report.page import Options, write_comparison, write_report
 from zsl.report.provenance import facts
 from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
+from zsl.report.runs import find_runs, read_report_run
 from zsl.report.tables import Table, astray_table, class_table, difference_table, paper_table
 from zsl.scores.details import DETAILS_FILE, Details, load_details, save_details
 from zsl.scores.evaluate import evaluate_details

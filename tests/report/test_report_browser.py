@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from finished import finish_run
 from looks import TEXT_CONTRASTS
 
-from zsl.report import Options, find_runs, read_report_run, write_comparison, write_report
+from zsl.report.page import Options, write_comparison, write_report
+from zsl.report.runs import find_runs, read_report_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

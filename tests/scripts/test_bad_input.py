@@ -19,8 +19,8 @@ from toy import toy_splits, toy_table
 
 from backbones import Backbone, decode_image, load_backbone
 from shards import read_index
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.pack import make_shards, open_shards
-from zsl.datasets.registry import read_benchmark
 from zsl.datasets.split_file import PARTS, read_split_file
 from zsl.datasets.splits import make_splits
 from zsl.experiments.run import run_seeds

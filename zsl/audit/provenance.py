@@ -14,7 +14,7 @@ from shards import ShardIndex
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.files import read_json
-from zsl.datasets.split_file import OFFICIAL_HASHES, PARTS, SplitFile
+from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import split_features
@@ -41,8 +41,8 @@ def check_overlap(splits: Splits) -> Finding:
 
 def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
     """Which split this is; a file of the vintage that leaks test rows was refused on reading."""
-    official = [name for name, hashes in OFFICIAL_HASHES.items() if hashes == split_file.hashes]
-    if official and official[0].lower() != benchmark.lower():
+    official = split_file.dataset if split_file.dataset and split_file.dataset.official else None
+    if official and official.name.lower() != benchmark.lower():
         found = fail("splits", f"this is the {split_file.verdict}, the benchmark is {benchmark}")
     elif official:
         found = ok("splits", split_file.verdict)

@@ -10,15 +10,13 @@ from torch import Tensor
 from zsl.baselines.compatibility import LinearCompatibility, RankingConfig, fit_ranking, margins, ranking_candidates
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, candidates, one_step
 from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class ALEConfig(RankingConfig):
     """The loss weighs an image by how far down its class is ranked."""
-
-
-CANDIDATES = ranking_candidates(ALEConfig)
 
 
 def ale_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
@@ -39,3 +37,13 @@ def ale_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
 def train_ale(train: TrainSplit, config: ALEConfig, *, log: Log = silent) -> LinearCompatibility:
     """Fit W on trainval features and the attributes of seen classes."""
     return fit_ranking(train, config, ale_loss, "ALE", log)
+
+
+METHOD = Method(
+    name="ale",
+    steps=one_step(train_ale),
+    config=ALEConfig(),
+    rounds=(candidates(*ranking_candidates(ALEConfig)),),
+    goal="acc_zsl",
+    citation="Akata, Perronnin, Harchaoui, Schmid: Label-Embedding for Image Classification, TPAMI 2016",
+)

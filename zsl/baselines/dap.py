@@ -13,6 +13,7 @@ from zsl.baselines.compatibility import ClassScorer, FeatureKind, FeatureMap
 from zsl.baselines.logistic import fit_logistic
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, candidates, one_step
 from zsl.training.stage import stage
 
 
@@ -23,12 +24,6 @@ class DAPConfig:
     l2: float = 1.0  # of ½‖w‖², beside the mean loss over images
     prior: Literal["seen", "uniform"] = "seen"  # p(attribute): its share of the seen classes, or one half
     features: FeatureKind = "standardised"
-
-
-CANDIDATES = (
-    *(DAPConfig(l2=l2) for l2 in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
-    *(DAPConfig(l2=l2, prior="uniform") for l2 in (0.1, 1.0)),
-)
 
 
 class DAP(ClassScorer):
@@ -81,3 +76,21 @@ def train_dap(train: TrainSplit, config: DAPConfig, *, log: Log = silent) -> DAP
     weight, bias = fit_logistic(prepare(train.features), present.shape[1], loss, config.l2, "DAP", log)
     prior = share if config.prior == "seen" else torch.full_like(share, 0.5)
     return DAP(train, prepare, weight, bias, prior, present)
+
+
+METHOD = Method(
+    name="dap",
+    steps=one_step(train_dap),
+    config=DAPConfig(),
+    rounds=(
+        candidates(
+            *(DAPConfig(l2=l2) for l2 in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
+            *(DAPConfig(l2=l2, prior="uniform") for l2 in (0.1, 1.0)),
+        ),
+    ),
+    goal="acc_zsl",
+    citation=(
+        "Lampert, Nickisch, Harmeling: Attribute-Based Classification for Zero-Shot Visual Object "
+        "Categorization, TPAMI 2014"
+    ),
+)

@@ -9,15 +9,13 @@ from torch import Tensor
 from zsl.baselines.compatibility import LinearCompatibility, RankingConfig, fit_ranking, margins, ranking_candidates
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, candidates, one_step
 from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeViSEConfig(RankingConfig):
     """The loss sums over all classes that come too close."""
-
-
-CANDIDATES = ranking_candidates(DeViSEConfig)
 
 
 def devise_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
@@ -32,3 +30,13 @@ def devise_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
 def train_devise(train: TrainSplit, config: DeViSEConfig, *, log: Log = silent) -> LinearCompatibility:
     """Fit W on trainval features and the attributes of seen classes."""
     return fit_ranking(train, config, devise_loss, "DeViSE", log)
+
+
+METHOD = Method(
+    name="devise",
+    steps=one_step(train_devise),
+    config=DeViSEConfig(),
+    rounds=(candidates(*ranking_candidates(DeViSEConfig)),),
+    goal="acc_zsl",
+    citation="Frome et al.: DeViSE: A Deep Visual-Semantic Embedding Model, NeurIPS 2013",
+)

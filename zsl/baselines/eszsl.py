@@ -18,6 +18,7 @@ from zsl.baselines.compatibility import (
 )
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, candidates, one_step
 from zsl.training.stage import stage
 
 
@@ -35,10 +36,6 @@ class ESZSLConfig:
 
 
 GAMMAS = (0.01, 0.1, 1.0, 10.0)
-CANDIDATES = (
-    *(ESZSLConfig(gamma=gamma, lam=lam) for gamma, lam in product(GAMMAS, (3e-4, 3e-3, 3e-2))),
-    *(ESZSLConfig(gamma=gamma, lam=3e-5, features="given", attributes="given") for gamma in GAMMAS),  # as in the paper
-)
 
 
 def solve_eszsl(features: Tensor, targets: Tensor, attributes: Tensor, gamma: float, lam: float) -> Tensor:
@@ -64,3 +61,20 @@ def train_eszsl(train: TrainSplit, config: ESZSLConfig, *, log: Log = silent) ->
         prepare(train.features), train.seen_labels, train.attributes[train.seen], config.gamma, config.lam
     )
     return LinearCompatibility(train, prepare, weight)
+
+
+METHOD = Method(
+    name="eszsl",
+    steps=one_step(train_eszsl),
+    config=ESZSLConfig(),
+    rounds=(
+        candidates(
+            *(ESZSLConfig(gamma=gamma, lam=lam) for gamma, lam in product(GAMMAS, (3e-4, 3e-3, 3e-2))),
+            *(
+                ESZSLConfig(gamma=gamma, lam=3e-5, features="given", attributes="given") for gamma in GAMMAS
+            ),  # as in the paper
+        ),
+    ),
+    goal="acc_zsl",
+    citation="Romera-Paredes, Torr: An Embarrassingly Simple Approach to Zero-Shot Learning, ICML 2015",
+)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zsl.training.log import Log, watch
+from zsl.training.log import Log, Watch
 
 
 def fit_logistic(
@@ -36,8 +36,9 @@ def fit_logistic(
         value.backward()
         return value
 
+    watch = Watch(log, name, steps=1, every=1, device=inputs.device)
     for step in log.steps(name, 1, {"weights": nn.ParameterDict({"free": free})}, {}):  # all of L-BFGS is one step
         optimizer.step(closure)
         with torch.no_grad():
-            watch(log, name, step, {"objective": objective()})
+            watch(step, {"objective": objective()})
     return coordinates @ free[:-1].detach(), 2.0 * free[-1].detach()

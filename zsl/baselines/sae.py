@@ -19,6 +19,7 @@ from zsl.baselines.compatibility import (
 )
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, candidates, one_step
 from zsl.training.stage import stage
 
 Direction = Literal["to_attributes", "to_features"]
@@ -36,10 +37,6 @@ class SAEConfig:
 
 DIRECTIONS: tuple[Direction, ...] = ("to_attributes", "to_features")
 ATTRIBUTES: tuple[SemanticKind, ...] = ("given", "centred")
-CANDIDATES = tuple(
-    SAEConfig(lam=lam, direction=direction, attributes=attributes)
-    for direction, attributes, lam in product(DIRECTIONS, ATTRIBUTES, (0.01, 0.1, 1.0, 10.0))
-)
 
 
 class SAE(LinearCompatibility):
@@ -80,3 +77,20 @@ def train_sae(train: TrainSplit, config: SAEConfig, *, log: Log = silent) -> SAE
     prepare = FeatureMap(train.features, config.features)
     weight = solve_sae(prepare(train.features), train.attributes[train.labels], config.lam)
     return SAE(train, prepare, weight, config.direction)
+
+
+METHOD = Method(
+    name="sae",
+    steps=one_step(train_sae),
+    config=SAEConfig(),
+    rounds=(
+        candidates(
+            *(
+                SAEConfig(lam=lam, direction=direction, attributes=attributes)
+                for direction, attributes, lam in product(DIRECTIONS, ATTRIBUTES, (0.01, 0.1, 1.0, 10.0))
+            )
+        ),
+    ),
+    goal="acc_zsl",
+    citation="Kodirov, Xiang, Gong: Semantic Autoencoder for Zero-Shot Learning, CVPR 2017",
+)

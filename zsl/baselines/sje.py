@@ -9,15 +9,13 @@ from torch import Tensor
 from zsl.baselines.compatibility import LinearCompatibility, RankingConfig, fit_ranking, margins, ranking_candidates
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, candidates, one_step
 from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class SJEConfig(RankingConfig):
     """The loss takes the worst class alone."""
-
-
-CANDIDATES = ranking_candidates(SJEConfig)
 
 
 def sje_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
@@ -32,3 +30,16 @@ def sje_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
 def train_sje(train: TrainSplit, config: SJEConfig, *, log: Log = silent) -> LinearCompatibility:
     """Fit W on trainval features and the attributes of seen classes."""
     return fit_ranking(train, config, sje_loss, "SJE", log)
+
+
+METHOD = Method(
+    name="sje",
+    steps=one_step(train_sje),
+    config=SJEConfig(),
+    rounds=(candidates(*ranking_candidates(SJEConfig)),),
+    goal="acc_zsl",
+    citation=(
+        "Akata, Reed, Walter, Lee, Schiele: Evaluation of Output Embeddings for Fine-Grained Image "
+        "Classification, CVPR 2015"
+    ),
+)

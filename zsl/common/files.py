@@ -25,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes were writing directly in `folder`: ours, and those of the safetensors library."""
+    """Remove the temporary files of killed processes directly in `folder`: ours, and the safetensors library's."""
     for pattern in (".*.tmp", ".tmp*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -34,24 +34,24 @@ def remove_leftovers(folder: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as indented JSON, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """What the lines of a file hold; one that was cut short, by a kill or a full disk, is left out."""
+    """The JSON value of each line; a line that a kill or a full disk cut short is left out."""
     entries = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         with suppress(json.JSONDecodeError):
             entries.append(json.loads(line))
     return entries
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, atomically."""
+    """Write `text` to `path` in UTF-8, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

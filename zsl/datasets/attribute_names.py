@@ -11,17 +11,11 @@ import re
 from pathlib import Path
 
 from zsl.common.files import write_text
-from zsl.datasets.own import ATTRIBUTES_FILE
+from zsl.datasets.attribute_table import ATTRIBUTES_FILE
+from zsl.datasets.registry import DATASETS
 
 NAMES_FILE = "attribute_names.txt"
-# Where the archives of CUB (beside or in the photos' folder), of AWA and of aPY have a line for each attribute.
-KNOWN = (
-    "attributes/attributes.txt",
-    "attributes.txt",
-    "../attributes.txt",
-    "predicates.txt",
-    "attribute_data/attribute_names.txt",
-)
+KNOWN = tuple(file for dataset in DATASETS.values() for file in dataset.attribute_files)
 
 
 def find_names(images: Path, count: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsl.datasets.dataset import Archive, Dataset
 from zsl.datasets.instances import Instance
 from zsl.datasets.row_order import list_photos, make_instances, official_files, read_official_rows
 
@@ -20,11 +21,11 @@ FOLDER = "JPEGImages"
 def instances(images: Path, class_names: Sequence[str], split_folder: Path | None = None) -> list[Instance]:
     """All instances of AWA1 or AWA2 in official row order.
 
-    `images` is the folder that holds `JPEGImages`.  Where `image_files` in `split_folder` name the rows, all of them
-    are listed whether or not the photo is there; else those on the disk are, and all must be there.
+    `images` is the folder that holds `JPEGImages`.  Where `image_files` in `split_folder` name the rows, the list has
+    all rows, whether or not the photo is on the disk; elsewhere it has the photos on the disk, and none may be absent.
 
     Raises:
-        FileNotFoundError: there is no `JPEGImages`, and nothing else names the files.
+        FileNotFoundError: `images` has no `JPEGImages`, and no file names the photos.
         ValueError: a class is not in `class_names`, or files or labels are not those of the split folder.
     """
     official = read_official_rows(split_folder)
@@ -35,3 +36,35 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
     return make_instances(
         [f"{FOLDER}/{file}" for file in files], [file.split("/", 1)[0] for file in files], class_names, official
     )
+
+
+AWA1 = Dataset(
+    reader=instances,
+    name="AWA1",
+    split_hashes=("2b059e", "cea3bf", "6c5c61"),
+    class_hash="11ac34",
+    missing_strength=-1,  # antelope's black, white, blue and brown
+    attribute_files=("predicates.txt",),
+    archive=Archive(
+        photos="the raw photos of AWA1 (no longer distributed by its authors; not AwA2-data.zip)",
+        folder="the folder with JPEGImages/<class>/*.jpg",
+        splits="AWA1",
+        gigabytes=10,
+        images=30_475,
+    ),
+)
+AWA2 = Dataset(
+    reader=instances,
+    name="AWA2",
+    split_hashes=("cbe1b3", "5e2cd2", "1d0f99"),
+    class_hash="11ac34",
+    missing_strength=-1,
+    attribute_files=("predicates.txt",),
+    archive=Archive(
+        photos="AwA2-data.zip",
+        folder="Animals_with_Attributes2 (with JPEGImages/<class>/*.jpg)",
+        splits="AWA2",
+        gigabytes=13,
+        images=37_322,
+    ),
+)

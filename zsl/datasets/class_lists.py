@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
+from zsl.common.text import read_names
 from zsl.datasets.splits import Splits
 
 FOLDS = (1, 2, 3)
+FOLD_TITLES = tuple((f"trainclasses{fold}", f"valclasses{fold}") for fold in FOLDS)
+TITLES = ("allclasses", "trainvalclasses", "testclasses", *chain.from_iterable(FOLD_TITLES))
+
+Lists = Mapping[str, tuple[str, ...]]  # class names by title, the file's name without `.txt`
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
@@ -15,13 +23,13 @@ def read_class_list(path: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it names a class twice.
+        ValueError: it names a class twice, or is not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"no {path.name} in {path.parent}; the class lists come with the Proposed Splits archive"
         )
-    names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    names = read_names(path)
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path} names {repeated!r} more than once")
@@ -29,22 +37,35 @@ def read_class_list(path: Path) -> tuple[str, ...]:
 
 
 def check_class_lists(splits: Splits, folder: Path) -> list[str]:
-    """Check the class lists of `folder` against the split and each other; returns the titles of those that are there.
+    """Check the class lists of `folder` against the split and each other; returns the titles of those that it has.
 
     Every seen class is in `trainvalclasses`, every unseen one in `testclasses`, these two share no class; a fold's
     training and validation classes are disjoint and together the trainval classes, so none of them is a test class;
-    and `allclasses`, where it is there, has the order of the split file.  A list that is absent is not missed.
+    and `allclasses`, where the folder has it, has the order of the split file.  No list is required.
 
     Raises:
         ValueError: a list contradicts another one, or the split.
     """
-    titles = ["allclasses", "trainvalclasses", "testclasses"]
-    titles += [f"{kind}classes{fold}" for fold in FOLDS for kind in ("train", "val")]
-    lists = {title: read_class_list(path) for title in titles if (path := Path(folder) / f"{title}.txt").is_file()}
+    lists = {title: read_class_list(path) for title in TITLES if (path := Path(folder) / f"{title}.txt").is_file()}
+    _check_names(lists, splits)
+    _check_order(lists, splits)
+    _check_rows(lists, "trainvalclasses", splits.seen, "trainval", splits)
+    _check_rows(lists, "testclasses", splits.unseen, "test_unseen", splits)
+    _check_disjoint(lists)
+    _check_folds(lists)
+    return list(lists)
+
+
+def _check_names(lists: Lists, splits: Splits) -> None:
+    """Every name in a list is a class of the split file."""
     for title, names in lists.items():
         for name in names:
             if name not in splits.class_names:
                 raise ValueError(f"{title}.txt names {name!r}, which is not a class of the split file")
+
+
+def _check_order(lists: Lists, splits: Splits) -> None:
+    """`allclasses` has the classes of the split file in the same order."""
     order = lists.get("allclasses", splits.class_names)
     if len(order) != len(splits.class_names):
         raise ValueError(
@@ -57,47 +78,39 @@ def check_class_lists(splits: Splits, folder: Path) -> list[str]:
             f"allclasses.txt has {len(order)} classes in another order than allclasses_names of the split file: "
             f"line {place + 1} is {order[place]!r}, the file has {splits.class_names[place]!r}"
         )
-    for title, ids, words in (
-        ("trainvalclasses", splits.seen, "trainval"),
-        ("testclasses", splits.unseen, "test_unseen"),
-    ):
-        absent = [splits.class_names[i] for i in ids if title in lists and splits.class_names[i] not in lists[title]]
-        if absent:
-            raise ValueError(
-                f"{len(absent)} classes with {words} rows are not in {title}.txt, the first is {absent[0]!r}: "
-                "labels, class lists and split file do not belong together"
-            )
-    trainval = lists.get("trainvalclasses")
-    pairs = [("trainvalclasses", "testclasses")]
-    pairs += [pair for fold in FOLDS for pair in ((f"trainclasses{fold}", f"valclasses{fold}"),)]
-    pairs += [(f"{kind}classes{fold}", "testclasses") for fold in FOLDS for kind in ("train", "val")]
+
+
+def _check_rows(lists: Lists, title: str, classes: np.ndarray, part: str, splits: Splits) -> None:
+    """The list `title` has all `classes` [n], which are those with rows in `part`."""
+    if title not in lists:
+        return
+    absent = [splits.class_names[i] for i in classes if splits.class_names[i] not in lists[title]]
+    if absent:
+        raise ValueError(
+            f"{len(absent)} classes with {part} rows are not in {title}.txt, the first is {absent[0]!r}: "
+            "labels, class lists and split file do not belong together"
+        )
+
+
+def _check_disjoint(lists: Lists) -> None:
+    """Trainval and test classes, a fold's training and validation classes, and these and test classes, share none."""
+    fold_titles = chain.from_iterable(FOLD_TITLES)
+    pairs = [("trainvalclasses", "testclasses"), *FOLD_TITLES, *((title, "testclasses") for title in fold_titles)]
     for first, second in pairs:
         common = [name for name in lists.get(first, ()) if name in lists.get(second, ())]
         if common:
             raise ValueError(
                 f"{len(common)} classes are both in {first}.txt and in {second}.txt, the first is {common[0]!r}"
             )
-    for fold in FOLDS:
-        train, val = lists.get(f"trainclasses{fold}"), lists.get(f"valclasses{fold}")
-        if trainval and train and val and (apart := sorted(set(trainval) ^ {*train, *val})):
+
+
+def _check_folds(lists: Lists) -> None:
+    """A fold's training and validation classes together are the trainval classes."""
+    trainval = lists.get("trainvalclasses", ())
+    for train_title, val_title in FOLD_TITLES:
+        train, val = lists.get(train_title, ()), lists.get(val_title, ())
+        if trainval and train and val and (different := sorted(set(trainval) ^ {*train, *val})):
             raise ValueError(
-                f"trainclasses{fold}.txt and valclasses{fold}.txt together are not trainvalclasses.txt; "
-                f"{len(apart)} classes are in only one of them, the first is {apart[0]!r}"
+                f"{train_title}.txt and {val_title}.txt together are not trainvalclasses.txt; "
+                f"{len(different)} classes are in only one of them, the first is {different[0]!r}"
             )
-    return list(lists)
-
-
-def class_ids(names: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """Position of each of `names` in `class_names`.
-
-    Raises:
-        ValueError: a name is not among them.
-    """
-    position = {name: index for index, name in enumerate(class_names)}
-    unknown = [name for name in names if name not in position]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} class names are not in the split file, the first is {unknown[0]!r}; "
-            f"the split file has {class_names[0]!r}, {class_names[1]!r}, …"
-        )
-    return [position[name] for name in names]

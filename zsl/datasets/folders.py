@@ -1,10 +1,15 @@
-"""Photos in class folders, `images/<class>/<file>`: rows are the sorted relative paths."""
+"""Photos in class folders, `images/<class>/<file>`: the layout of `shapes` and of a benchmark of one's own.
+
+Rows are the sorted relative paths, in Unicode form NFC, so that a copy by macOS, which writes NFD, has the same order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsl.common.text import nfc
+from zsl.datasets.dataset import Dataset
 from zsl.datasets.instances import Instance
 from zsl.datasets.row_order import SUFFIXES, make_instances, read_official_rows
 
@@ -19,10 +24,16 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
     root = images / "images"
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}; photos are expected in images/<class>/ below {images}")
-    files = sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.suffix.lower() in SUFFIXES)
+    paths = [path.relative_to(root).as_posix() for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES]
+    files = sorted(paths, key=nfc)
     return make_instances(
         [f"images/{file}" for file in files],
         [file.split("/", 1)[0] for file in files],
         class_names,
         read_official_rows(split_folder),
     )
+
+
+SHAPES = Dataset(  # as `zsl.datasets.shapes` draws it at its default configuration
+    reader=instances, name="shapes", official=False, split_hashes=("4af555", "172700", "278c69")
+)

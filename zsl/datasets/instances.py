@@ -1,8 +1,10 @@
-"""What a benchmark's reader gives: one instance an official row."""
+"""What a benchmark's reader returns: one instance an official row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in 0-based pixels; x1 and y1 are the first ones outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +15,4 @@ class Instance:
     label: int  # class id in [0, C)
     class_name: str
     file: str  # relative to the benchmark's raw folder, with forward slashes
-    box: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 in pixels; None: the whole photo
+    box: Box | None = None  # None: the whole photo

@@ -10,9 +10,10 @@ from shards import Location, ShardIndex, open_index, read_index, write_shards
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
 from zsl.datasets.attribute_names import find_names, write_names
+from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.class_lists import check_class_lists
 from zsl.datasets.places import SHAPES, benchmark_name, check_known, shards_folder, splits_folder
-from zsl.datasets.registry import READERS, Benchmark, find_reader, read_benchmark
+from zsl.datasets.registry import DATASETS, find_dataset
 from zsl.datasets.shapes import write_shapes
 
 
@@ -28,7 +29,7 @@ def make_shards(
             one of one's own; or class lists and splits contradict each other.
     """
     name = benchmark_name(benchmark)
-    if benchmark not in READERS and own.is_own(benchmark):
+    if benchmark not in DATASETS and own.is_own(benchmark):
         if images is not None or splits is not None:
             raise ValueError(
                 f"--benchmark {benchmark} is a folder with photos and splits; leave --images and --splits out"
@@ -41,7 +42,7 @@ def make_shards(
         if not images.is_dir():
             write_shapes(images)
         splits = images
-    find_reader(benchmark)
+    find_dataset(benchmark)
     if images is None or splits is None:
         drawn = "; shapes is drawn where both are left out" if benchmark == SHAPES else ""
         raise ValueError(

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from zsl.datasets import own
-from zsl.datasets.registry import READERS
+from zsl.datasets.registry import DATASETS
 
 SHAPES = "shapes"
 
@@ -17,10 +17,10 @@ def benchmark_name(benchmark: str) -> str:
     Raises:
         ValueError: a folder of one's own has a known benchmark's name.
     """
-    if benchmark in READERS or not own.is_own(benchmark):
+    if benchmark in DATASETS or not own.is_own(benchmark):
         return benchmark
     name = own.folder_name(benchmark)
-    if name in READERS:
+    if name in DATASETS:
         raise ValueError(f"the folder {benchmark} has the name of a known benchmark; rename it, {name} is another one")
     return name
 
@@ -31,11 +31,11 @@ def check_known(benchmark: str, data: Path) -> None:
     Raises:
         ValueError: it is none of that, which a typing error most often is.
     """
-    if benchmark not in READERS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
-        close = get_close_matches(benchmark.lower(), READERS, n=1)
+    if benchmark not in DATASETS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
+        close = get_close_matches(benchmark.lower(), DATASETS, n=1)
         raise ValueError(
             f"no benchmark {benchmark!r}{f'; did you mean {close[0]!r}?' if close else ''}; there are "
-            f"{', '.join(sorted(READERS))}, and a folder of your own by its path"
+            f"{', '.join(sorted(DATASETS))}, and a folder of your own by its path"
         )
 
 

@@ -1,35 +1,27 @@
-"""zsl.datasets.split_file."""
+"""`att_splits.mat` of the Proposed Splits (Xian et al. 2019): class names, attributes and the rows of each part."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from scipy.io import loadmat
+
+from zsl.common.matlab import read_variables, strings, whole_numbers
+from zsl.common.text import nfc
+from zsl.datasets.dataset import Dataset
+from zsl.datasets.registry import recognise
 
 SPLIT_FILE = "att_splits.mat"
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 UNSAFE_PARTS = ("train_loc", "val_loc")  # what an author may have trained on; nothing here does
-MISSING_STRENGTH = -1  # AWA's `original_att` where people gave none: antelope's black, white, blue and brown
 
 AttributeKind = Literal["att", "original_att"]
-
-# First six hex digits of the md5 of each part as a sorted, 1-based int64 array, in the order of PARTS.  Every public
-# copy of the files (2019-2024) agrees on these.
-OFFICIAL_HASHES = {
-    "AWA1": ("2b059e", "cea3bf", "6c5c61"),
-    "AWA2": ("cbe1b3", "5e2cd2", "1d0f99"),
-    "CUB": ("aa6a3a", "b7bf2e", "b94d4b"),
-    "SUN": ("280e25", "421034", "5121fd"),
-    "aPY": ("faa2d6", "126ab1", "fcefd0"),
-}
-# The same of `allclasses_names` in the file's order, joined by newlines: labels are positions in that list.
-OFFICIAL_CLASS_HASHES = {"AWA1": "11ac34", "AWA2": "11ac34", "CUB": "0186c4", "SUN": "95edd9", "aPY": "ac6f79"}
-# Benchmarks that this repository draws, at their default configuration.
-EMBEDDED_HASHES = {"shapes": ("4af555", "172700", "278c69")}
+Variables = Mapping[str, np.ndarray]  # of a split file, by name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,43 +43,34 @@ class SplitFile:
 
     @property
     def hashes(self) -> tuple[str, str, str]:
-        """Six hex digits a part, comparable with OFFICIAL_HASHES."""
-        first, second, third = (rows_hash(getattr(self, part)) for part in PARTS)
-        return first, second, third
+        """Six hex digits a part, comparable with those of a `Dataset`."""
+        return _hashes({part: getattr(self, part) for part in PARTS})
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The benchmark whose split this is; None where the split is unknown."""
+        return recognise(self.hashes)
 
     @property
     def verdict(self) -> str:
         """`official Proposed Split of X`, `embedded split of X`, or `unknown split` with its hash."""
-        for words, known in (("official Proposed Split", OFFICIAL_HASHES), ("embedded split", EMBEDDED_HASHES)):
-            for name, hashes in known.items():
-                if hashes == self.hashes:
-                    return f"{words} of {name}"
-        return "unknown split, hash " + "/".join(self.hashes)
+        dataset = self.dataset
+        return dataset.verdict if dataset else "unknown split, hash " + "/".join(self.hashes)
 
 
 def rows_hash(rows: np.ndarray) -> str:
     """Six hex digits of the md5 of 0-based `rows` [n], in the form in which split files are compared publicly."""
     one_based = np.sort(np.asarray(rows, dtype=np.int64)) + 1
-    return hashlib.md5(one_based.tobytes(), usedforsecurity=False).hexdigest()[:6]
+    return _hash(one_based.tobytes())
 
 
-def read_mat(path: Path) -> dict[str, Any]:
-    """The variables of a MATLAB 5 file.
+def _hashes(parts: Mapping[str, np.ndarray]) -> tuple[str, str, str]:
+    first, second, third = (rows_hash(parts[part]) for part in PARTS)
+    return first, second, third
 
-    Raises:
-        ValueError: it is a MATLAB 7.3 (HDF5) file, or broken; the message says what to do.
-    """
-    with path.open("rb") as stream:
-        head = stream.read(520)
-    if b"\x89HDF\r\n\x1a\n" in head or head.startswith(b"MATLAB 7.3"):
-        raise ValueError(
-            f"{path} is a MATLAB 7.3 (HDF5) file; the official files are MATLAB 5: "
-            "load it in MATLAB and write it again with save(…, '-v7'), or get the original archive"
-        )
-    try:
-        return loadmat(path)
-    except Exception as error:  # SciPy raises a different type for each way in which a file can be broken
-        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); is the download complete?") from error
+
+def _hash(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()[:6]
 
 
 def read_split_file(
@@ -99,67 +82,111 @@ def read_split_file(
 ) -> SplitFile:
     """Read and check `folder/att_splits.mat`.
 
-    `attributes` are the file's `att` (each class's strengths divided by their L2 norm; the official default, left as it
-    is: in AWA that holds −1, "none given", too, divided like the rest) or its `original_att` (the strengths as people
-    gave them; AWA's −1 becomes NaN here and is filled by `make_splits`).  `normalise` divides by the L2 norm.  With
-    `allow_leaky_vintage` a file of the older vintage is read too: its leaking `train_loc`/`val_loc` are not used, and
-    its other parts are those of the newer one.
+    `attributes` names the variable that is read.  `att`, the official default, is each class's strengths divided by
+    their L2 norm; it stays as the file has it (AWA's −1, "no strength given", is divided like the rest).
+    `original_att` is the strengths as people gave them; AWA's −1 becomes NaN here, and `make_splits` fills it.
+    `normalise` divides by the L2 norm.  `allow_leaky_vintage` admits a file of the older vintage: its leaking
+    `train_loc` and `val_loc` are not used, and its other parts are those of the newer vintage.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no split file, its rows are not 1-based, overlap, or leave a row out; a class name occurs
-            twice; or it is of the leaky vintage.
+        ValueError: the file is no split file, its rows are not 1-based, overlap, or leave a row out; a class name
+            occurs twice; or the file is of the leaky vintage.
     """
+    path = _existing(folder)
+    content = read_variables(path, [attributes, "allclasses_names", *PARTS], UNSAFE_PARTS)
+    names = _class_names(content["allclasses_names"], path)
+    strengths = _strengths(content[attributes], attributes, names, path)
+    parts = {part: np.sort(whole_numbers(content[part], path, part, "row number")) - 1 for part in PARTS}
+    _check_parts(parts, path)
+    if not allow_leaky_vintage:
+        _refuse_leaks(_leaks(content), path)
+    dataset = recognise(_hashes(parts))
+    if dataset is not None:
+        _check_class_order(names, dataset, path)
+        if attributes == "original_att" and dataset.missing_strength is not None:  # elsewhere -1 may be a strength
+            strengths[strengths == dataset.missing_strength] = np.nan
+    return SplitFile(class_names=names, attributes=strengths, attribute_kind=attributes, normalise=normalise, **parts)
+
+
+def check_vintage(folder: Path) -> dict[str, dict[str, int]]:
+    """How many test rows `train_loc` and `val_loc` of `folder/att_splits.mat` hold: {part: {test part: count}}.
+
+    The result is empty where they hold none, so that the file is sound.  `read_split_file` refuses the others.
+    """
+    return _leaks(read_variables(_existing(folder), PARTS[1:], UNSAFE_PARTS))
+
+
+def _existing(folder: Path) -> Path:
+    """The path of the split file in `folder`."""
     path = Path(folder) / SPLIT_FILE
     if not path.is_file():
         raise FileNotFoundError(
             f"no {SPLIT_FILE} in {folder}; it comes with the Proposed Splits archive (xlsa17/data/<benchmark>/)"
         )
-    content = read_mat(path)
-    absent = [key for key in (attributes, "allclasses_names", *PARTS) if key not in content]
-    if absent:
-        raise ValueError(f"{path} has no {', '.join(absent)}; it has {', '.join(k for k in content if k[0] != '_')}")
-    names = _class_names(content, path)
-    strengths = np.ascontiguousarray(content[attributes].T, dtype=np.float32)
+    return path
+
+
+def _class_names(cells: np.ndarray, path: Path) -> tuple[str, ...]:
+    """`allclasses_names` in Unicode form NFC, each once."""
+    names = tuple(map(nfc, strings(cells, path, "allclasses_names")))
+    if "" in names:
+        raise ValueError(f"{path}: a name in allclasses_names is empty")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{path}: {len(repeated)} class names occur twice in allclasses_names, the first is {repeated[0]!r}"
+        )
+    return names
+
+
+def _strengths(values: np.ndarray, attributes: AttributeKind, names: tuple[str, ...], path: Path) -> np.ndarray:
+    """The attributes [C, A] float32 of a file's [A, C]."""
+    strengths = np.ascontiguousarray(values.T, dtype=np.float32)
     if len(strengths) != len(names) or not np.isfinite(strengths).all():
         raise ValueError(
             f"{path}: {attributes} has {len(strengths)} classes for {len(names)} names, "
             f"{int((~np.isfinite(strengths)).sum())} of its values are not finite; "
             "it should be attributes x classes, without gaps"
         )
-    parts = {part: _rows(content, part, path) for part in PARTS}
-    _check_parts(parts, path)
-    if not allow_leaky_vintage:
-        _refuse_leaks(_leaks(content), path)
-    made = SplitFile(class_names=names, attributes=strengths, attribute_kind=attributes, normalise=normalise, **parts)
-    if attributes == "original_att" and made.verdict.endswith(("AWA1", "AWA2")):  # elsewhere -1 may be a strength
-        strengths[strengths == MISSING_STRENGTH] = np.nan
-    _check_class_order(made, path)
-    return made
+    return strengths
 
 
-def check_vintage(folder: Path) -> dict[str, dict[str, int]]:
-    """How many test rows `train_loc` and `val_loc` of `folder/att_splits.mat` hold: {part: {test part: count}}.
+def _check_parts(parts: Mapping[str, np.ndarray], path: Path) -> None:
+    """Rows are 1-based in the file, no row is in two parts or twice in one, and none of 1..N is left out."""
+    empty = [part for part, loc in parts.items() if len(loc) == 0]
+    if empty:
+        raise ValueError(f"{path}: {', '.join(empty)} is empty")
+    rows = np.concatenate(list(parts.values()))
+    if rows.min() < 0:
+        raise ValueError(f"{path} holds row {rows.min() + 1}; official rows are 1-based")
+    for first, second in combinations(PARTS, 2):
+        common = np.intersect1d(parts[first], parts[second])
+        if len(common):
+            raise ValueError(
+                f"{path}: {len(common)} rows are both in {first} and in {second}, the first is {common[0] + 1}"
+            )
+    values, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{path}: row {values[counts > 1][0] + 1} is listed twice in one part")
+    if values[-1] != len(values) - 1:
+        missing = np.setdiff1d(np.arange(values[-1] + 1), values)
+        raise ValueError(
+            f"{path}: {len(missing)} rows of 1..{values[-1] + 1} are in no part, the first is {missing[0] + 1}"
+        )
 
-    Empty where there are none, so that all is well.  `read_split_file` refuses the others.
-    """
-    return _leaks(read_mat(Path(folder) / SPLIT_FILE))
+
+def _leaks(content: Variables) -> dict[str, dict[str, int]]:
+    """The number of rows that each unsafe part has in common with each test part, where it is not 0."""
+    leaks = {}
+    for part in UNSAFE_PARTS:
+        if part in content:
+            counts = {test: len(np.intersect1d(content[part], content[test])) for test in PARTS[1:]}
+            leaks[part] = {test: count for test, count in counts.items() if count}
+    return {part: counts for part, counts in leaks.items() if counts}
 
 
-def _leaks(content: dict[str, Any]) -> dict[str, dict[str, int]]:
-    found = {
-        part: {
-            test: len(common)
-            for test in PARTS[1:]
-            if test in content and len(common := np.intersect1d(content[part], content[test]))
-        }
-        for part in UNSAFE_PARTS
-        if part in content
-    }
-    return {part: counts for part, counts in found.items() if counts}
-
-
-def _refuse_leaks(leaks: dict[str, dict[str, int]], path: Path) -> None:
+def _refuse_leaks(leaks: Mapping[str, Mapping[str, int]], path: Path) -> None:
+    """A file whose training rows hold test rows is not read."""
     if not leaks:
         return
     numbers = "; ".join(
@@ -173,63 +200,12 @@ def _refuse_leaks(leaks: dict[str, dict[str, int]], path: Path) -> None:
     )
 
 
-def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
-    """`allclasses_names`, each once."""
-    try:
-        names = tuple(str(cell[0]) for cell in content["allclasses_names"].ravel())
-    except IndexError as error:
-        raise ValueError(f"{path}: a name in allclasses_names is empty") from error
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"{path}: {len(repeated)} class names occur twice in allclasses_names, the first is {repeated[0]!r}"
-        )
-    return names
-
-
-def _rows(content: dict[str, Any], part: str, path: Path) -> np.ndarray:
-    """The rows of one part, 0-based and sorted."""
-    values = content[part].ravel()
-    if not np.issubdtype(values.dtype, np.number) or not (values == np.floor(values)).all():
-        strange = [v for v in values.tolist() if not isinstance(v, int | float) or v != v // 1]
-        raise ValueError(f"{path}: {part} holds {strange[0]!r}, which is no row number")
-    return np.sort(values.astype(np.int64)) - 1
-
-
-def _check_class_order(split_file: SplitFile, path: Path) -> None:
+def _check_class_order(names: tuple[str, ...], dataset: Dataset, path: Path) -> None:
     """The classes of an official split are in the official order: labels are positions in this list."""
-    verdict, found = split_file.verdict, _text_hash("\n".join(split_file.class_names))
-    expected = OFFICIAL_CLASS_HASHES.get(verdict.removeprefix("official Proposed Split of "))
-    if expected is not None and found != expected:
+    class_hash = _hash("\n".join(names).encode())
+    if dataset.class_hash not in (None, class_hash):
         raise ValueError(
-            f"{path}: the rows are those of the {verdict}, but the class list is not (hash {found}, official "
-            f"{expected}; it begins with {', '.join(map(repr, split_file.class_names[:3]))}); labels are positions in "
-            "that list, so an official order that was changed gives wrong labels"
-        )
-
-
-def _text_hash(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:6]
-
-
-def _check_parts(parts: dict[str, np.ndarray], path: Path) -> None:
-    """Rows are 1-based in the file, no row is in two parts or twice in one, and none of 1..N is left out."""
-    rows = np.concatenate(list(parts.values()))
-    empty = [part for part, loc in parts.items() if len(loc) == 0]
-    if empty:
-        raise ValueError(f"{path}: {', '.join(empty)} is empty")
-    if rows.min() < 0:
-        raise ValueError(f"{path} holds row {rows.min() + 1}; official rows are 1-based")
-    for first, second in ((PARTS[0], PARTS[1]), (PARTS[0], PARTS[2]), (PARTS[1], PARTS[2])):
-        common = np.intersect1d(parts[first], parts[second])
-        if len(common):
-            raise ValueError(
-                f"{path}: {len(common)} rows are both in {first} and in {second}, the first is {common[0] + 1}"
-            )
-    values, counts = np.unique(rows, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"{path}: row {values[counts > 1][0] + 1} is listed twice in one part")
-    if values[-1] != len(values) - 1:
-        missing = np.setdiff1d(np.arange(values[-1] + 1), values)
-        raise ValueError(
-            f"{path}: {len(missing)} rows of 1..{values[-1] + 1} are in no part, the first is {missing[0] + 1}"
+            f"{path}: the rows are those of the {dataset.verdict}, but the class list is not (hash {class_hash}, "
+            f"official {dataset.class_hash}; it begins with {', '.join(map(repr, names[:3]))}); labels are positions "
+            "in that list, so an official order that was changed gives wrong labels"
         )

@@ -26,7 +26,7 @@ class Splits:
     test_seen_loc: np.ndarray
     test_unseen_loc: np.ndarray
     verdict: str
-    attribute_kind: str = "att"  # in words: which of the file's attributes, and what was done to them
+    attribute_kind: str = "att"  # which of the file's attributes, and what was done to them
     attribute_names: tuple[str, ...] = ()  # A, empty where they are not known
 
     def describe(self) -> str:
@@ -49,36 +49,19 @@ def make_splits(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> 
     too, since nothing could learn it.  A missing attribute of a class is filled by its mean over the other seen ones.
 
     Raises:
-        ValueError: a row or label is out of range, a row is given twice, a part is empty, or a test_unseen class has
+        ValueError: a row or label is out of range, a row occurs twice, a part is empty, or a test_unseen class has
             trainval rows.
     """
-    if len(rows) != len(labels):
-        raise ValueError(f"{len(rows)} rows for {len(labels)} labels")
-    values, counts = np.unique(rows, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"row {values[counts > 1][0]} is given {counts.max()} times; every image has a row of its own")
-    class_count = len(split_file.class_names)
-    if len(rows) and (rows.min() < 0 or rows.max() >= split_file.count):
-        raise ValueError(f"rows reach from {rows.min()} to {rows.max()}; the split file has 0..{split_file.count - 1}")
-    if len(labels) and (labels.min() < 0 or labels.max() >= class_count):
-        raise ValueError(f"labels reach from {labels.min()} to {labels.max()}; there are {class_count} classes")
-    label_of = np.full(split_file.count, -1, dtype=np.int64)
+    _check_rows(split_file, rows, labels)
+    label_of = np.full(split_file.count, -1, dtype=np.int64)  # [N official], -1 where the photo is absent
     label_of[rows] = labels
-    present = {part: loc[label_of[loc] >= 0] for part, loc in ((p, getattr(split_file, p)) for p in PARTS)}
-    seen = np.unique(label_of[present["trainval_loc"]])
-    unseen = np.unique(label_of[present["test_unseen_loc"]])
-    both = np.intersect1d(seen, unseen)
-    if len(both):
-        raise ValueError(
-            f"{len(both)} classes have trainval rows and test_unseen rows, the first is "
-            f"{split_file.class_names[both[0]]!r}: labels and split file do not belong together"
-        )
-    in_test = label_of[present["test_seen_loc"]]
-    strange = np.intersect1d(in_test, unseen)
-    if len(strange):
-        raise ValueError(f"class {split_file.class_names[strange[0]]!r} has test_seen rows and test_unseen rows")
-    present["test_seen_loc"] = present["test_seen_loc"][np.isin(in_test, seen)]
-    empty = [part for part, loc in present.items() if len(loc) == 0]
+    parts = {part: loc[label_of[loc] >= 0] for part, loc in ((p, getattr(split_file, p)) for p in PARTS)}
+    seen = np.unique(label_of[parts["trainval_loc"]])
+    unseen = np.unique(label_of[parts["test_unseen_loc"]])
+    test_seen_labels = label_of[parts["test_seen_loc"]]
+    _check_classes(split_file, seen, unseen, test_seen_labels)
+    parts["test_seen_loc"] = parts["test_seen_loc"][np.isin(test_seen_labels, seen)]
+    empty = [part for part, loc in parts.items() if len(loc) == 0]
     if empty:
         raise ValueError(f"no image at hand belongs to {', '.join(empty)}; all three parts are needed")
     return Splits(
@@ -88,30 +71,61 @@ def make_splits(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> 
         unseen=unseen,
         verdict=split_file.verdict,
         attribute_kind=split_file.attribute_kind + (", L2-normalised" if split_file.normalise else ""),
-        **present,
+        **parts,
     )
 
 
-def _complete(split_file: SplitFile, seen: np.ndarray) -> np.ndarray:
-    """Attributes [C, A] without gaps, and normalised if that was asked for.
+def _check_rows(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> None:
+    """Each row occurs once and has one label, and both are in the split file's range."""
+    if len(rows) != len(labels):
+        raise ValueError(f"{len(rows)} rows for {len(labels)} labels")
+    values, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"row {values[counts > 1][0]} is given {counts.max()} times; every image has a row of its own")
+    if len(rows) and (rows.min() < 0 or rows.max() >= split_file.count):
+        raise ValueError(f"rows reach from {rows.min()} to {rows.max()}; the split file has 0..{split_file.count - 1}")
+    class_count = len(split_file.class_names)
+    if len(labels) and (labels.min() < 0 or labels.max() >= class_count):
+        raise ValueError(f"labels reach from {labels.min()} to {labels.max()}; there are {class_count} classes")
 
-    A gap becomes the mean of that attribute over the seen classes that have it: where nothing is known the class is
-    taken for an average one, so that centred attributes say nothing there; and of seen classes alone, so that no
-    training class's attributes depend on an unseen class.
-    """
+
+def _check_classes(split_file: SplitFile, seen: np.ndarray, unseen: np.ndarray, test_seen_labels: np.ndarray) -> None:
+    """A class with test_unseen rows has no others."""
+    both = np.intersect1d(seen, unseen)
+    if len(both):
+        raise ValueError(
+            f"{len(both)} classes have trainval rows and test_unseen rows, the first is "
+            f"{split_file.class_names[both[0]]!r}: labels and split file do not belong together"
+        )
+    tested_twice = np.intersect1d(test_seen_labels, unseen)
+    if len(tested_twice):
+        raise ValueError(f"class {split_file.class_names[tested_twice[0]]!r} has test_seen rows and test_unseen rows")
+
+
+def _complete(split_file: SplitFile, seen: np.ndarray) -> np.ndarray:
+    """Attributes [C, A] without gaps, and divided by their L2 norm where the split file says so."""
     attributes = split_file.attributes
     gaps = np.isnan(attributes)
     if gaps.any():
-        known = np.where(gaps[seen], 0, attributes[seen]).sum(axis=0, dtype=np.float64)
-        count = (~gaps[seen]).sum(axis=0)
-        if (count[gaps.any(axis=0)] == 0).any():
-            raise ValueError(
-                f"attribute {int(np.flatnonzero(gaps.any(axis=0) & (count == 0))[0])} of no seen class is known"
-            )
-        attributes = np.where(gaps, (known / np.maximum(count, 1)).astype(np.float32), attributes)
+        attributes = _fill(attributes, gaps, seen)
     if not split_file.normalise:
         return attributes
     norms = np.linalg.norm(attributes, axis=1, keepdims=True)
     if (norms == 0).any():
         raise ValueError(f"class {split_file.class_names[int(np.argmin(norms))]!r} has no attribute but 0")
     return attributes / norms
+
+
+def _fill(attributes: np.ndarray, gaps: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """A gap becomes the mean of that attribute over the seen classes that have it.
+
+    So a class of which nothing is known counts as an average one, and centred attributes say nothing of it; and no
+    training class's attributes depend on an unseen class.
+    """
+    total = np.where(gaps[seen], 0, attributes[seen]).sum(axis=0, dtype=np.float64)
+    count = (~gaps[seen]).sum(axis=0)
+    if (count[gaps.any(axis=0)] == 0).any():
+        raise ValueError(
+            f"attribute {int(np.flatnonzero(gaps.any(axis=0) & (count == 0))[0])} of no seen class is known"
+        )
+    return np.where(gaps, (total / np.maximum(count, 1)).astype(np.float32), attributes)

@@ -13,15 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsl.common.matlab import read_variables, strings
+from zsl.datasets.dataset import Archive, Dataset
 from zsl.datasets.instances import Instance
-from zsl.datasets.row_order import (
-    list_photos,
-    load_variables,
-    make_instances,
-    official_files,
-    read_cells,
-    read_official_rows,
-)
+from zsl.datasets.row_order import FILE_LIST, list_photos, make_instances, official_files, read_official_rows
 
 FOLDER = "images"
 LISTS = ("SUNAttributeDB/images.mat", "images.mat")
@@ -31,10 +26,11 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
     """All instances of SUN in official row order.
 
     `images` is the folder that holds `images/`, and `SUNAttributeDB/` if it was downloaded.  Where a file states the
-    order, all rows are listed whether or not the photo is there; else those on the disk are, and all must be there.
+    order, the list has all rows, whether or not the photo is on the disk; elsewhere it has the photos on the disk, and
+    none may be absent.
 
     Raises:
-        FileNotFoundError: there is no `images/`, and nothing else names the files.
+        FileNotFoundError: `images` has no folder `images/`, and no file names the photos.
         ValueError: a class is not in `class_names`, or files or labels are not those of the split folder.
     """
     official = read_official_rows(split_folder)
@@ -61,7 +57,19 @@ def scene_path(parts: list[str]) -> str | None:
 
 def _read_listing(path: Path) -> list[str]:
     """The `images` of SUN's own `images.mat`, in its order."""
-    content = load_variables(path, "images")
-    if "images" not in content:
-        raise ValueError(f"{path} has no images; SUN's own file has 14,340 paths there")
-    return list(read_cells(content["images"], path))
+    return list(strings(read_variables(path, ["images"])["images"], path, FILE_LIST))
+
+
+SUN = Dataset(
+    reader=instances,
+    name="SUN",
+    split_hashes=("280e25", "421034", "5121fd"),
+    class_hash="95edd9",
+    archive=Archive(
+        photos="SUNAttributeDB_Images.tar.gz",
+        folder="the folder with images/<a>/<scene>/*.jpg",
+        splits="SUN",
+        gigabytes=5,
+        images=14_340,
+    ),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,13 @@ from torch.nn.functional import cross_entropy
 
 from zsl.common.config import at_least_one
 from zsl.dcrgan.gan import synthesize
+from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
 from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import Generator
 from zsl.dcrgan.regressors import Regressors
-from zsl.features.scaling import signed_power
 from zsl.features.split import TrainSplit
-from zsl.training.log import Log, silent, watch
+from zsl.training.log import Log, Watch, silent
 from zsl.training.stage import stage
-
-if TYPE_CHECKING:
-    from zsl.dcrgan.dcrgan import Synthesizer
-
-from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +31,6 @@ class ClassifierConfig:
     fit: Literal["softmax", "discriminant"] = "softmax"
     shrinkage: tuple[float, float, float] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
 
-    gamma: float = 0.0  # calibrated stacking: taken off the fused GZSL score of every seen class
     images_per_unseen_class: int = 800  # synthetic features
     weight_vs: float = 1.0
     weight_ss: float = 1.0  # ω1
@@ -81,36 +75,6 @@ class Ensemble(nn.Module):
         )
 
 
-class DCRGAN(nn.Module):
-    """The trained model: it scores features, for ZSL over the unseen classes, for GZSL over seen and unseen ones."""
-
-    zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
-    gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
-    synthesizer: Synthesizer | None = None  # what it was made with (`zsl.dcrgan.dcrgan`); not part of its state
-    feature_power: float = 1.0  # the power of features that its networks were trained on
-
-    def __init__(
-        self, regressors: Regressors, zsl: Ensemble, gzsl: Ensemble, train: TrainSplit, config: ClassifierConfig
-    ) -> None:
-        super().__init__()
-        self.regressors, self.zsl, self.gzsl, self.config = regressors, zsl, gzsl, config
-        self.register_buffer("zsl_classes", train.unseen)
-        self.register_buffer("gzsl_classes", torch.cat([train.seen, train.unseen]))
-
-    def inputs(self, features: Tensor) -> Tensor:
-        """Features [N, D], scaled on trainval rows, as the networks see them."""
-        return signed_power(features, self.feature_power)
-
-    def zsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, U]."""
-        return self.zsl(self.inputs(features), self.regressors, self.config)
-
-    def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
-        is_seen = ~torch.isin(self.gzsl_classes, self.zsl_classes)
-        return self.gzsl(self.inputs(features), self.regressors, self.config) - self.config.gamma * is_seen
-
-
 @stage
 def train_classifiers(
     train: TrainSplit,
@@ -120,34 +84,71 @@ def train_classifiers(
     config: ClassifierConfig,
     *,
     log: Log = silent,
-) -> DCRGAN:
-    """Train the heads on real seen and synthetic unseen features, and for ZSL on the synthetic ones alone.
+) -> tuple[Ensemble, Ensemble]:
+    """Heads for ZSL, trained on synthetic unseen features, and for GZSL, trained on real seen ones beside them.
 
     condition: what the generator takes for each class [C, A + R].  This is where unseen attributes first play a part.
     """
     synthetic, which = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
-    seen_count, unseen_count = len(train.seen), len(train.unseen)
-    targets = torch.cat([train.seen_labels, which + seen_count])
     zsl, gzsl = [], []
-    spaces = (nn.Identity(), regressors.attributes, regressors.representations)
-    lrs = (config.lr_vs, config.lr_ss, config.lr_srs)
-    for name, space, lr, shrinkage in zip(("VS", "SS", "SRS"), spaces, lrs, config.shrinkage, strict=True):
+    for space in _spaces(regressors, config):
         with torch.no_grad():
-            real, fake = space(train.features), space(synthetic)
-        if config.fit == "discriminant":
-            of_seen = class_means(real, train.seen_labels, seen_count)
-            means = torch.cat([of_seen, class_means(fake, which, unseen_count)])
-            weight, bias = discriminant(means, real - of_seen[train.seen_labels], shrinkage)
-            zsl.append(SoftmaxHead.given(weight[seen_count:], bias[seen_count:]))
-            gzsl.append(SoftmaxHead.given(weight, bias))
-            continue
-        yardstick = real if config.standardise else torch.zeros_like(real[:2])  # without spread: inputs as they are
-        of_unseen, of_all = (SoftmaxHead(yardstick, count) for count in (unseen_count, seen_count + unseen_count))
-        own = config if name == "VS" else _for_semantic_heads(config)
-        inputs = of_all.standardise(torch.cat([real, fake]))
-        zsl.append(fit_head(f"{name} of ZSL", of_unseen, inputs[len(real) :], which, lr, own, log=log))
-        gzsl.append(fit_head(f"{name} of GZSL", of_all, inputs, targets, lr, own, log=log))
-    return DCRGAN(regressors, Ensemble(*zsl), Ensemble(*gzsl), train, config).eval().requires_grad_(False)
+            real, fake = space.map(train.features), space.map(synthetic)
+        fit = _fit_discriminants if config.fit == "discriminant" else _fit_softmax
+        of_unseen, of_all = fit(space, train, real, fake, which, config, log)
+        zsl.append(of_unseen)
+        gzsl.append(of_all)
+    return _frozen(Ensemble(*zsl)), _frozen(Ensemble(*gzsl))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Space:
+    """One of the three spaces: how features get there, and how its heads are fitted."""
+
+    name: str
+    map: nn.Module  # features [N, D] to the space [N, dim]
+    lr: float
+    shrinkage: float
+
+
+def _spaces(regressors: Regressors, config: ClassifierConfig) -> tuple[_Space, _Space, _Space]:
+    vs, ss, srs = config.shrinkage
+    return (
+        _Space(name="VS", map=nn.Identity(), lr=config.lr_vs, shrinkage=vs),
+        _Space(name="SS", map=regressors.attributes, lr=config.lr_ss, shrinkage=ss),
+        _Space(name="SRS", map=regressors.representations, lr=config.lr_srs, shrinkage=srs),
+    )
+
+
+def _fit_discriminants(
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, which: Tensor, config: ClassifierConfig, log: Log
+) -> tuple[SoftmaxHead, SoftmaxHead]:
+    """Heads of the unseen classes and of all, in closed form; which: the unseen class of each fake row."""
+    seen_count = len(train.seen)
+    of_seen = class_means(real, train.seen_labels, seen_count)
+    means = torch.cat([of_seen, class_means(fake, which, len(train.unseen))])
+    weight, bias = discriminant(means, real - of_seen[train.seen_labels], space.shrinkage)
+    return SoftmaxHead.from_weights(weight[seen_count:], bias[seen_count:]), SoftmaxHead.from_weights(weight, bias)
+
+
+def _fit_softmax(
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, which: Tensor, config: ClassifierConfig, log: Log
+) -> tuple[SoftmaxHead, SoftmaxHead]:
+    """The same two heads by gradient."""
+    seen_count, unseen_count = len(train.seen), len(train.unseen)
+    yardstick = real if config.standardise else torch.zeros_like(real[:2])  # without spread: inputs as they are
+    of_unseen, of_all = (SoftmaxHead(yardstick, count) for count in (unseen_count, seen_count + unseen_count))
+    if space.name != "VS":
+        config = _for_semantic_heads(config)
+    inputs = of_all.standardise(torch.cat([real, fake]))
+    targets = torch.cat([train.seen_labels, which + seen_count])
+    fit_head(f"{space.name} of ZSL", of_unseen, inputs[len(real) :], which, space.lr, config, log=log)
+    fit_head(f"{space.name} of GZSL", of_all, inputs, targets, space.lr, config, log=log)
+    return of_unseen, of_all
+
+
+def _frozen(ensemble: Ensemble) -> Ensemble:
+    return ensemble.eval().requires_grad_(False)
 
 
 def _for_semantic_heads(config: ClassifierConfig) -> ClassifierConfig:
@@ -179,6 +180,7 @@ def fit_head(
     nn.init.zeros_(head.linear.bias)
     optimizer = torch.optim.Adam(head.linear.parameters(), lr=lr, betas=config.betas, fused=True)
     batch_size = min(config.batch_size, -(-len(targets) // config.least_steps))
+    watch = Watch(log, name, steps=config.epochs, every=1, device=standardised.device)
     for epoch in log.steps(name, config.epochs, {"head": head}, {"head": optimizer}):
         batches = torch.randperm(len(targets), device=targets.device).split(batch_size)
         for number, batch in enumerate(batches):
@@ -186,5 +188,5 @@ def fit_head(
                 optimizer.param_groups[0]["lr"] = lr * (1 - (epoch + number / len(batches)) / config.epochs)
             logits = softmax_gradients(head.linear, standardised[batch], targets[batch])
             optimizer.step()
-        watch(log, name, epoch, {"cross entropy": cross_entropy(logits, targets[batch])})
+        watch(epoch, {"cross entropy": cross_entropy(logits, targets[batch])})
     return head.eval()

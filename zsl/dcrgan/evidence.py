@@ -20,7 +20,7 @@ class Strongest:
 
 
 def usual_strengths(attributes: Tensor, seen: Tensor) -> Tensor:
-    """m [A]: the mean of the seen classes' attributes.
+    """M [A]: the mean of the seen classes' attributes.
 
     attributes: of all classes [C, A].  seen: ids of the seen classes [S].
     """

@@ -25,7 +25,7 @@ class SoftmaxHead(nn.Module):
         self.linear = nn.Linear(real.shape[1], class_count)
 
     @classmethod
-    def given(cls, weight: Tensor, bias: Tensor) -> SoftmaxHead:
+    def from_weights(cls, weight: Tensor, bias: Tensor) -> SoftmaxHead:
         """The head with this weight [classes, dim] and bias [classes] for inputs as they are."""
         head = cls(weight.new_zeros(2, weight.shape[1]), len(weight)).to(weight.device)
         head.linear.weight.data.copy_(weight)

@@ -1,9 +1,12 @@
-"""Named complete configurations.  What they choose was chosen on validation classes, never on a test row."""
+"""Named complete configurations, each with the γ that was found for it.
+
+What a recipe chooses was chosen on validation classes, never on a test row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,20 +17,50 @@ from zsl.dcrgan.metric import MetricConfig
 from zsl.dcrgan.regressors import RegressorConfig
 from zsl.dcrgan.srn import SRNConfig
 
-
-def shapes() -> DCRGANConfig:
-    """The embedded benchmark, EfficientNet-Lite 0; fewer steps than for real photos, so that a first run is short."""
-    return DCRGANConfig(metric=MetricConfig(steps=200), gan=GANConfig(steps=250))
+LITE0 = "tf_efficientnet_lite0.offline_in1k"
 
 
-def cub() -> DCRGANConfig:
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A configuration, and the γ of calibrated stacking that goes with it."""
+
+    config: DCRGANConfig
+    gamma: float | None = None  # None: none was found; calibration folds choose it
+    benchmark: str | None = None  # on which γ was found; None: it is for any, as the paper's γ of 0
+    backbones: tuple[str, ...] = ()  # whose features γ was found for
+
+    def gamma_for(self, benchmark: str, backbone: str, config: Any) -> float | None:
+        """γ where benchmark, features and configuration are those that it was found for; None elsewhere.
+
+        How exactly one computes (`precision`, `compile`) makes no difference.
+        """
+        if self.gamma is None or self.benchmark is None:
+            return self.gamma
+        same = _computed_alike(config) == _computed_alike(self.config)
+        return self.gamma if same and benchmark == self.benchmark and backbone in self.backbones else None
+
+
+def _computed_alike(config: Any) -> dict[str, Any]:
+    return asdict(config) | {"precision": None, "compile": None}
+
+
+def shapes() -> Recipe:
+    """The embedded benchmark, EfficientNet-Lite 0; fewer steps than for real photos, so that a first run is short.
+
+    γ is 0 for the same reason: calibration folds would take longer than the run.
+    """
+    config = DCRGANConfig(metric=MetricConfig(steps=200), gan=GANConfig(steps=250))
+    return Recipe(config=config, gamma=0.0, benchmark="shapes", backbones=(LITE0,))
+
+
+def cub() -> Recipe:
     """CUB, EfficientNet-Lite 0; chosen on the validation folds of the first 50 classes at 288², seed 0.
 
     Features and attributes enter as square roots (H on the folds 68.3 with both, 66.7 with attributes' alone, 67.1 with
     features' alone); G starts from the ridge regression of class means and learns slowly (200 steps 68.3, 100 68.5);
     classifiers are discriminants.  γ is that of the calibration folds.
     """
-    return DCRGANConfig(
+    config = DCRGANConfig(
         feature_power=0.5,
         attribute_power=0.5,
         gan=GANConfig(steps=100, lr_generator=1e-4, shortcut_ridge=0.3),
@@ -36,10 +69,10 @@ def cub() -> DCRGANConfig:
             shrinkage=(0.8, 0.2, 0.5),
             weight_ss=0.1,
             weight_srs=0.05,
-            gamma=32.0,
             images_per_unseen_class=400,
         ),
     )
+    return Recipe(config=config, gamma=32.0, benchmark="cub", backbones=(f"{LITE0}-288px", LITE0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,19 +199,27 @@ PUBLISHED: dict[str, Callable[..., DCRGANConfig]] = {}
 for _name, _row in _REFERENCE.items():
     PUBLISHED[f"reference-{_name}"] = partial(reference, _row)
     PUBLISHED[f"paper-{_name}"] = partial(paper, _row)
-RECIPES: dict[str, Callable[[], DCRGANConfig]] = {"shapes": shapes, "cub": cub, **PUBLISHED}
+RECIPES: dict[str, Callable[[], Recipe]] = {"shapes": shapes, "cub": cub}
+RECIPE_NAMES = (*RECIPES, *PUBLISHED)
 
 
-def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | None = None) -> DCRGANConfig:
+def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | None = None) -> Recipe:
     """The recipe of that name, else that of the benchmark, else the defaults where nothing has been chosen for it yet.
+
+    Neither the paper nor its code calibrates: the γ of their recipes is 0, on any benchmark.
 
     feature_dim: D of the features it is for; those of the paper and its code are for 2048 and are adapted to others.
 
     Raises:
         ValueError: there is no recipe of that name.
     """
-    if name is not None and name not in RECIPES:
-        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    if name in PUBLISHED and feature_dim is not None:
-        return PUBLISHED[name](feature_dim=feature_dim)
-    return RECIPES.get(name or benchmark, DCRGANConfig)()
+    if name is not None and name not in RECIPE_NAMES:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPE_NAMES)}")
+    if name in PUBLISHED:
+        return Recipe(config=PUBLISHED[name](feature_dim=2048 if feature_dim is None else feature_dim), gamma=0.0)
+    return RECIPES.get(name or benchmark, default)()
+
+
+def default() -> Recipe:
+    """The defaults, for a benchmark without a recipe; calibration folds choose γ."""
+    return Recipe(config=DCRGANConfig())

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from zsl.common.files import atomic_path, read_json, write_json
 from zsl.datasets.splits import Splits
-from zsl.dcrgan.classifiers import DCRGAN, Ensemble
+from zsl.dcrgan.classifiers import Ensemble
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.dcrgan import Synthesizer, as_networks_see, attribute_scaler
+from zsl.dcrgan.dcrgan import as_networks_see, attribute_scaler
 from zsl.dcrgan.gan import generator_condition
 from zsl.dcrgan.heads import SoftmaxHead
+from zsl.dcrgan.model import DCRGAN, Synthesizer
 from zsl.dcrgan.networks import SRN, Generator
 from zsl.dcrgan.regressors import Regressors
 from zsl.dcrgan.variants import VARIANTS
@@ -26,7 +26,7 @@ from zsl.features.split import TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.model import Calibrated
 
-FORMAT = 1
+FORMAT = 2
 FACTS_FILE, TRAIN_FILE, BACKBONE_FILE = "predictor.json", "train.safetensors", "backbone.safetensors"
 MODEL_FILE, SYNTHESIZER_FILE = "model.safetensors", "synthesizer.safetensors"
 UNIT_TOLERANCE = 1e-3  # float32 attributes divided by their norm keep it to 1e-6
@@ -41,18 +41,12 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 
-def save_synthesizer(model: nn.Module, folder: Path) -> None:
-    """Keep what a DCRGAN was made with; of other models there is nothing to keep."""
-    model = _uncalibrated(model)
-    made = getattr(model, "synthesizer", None)
-    if made is not None:
-        parts = {"generator": made.generator} | ({"srn": made.srn} if made.srn is not None else {})
-        tensors = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
-        save_tensors(tensors | {"representations": made.representations}, folder / SYNTHESIZER_FILE)
-
-
-def _uncalibrated(model: nn.Module) -> Any:
-    return model.model if isinstance(model, Calibrated) else model
+def save_synthesizer(model: DCRGAN, folder: Path) -> None:
+    """Keep what a DCRGAN was made with."""
+    synthesizer = model.synthesizer
+    parts = {"generator": synthesizer.generator} | ({"srn": synthesizer.srn} if synthesizer.srn is not None else {})
+    tensors = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
+    save_tensors(tensors | {"representations": synthesizer.representations}, folder / SYNTHESIZER_FILE)
 
 
 def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSplit, facts: Mapping[str, Any]) -> None:
@@ -72,17 +66,24 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
         "new_classes": [],
         "config": facts["config"],
     }
-    _save_shared(content, train, folder)
+    save_shared(content, train, folder)
 
 
-def _save_shared(facts: Mapping[str, Any], train: TrainSplit, folder: Path) -> None:
+def save_shared(facts: Mapping[str, Any], train: TrainSplit, folder: Path) -> None:
+    """Write what all models of a run, or of an export, share."""
     tensors = {key: getattr(train, key) for key in ("features", "labels", "attributes", "seen", "unseen", "rows")}
     scaler = {"scaler.low": train.scaler.low, "scaler.span": train.scaler.span}
     save_tensors(tensors | scaler, folder / TRAIN_FILE)
     write_json(folder / FACTS_FILE, facts)
 
 
-def _read_facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The content of `predictor.json`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run or export that can predict, or of another version.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; --run is a folder below runs/, or one that --export made")
     if not (folder / FACTS_FILE).is_file():
@@ -102,18 +103,34 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _load_train(path: Path, facts: Mapping[str, Any]) -> TrainSplit:
+def load_train(path: Path, facts: Mapping[str, Any]) -> TrainSplit:
+    """The trainval data of a run, with attributes as they were given."""
     tensors: dict[str, Any] = load_file(path)
     scaler = FeatureScaler(tensors.pop("scaler.low"), tensors.pop("scaler.span"))
     return TrainSplit(**tensors, scaler=scaler, class_names=tuple(facts["class_names"]))
 
 
-def _load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int) -> DCRGAN:
-    """The model of one seed with its synthesizer."""
+def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int) -> Calibrated:
+    """The model of one seed, as it was scored.
+
+    train: what `load_train` gives.
+    """
     kept, state = load_file(folder / SYNTHESIZER_FILE), load_file(folder / MODEL_FILE)
-    gamma = config.classifiers.gamma + float(state.pop("gamma", torch.zeros(())))  # the recipe's, and a selection's
-    state.pop("is_seen", None)
+    gamma = float(state.pop("gamma"))
+    state.pop("is_seen")
     state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    synthesizer = _load_synthesizer(kept, train, config, seed)
+    zsl, gzsl = (
+        Ensemble(*(_head(state, f"{over}.{space}") for space in ("visual", "semantic", "representation")))
+        for over in ("zsl", "gzsl")
+    )
+    model = DCRGAN(synthesizer, zsl, gzsl, config.classifiers)
+    model.load_state_dict(state)
+    return Calibrated(model, gamma, train.seen)
+
+
+def _load_synthesizer(kept: Mapping[str, Tensor], train: TrainSplit, config: DCRGANConfig, seed: int) -> Synthesizer:
+    """The synthesizer behind `kept`; its regressors are still as they were made, for the model's file has them."""
     scaler = attribute_scaler(train, config)
     scaled = as_networks_see(train, scaler, config)
     representations = kept["representations"]
@@ -129,23 +146,15 @@ def _load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int
         feature_dim, config.regressors.hidden_dim, attribute_dim, representations.shape[1],
         config.regressors.attributes_output,
     )  # fmt: skip
-    heads = [[_head(state, f"{over}.{space}") for space in ("visual", "semantic", "representation")]
-             for over in ("zsl", "gzsl")]  # fmt: skip
-    model = DCRGAN(
-        regressors, Ensemble(*heads[0]), Ensemble(*heads[1]), scaled, replace(config.classifiers, gamma=gamma)
-    )
-    model.load_state_dict(state)
-    model.feature_power = config.feature_power
-    model.synthesizer = Synthesizer(
+    return Synthesizer(
         train=scaled, attribute_scaler=scaler, srn=srn, representations=representations,
-        generator=generator.eval().requires_grad_(False), condition=condition, regressors=model.regressors,
+        generator=generator.eval().requires_grad_(False), condition=condition, regressors=regressors,
         config=config, seed=seed,
     )  # fmt: skip
-    return model.eval().requires_grad_(False)
 
 
 def _head(state: Mapping[str, Tensor], name: str) -> SoftmaxHead:
-    return SoftmaxHead.given(state[f"{name}.linear.weight"], state[f"{name}.linear.bias"])
+    return SoftmaxHead.from_weights(state[f"{name}.linear.weight"], state[f"{name}.linear.bias"])
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from zsl.common.config import Overrides
 from zsl.dcrgan.config import DCRGANConfig
+
+YE, XIAN = "Ye et al. 2022", "Xian et al. 2018"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What makes a variant of DCR-GAN."""
+
+    name: str
+    settings: Overrides  # set last, whatever was chosen
+    start: Overrides | None = None  # where a search of its own starts; None: it shares what is chosen for dcrgan
+    budget: int | None = None  # configurations for which a search of its own trains something, at most
+    citation: str = YE
+
 
 VS = {"classifiers.weight_ss": 0.0, "classifiers.weight_srs": 0.0}
 # Conditional critic, classifier pre-trained on real features, no regressors (Xian et al. 2018).
@@ -24,46 +38,57 @@ GX = {
     "gan.cycle_representations": 0.0,
     "gan.unseen_cycle_representations": 0.0,
 }
-# A variant that sets one of these has scores on a scale of its own: γ of a recipe, or of dcrgan's folds, is not for it.
-SCALE = {"classifiers.weight_vs", "classifiers.fit"}
+# f-CLSWGAN's search starts here: the recipe's values were chosen for another architecture.
+CLSWGAN_START = {
+    "feature_power": 1.0,
+    "attribute_power": 1.0,
+    "gan.steps": 450,
+    "gan.lr_generator": 5e-4,
+    "classifiers.images_per_unseen_class": 800,
+}
 
 # Table III, and the comparisons that the paper's text argues with.
-VARIANTS: dict[str, Overrides] = {
-    "A": VS | LWGAN | GX,
-    "B": VS | LWGAN,
-    "C-1": VS,
-    "C-2": {"classifiers.weight_vs": 0.0, "classifiers.weight_ss": 1.0, "classifiers.weight_srs": 0.0},
-    "C-3": {"classifiers.weight_vs": 0.0, "classifiers.weight_ss": 0.0, "classifiers.weight_srs": 1.0},
-    "C-4": {"classifiers.weight_ss": 0.0},
-    "C-5": {},
-    "TL": {"metric.modalities": "features"},  # traditional triplet loss (eq. 1) instead of MMTL
-    "batch-hard": {"metric.mining": "hard"},
-    "LDF": {"sampling": "ldf"},  # linear sampling of unseen representations instead of SRN
-    "TL-LDF": {"metric.modalities": "features", "sampling": "ldf"},  # both, as LDF has it
-    "frozen": {"regressors.pretrain_epochs": 50, "regressors.frozen": True},  # reference code's F1 and F2
-    "transductive": {"gan.semantic_transductive": True},  # reference code's cycle losses on unseen attributes
+_ROWS = (
+    Variant(name="A", settings=VS | LWGAN | GX),
+    Variant(name="B", settings=VS | LWGAN),
+    Variant(name="C-1", settings=VS),
+    Variant(
+        name="C-2",
+        settings={"classifiers.weight_vs": 0.0, "classifiers.weight_ss": 1.0, "classifiers.weight_srs": 0.0},
+    ),
+    Variant(
+        name="C-3",
+        settings={"classifiers.weight_vs": 0.0, "classifiers.weight_ss": 0.0, "classifiers.weight_srs": 1.0},
+    ),
+    Variant(name="C-4", settings={"classifiers.weight_ss": 0.0}),
+    Variant(name="C-5", settings={}),
+    # traditional triplet loss (eq. 1) instead of MMTL
+    Variant(name="TL", settings={"metric.modalities": "features"}),
+    Variant(name="batch-hard", settings={"metric.mining": "hard"}),
+    # linear sampling of unseen representations instead of SRN
+    Variant(name="LDF", settings={"sampling": "ldf"}),
+    # both, as LDF has it
+    Variant(name="TL-LDF", settings={"metric.modalities": "features", "sampling": "ldf"}),
+    # F1 and F2 of the reference code
+    Variant(name="frozen", settings={"regressors.pretrain_epochs": 50, "regressors.frozen": True}),
+    # cycle losses of the reference code, on unseen attributes
+    Variant(name="transductive", settings={"gan.semantic_transductive": True}),
     # Its own losses, G from scratch, softmax by gradient; powers, steps and classifier are its search's.
-    "f-CLSWGAN": VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},
-    "f-CLSWGAN+": VS | GX | CLSWGAN,  # with the recipe's start of G, classifiers and powers, whatever they are
-}
-# Where a variant's own search, or a run without one, starts: the recipe's values were chosen for another architecture.
-STARTS: dict[str, Overrides] = {
-    "f-CLSWGAN": {
-        "feature_power": 1.0,
-        "attribute_power": 1.0,
-        "gan.steps": 450,
-        "gan.lr_generator": 5e-4,
-        "classifiers.images_per_unseen_class": 800,
-    },
-}
+    Variant(
+        name="f-CLSWGAN",
+        settings=VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},
+        start=CLSWGAN_START,
+        budget=5,
+        citation=XIAN,
+    ),
+    # with the recipe's start of G, classifiers and powers, whatever they are
+    Variant(name="f-CLSWGAN+", settings=VS | GX | CLSWGAN, citation=XIAN),
+)
+VARIANTS = {variant.name: variant for variant in _ROWS}
 
 
-def _each(path: str, *values: Any) -> tuple[Overrides, ...]:
-    return tuple({path: value} for value in values)
-
-
-def _rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
-    """What is tried for this configuration; what needs no training of a generator comes first.
+def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
+    """What folds may try for this configuration; what needs no training of a generator comes first.
 
     `zsl/dcrgan/recipes.py` says how a recipe's other values were found.
     """
@@ -75,6 +100,10 @@ def _rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
     if config.gan.shortcut_ridge is not None:
         rounds.append(_each("gan.shortcut_ridge", 0.1, 0.3, 1.0))
     return tuple(rounds)
+
+
+def _each(path: str, *values: object) -> tuple[Overrides, ...]:
+    return tuple({path: value} for value in values)
 
 
 _DISCRIMINANTS = (tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),)

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import Accelerator
 
-from zsl.common.config import override
 from zsl.common.files import read_json, write_json
 from zsl.datasets.splits import Splits
-from zsl.dcrgan.config import DCRGANConfig
+from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
-from zsl.experiments.methods import Method, describe_method
-from zsl.experiments.published import LABEL, ORACLE, steps_of_looks, train_published
+from zsl.experiments.calibration import Gamma, settle_gamma
+from zsl.experiments.methods import version_of
+from zsl.experiments.published import LABEL, train_published
 from zsl.experiments.reads import ACCESS_FILE, note_reads, record_to, rows_read
-from zsl.experiments.results import spread, summarise, write_results
-from zsl.experiments.run import finish_seeds, run_seeds
+from zsl.experiments.results import HONEST, GammaFacts, Results, RunFacts, SeedScores, summarise
+from zsl.experiments.run import check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
-from zsl.experiments.trainer import Trainer
-from zsl.features.load import describe_data
+from zsl.experiments.trainer import Folds, Trainer
+from zsl.features.load import describe_data, load_calibration
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
-from zsl.scores.model import Calibrated, ZeroShotModel
-from zsl.scores.summary import Scores
+from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
 from zsl.training.log import Log
+from zsl.training.method import Method
 
 PUBLISHED_FILE = "published.json"
-LOOKS = 10  # of the published protocol, where nothing else is asked for
+Protocol = Literal["honest", "published"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,47 +45,81 @@ class Experiment:
     test: TestSplit
     seeds: Sequence[int]
     accelerator: Accelerator
+    validation: Folds = field(default_factory=dict)  # folds that choose γ where there are no calibration folds
 
-    def honest(
-        self, method: Method, config: Any, folder: Path, *, selection: Selection | None = None, trainer: Trainer
-    ) -> dict[str, Any]:
-        """Train every seed and test it once; with a selection, γ for calibrated stacking is that of its folds."""
-        facts = describe_data(self.table, self.splits) | describe_method(
-            method, config, None if selection is None else asdict(selection)
-        )
-
-        def train_method(train: TrainSplit, seed: int, log: Log) -> ZeroShotModel:
-            model = trainer.model(method, train, config, seed=seed, log=log)
-            return model if selection is None else Calibrated(model, selection.gamma, train.seen).eval()
-
-        results = run_seeds(train_method, self.train, self.test, self.seeds, folder, facts, self.accelerator)
-        if self.accelerator.is_main_process and isinstance(config, DCRGANConfig):
-            save_facts(folder, self.table, self.splits, self.train, facts)
-        return results
+    @cached_property
+    def calibration(self) -> Folds:
+        """Calibration folds of the trainval rows; none where nothing may be chosen on them."""
+        return load_calibration(self.table, self.splits, self.accelerator.device)
 
     def run(
         self,
         method: Method,
         folder: Path,
         *,
+        recipe: Recipe | None = None,
+        gamma: Gamma = "auto",
         selection: Path | None = None,
-        protocol: Literal["honest", "published"] = "honest",
+        protocol: Protocol = "honest",
         every: int | None = None,
-    ) -> dict[str, Any]:
-        """The method with its configuration, or with what the selection in the file `selection` has instead."""
+    ) -> Results:
+        """The method with its configuration, or with what the selection in the file `selection` has instead.
+
+        recipe: the one behind the configuration, whose γ is taken where it fits.
+
+        Raises:
+            ValueError: `every` was given for the honest protocol, or as `honest` and `published`.
+        """
         if every is not None and protocol == "honest":
             raise ValueError(f"--every {every} is for --protocol published; the honest one has no looks at test rows")
-        chosen, config = None, method.configured(method.config)
+        choice, config = None, method.configured(method.config)
         if selection is not None:
-            chosen = read_selection(selection, method, self.table.manifest, self.train.attributes)
-            config = method.configured(chosen.config(method))
+            choice = read_selection(selection, method, self.table.manifest, self.train.attributes)
+            config = method.configured(choice.config(method))
+        more: dict[str, Any] = {"recipe": recipe, "gamma": gamma, "selection": choice}
         if protocol == "published":
-            return self.published(method, config, folder, selection=chosen, every=every)
-        return self.honest(method, config, folder, selection=chosen, trainer=Trainer())
+            return self.published(method, config, folder, every=every, **more)
+        return self.honest(method, config, folder, **more)
+
+    def honest(
+        self,
+        method: Method,
+        config: Any,
+        folder: Path,
+        *,
+        recipe: Recipe | None = None,
+        gamma: Gamma = "auto",
+        selection: Selection | None = None,
+        trainer: Trainer | None = None,
+    ) -> Results:
+        """Train every seed and test it once."""
+        trainer = trainer or Trainer()
+        facts = self._facts(method, config, gamma, selection)
+        taken = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer)
+
+        def train_model(train: TrainSplit, seed: int, log: Log) -> Calibrated:
+            model = trainer.model(method, train, config, seed=seed, log=log)
+            return Calibrated(model, taken.value, train.seen)
+
+        results = run_seeds(
+            train_model, self.train, self.test, self.seeds, folder, facts, taken, self.accelerator, method.keep
+        )
+        if self.accelerator.is_main_process and method.keep is not None:
+            save_facts(folder, self.table, self.splits, self.train, asdict(facts))
+        return results
 
     def published(
-        self, method: Method, config: Any, folder: Path, *, selection: Selection | None = None, every: int | None = None
-    ) -> dict[str, Any]:
+        self,
+        method: Method,
+        config: Any,
+        folder: Path,
+        *,
+        recipe: Recipe | None = None,
+        gamma: Gamma = "auto",
+        selection: Selection | None = None,
+        every: int | None = None,
+        trainer: Trainer | None = None,
+    ) -> Results:
         """The literature's protocol: of each seed's test epochs the best, chosen on the test rows; γ is the honest one.
 
         every: GAN steps between two looks at the test rows; None: a tenth of all of them.
@@ -92,41 +127,80 @@ class Experiment:
         Raises:
             ValueError: the method has no epochs to choose among.
         """
-        if not isinstance(config, DCRGANConfig):
+        if method.looks is None:
             raise ValueError(
                 f"--protocol published looks at the test rows between steps of a GAN; {method.name} has none: leave "
                 "--protocol out"
             )
-        every = max(1, config.gan.steps // LOOKS) if every is None else every
-        steps_of_looks(config.gan.steps, every)  # refuses before anything is written
-        if selection is not None:
-            gamma = config.classifiers.gamma + selection.gamma
-            config = override(config, {"classifiers.gamma": gamma})
-        facts = describe_data(self.table, self.splits) | describe_method(
-            method, config, None if selection is None else asdict(selection)
-        )
-        facts |= {"protocol": LABEL, "every": every}
-        device = self.accelerator.device
-        train, test = self.train.to(device), self.test.to(device)
+        looks = method.looks(config, every)  # refuses before anything is written
+        facts = replace(self._facts(method, config, gamma, selection), protocol=LABEL, every=looks[0][0])
+        taken = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer or Trainer())
+        train, test = self.train.to(self.accelerator.device), self.test.to(self.accelerator.device)
 
-        def finish(seed: int, own_folder: Path, journal: Journal) -> None:
-            own, to_file = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
+        def finish(seed: int, seed_folder: Path, journal: Journal) -> None:
+            split, to_file = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
 
             def record(note: dict[str, Any]) -> None:
-                note_reads(own.reads, test, own_folder)  # before each look; after a kill those before it stay noted
+                note_reads(split.reads, test, seed_folder)  # before each look; after a kill those before it stay noted
                 to_file(note)
 
-            made, details = train_published(own, test, config, journal, record, seed=seed, every=every)
-            save_details(details, own_folder / DETAILS_FILE)
-            write_json(own_folder / PUBLISHED_FILE, asdict(made))
+            published, details = train_published(
+                method, split, test, config, taken.value, journal, record, seed=seed, every=every
+            )
+            save_details(details, seed_folder / DETAILS_FILE)
+            write_json(seed_folder / PUBLISHED_FILE, asdict(published))
 
         finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator)
-        made = {seed: read_json(folder / f"seed-{seed}" / PUBLISHED_FILE) for seed in self.seeds}
-        results = summarise({seed: Scores(**content.pop("best")) for seed, content in made.items()}, facts)
-        for name, part in spread({ORACLE: [content[ORACLE] for content in made.values()]}).items():
-            results[name] |= part
-        results["rows_read"] = rows_read(folder, self.seeds)
-        results["selected_on_test"] = [{"seed": seed} | content for seed, content in made.items()]
-        results["details"] = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
+        results = self._published_results(folder, facts, taken)
         write_results(results, folder, self.accelerator)
         return results
+
+    def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
+        choice = "a fixed recipe" if selection is None else "chosen on validation folds"
+        return RunFacts(
+            **describe_data(self.table, self.splits),
+            method=method.name,
+            method_version=version_of(method),
+            protocol=f"{HONEST}: {choice}, nothing chosen on a test row",
+            inductive=not method.transductive(config),
+            gamma_asked=gamma,
+            selection=None if selection is None else asdict(selection),
+            config=asdict(config),
+        )
+
+    def _settle_gamma(
+        self,
+        method: Method,
+        config: Any,
+        folder: Path,
+        facts: RunFacts,
+        recipe: Recipe | None,
+        gamma: Gamma,
+        selection: Selection | None,
+        trainer: Trainer,
+    ) -> GammaFacts:
+        """γ, once the folder is this run's: what calibration folds train is kept there."""
+        check_seeds(self.seeds)
+        with self.accelerator.main_process_first():
+            claim_folder(folder, asdict(facts))
+        return settle_gamma(
+            gamma, method, config, self.table, self._gamma_folds, folder, recipe=recipe, selection=selection,
+            trainer=trainer, accelerator=self.accelerator,
+        )  # fmt: skip
+
+    def _gamma_folds(self) -> Folds:
+        return self.calibration or self.validation
+
+    def _published_results(self, folder: Path, facts: RunFacts, gamma: GammaFacts) -> Results:
+        contents = {seed: read_json(folder / f"seed-{seed}" / PUBLISHED_FILE) for seed in self.seeds}
+        oracle = "harmonic_oracle_weights"
+        scores = [
+            SeedScores(**content["best"], seed=seed, harmonic_oracle_weights=content[oracle])
+            for seed, content in contents.items()
+        ]
+        choices = tuple(
+            {"seed": seed} | {key: value for key, value in content.items() if key != "best"}
+            for seed, content in contents.items()
+        )
+        details = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
+        return summarise(scores, facts, gamma, rows_read(folder, self.seeds), selected_on_test=choices, details=details)

@@ -7,24 +7,21 @@ test".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zsl.common.files import read_json, write_json
-from zsl.dcrgan.classifiers import DCRGAN
-from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.dcrgan import fit_classifiers, train_synthesizer
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.details import Details, load_details, save_details
 from zsl.scores.evaluate import Record, evaluate_details
+from zsl.scores.model import Calibrated
 from zsl.scores.summary import Scores, harmonic_mean, scores_of
 from zsl.training.journal import Journal
+from zsl.training.log import silent
+from zsl.training.method import Method
 
-ORACLE = "harmonic_oracle_weights"
 LABEL = "published: the best of several test epochs, selected on test"
-# CUB-GZSL's (ω1, ω2) in the reference code: those of test_seen and of test_unseen images.  They know the answer.
-SEEN_WEIGHTS, UNSEEN_WEIGHTS = (0.05, 0.01), (2.6, 0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +36,29 @@ class Published:
 
 
 def train_published(
+    method: Method,
     train: TrainSplit,
     test: TestSplit,
-    config: DCRGANConfig,
+    config: Any,
+    gamma: float,
     journal: Journal,
     record: Record,
     *,
     seed: int,
-    every: int,
+    every: int | None,
 ) -> tuple[Published, Details]:
     """Train, look at the test rows after each `every` steps of the GAN, and keep the best look; and its details.
 
     The GAN goes on from look to look through the checkpoints of `journal`.  What was seen is kept among them, so that a
     killed run goes on after its last look.
     """
-
-    def file_of(steps: int) -> Path:
-        return journal.folder / f"look-{steps}.json"
-
-    def known(steps: int) -> bool:
-        return file_of(steps).is_file()
-
-    for steps, model in models_over_steps(train, config, journal, seed=seed, every=every, known=known):
-        details = evaluate_details(model, test, record)
-        oracle = _with_oracle_weights(model, test, record)
-        save_details(details, file_of(steps).with_suffix(".safetensors"))
-        write_json(file_of(steps), {"scores": asdict(scores_of(details)), "oracle": oracle})  # last: the look is whole
-    looks = {steps: read_json(file_of(steps)) for steps in steps_of_looks(config.gan.steps, every)}
+    assert method.looks is not None
+    files = {steps: journal.folder / f"look-{steps}.json" for steps, _ in method.looks(config, every)}
+    for steps, until in method.looks(config, every):
+        if not files[steps].is_file():
+            model = _train_until(method, train, until, seed, journal)
+            _look(method, model, gamma, train, test, record, files[steps])
+    looks = {steps: read_json(file) for steps, file in files.items()}
     best = {key: max(looks, key=lambda steps: looks[steps]["scores"][key]) for key in ("harmonic", "acc_zsl")}
     scores = Scores(**looks[best["harmonic"]]["scores"])
     published = Published(
@@ -75,45 +68,30 @@ def train_published(
         looks=len(looks),
         harmonic_oracle_weights=max(look["oracle"] for look in looks.values()),
     )
-    return published, load_details(file_of(best["harmonic"]).with_suffix(".safetensors"))
+    return published, load_details(files[best["harmonic"]].with_suffix(".safetensors"))
 
 
-def steps_of_looks(steps: int, every: int) -> list[int]:
-    """After how many of the GAN's steps one looks: each `every`, and at the end.
-
-    Raises:
-        ValueError: `every` is no number of steps.
-    """
-    if every < 1:
-        raise ValueError(f"--every {every}: the GAN takes at least 1 step between two looks at the test rows")
-    return [*range(every, steps, every), steps]
+def _train_until(method: Method, train: TrainSplit, config: Any, seed: int, journal: Journal) -> Any:
+    """The model after some of the GAN's steps; what takes no steps of the GAN is made anew for each look."""
+    value = None
+    for step in method.steps:
+        value = step.run(train, value, config, seed, silent if step.resumes is None else journal)
+    return value
 
 
-def models_over_steps(
-    train: TrainSplit,
-    config: DCRGANConfig,
-    journal: Journal,
-    *,
-    seed: int,
-    every: int,
-    known: Callable[[int], bool],
-) -> Iterator[tuple[int, DCRGAN]]:
-    """(steps, model) after each `every` steps of one GAN, which goes on through `journal`.
-
-    The first looks may be `known` from before a kill: they are passed over, for the journal's checkpoints are further.
-    """
-    for steps in steps_of_looks(config.gan.steps, every):
-        if not known(steps):
-            until = replace(config, gan=replace(config.gan, steps=steps))
-            made = train_synthesizer(train, until, seed=seed, log=journal)
-            yield steps, fit_classifiers(made, config.classifiers)
+def _look(
+    method: Method, model: Any, gamma: float, train: TrainSplit, test: TestSplit, record: Record, file: Path
+) -> None:
+    """Score a model on the test rows and keep what was seen."""
+    details = evaluate_details(Calibrated(model, gamma, train.seen), test, record)
+    oracle = _with_oracle_weights(method, model, test, record)
+    save_details(details, file.with_suffix(".safetensors"))
+    write_json(file, {"scores": asdict(scores_of(details)), "oracle": oracle})  # last: the look is whole
 
 
-def _with_oracle_weights(model: DCRGAN, test: TestSplit, record: Record) -> float:
+def _with_oracle_weights(method: Method, model: Any, test: TestSplit, record: Record) -> float:
     """H where a test image's fusion weights depend on whether its class was seen, as in the reference code: no γ."""
-    honest, scores = model.config, []
-    for ss, srs in (SEEN_WEIGHTS, UNSEEN_WEIGHTS):
-        model.config = replace(honest, weight_vs=1.0, weight_ss=ss, weight_srs=srs, gamma=0.0)
-        scores.append(scores_of(evaluate_details(model, test, record)))
-    model.config = honest
-    return harmonic_mean(scores[0].acc_seen, scores[1].acc_unseen)
+    if method.oracle is None:
+        return 0.0
+    for_seen, for_unseen = (scores_of(evaluate_details(each, test, record)) for each in method.oracle(model))
+    return harmonic_mean(for_seen.acc_seen, for_unseen.acc_unseen)

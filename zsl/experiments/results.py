@@ -1,63 +1,161 @@
-"""The content of `results.json`, and the tables that a terminal shows of it."""
+"""The facts of a run (`config.json`) and its results (`results.json`), and the table that a terminal shows of them."""
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 
-from zsl.common.files import atomic_path, remove_leftovers, write_json
-from zsl.experiments.published import ORACLE
+from zsl.common.files import read_json
+from zsl.common.records import as_record, read_record
 from zsl.scores.summary import SCORES, Scores
 
-CONFIG_FILE, RESULTS_FILE, LOG_FILE = "config.json", "results.json", "metrics.jsonl"
+CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
 TABLE = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
+UNCALIBRATED = {"H, γ = 0": "harmonic_uncalibrated"}  # beside the table, so that the worth of γ shows
+ORACLE = "harmonic_oracle_weights"  # the published protocol's H with fusion weights that know which image is unseen
+HONEST = "honest"  # how the protocol of a run without any look at test rows begins
 
-AVERAGED = (*SCORES, "pulled_to_seen", "harmonic_oracle")  # of these results have mean and standard deviation
-
-
-def write_results(results: dict[str, Any], folder: Path, accelerator: Accelerator) -> None:
-    """Write `results.json` and the log of all seeds, once all processes are done."""
-    if accelerator.is_main_process:
-        remove_leftovers(folder)
-        _join_logs(folder, [entry["seed"] for entry in results["seeds"]])
-        write_json(folder / RESULTS_FILE, results)
-    accelerator.wait_for_everyone()
+AVERAGED = (*SCORES, "pulled_to_seen", "harmonic_uncalibrated", "harmonic_oracle")  # results have mean and sd of these
+REMEDY = "it is damaged or of another version of this program: start the training command again under another --name"
 
 
-def summarise(scores: dict[int, Scores], facts: dict[str, Any]) -> dict[str, Any]:
-    """The content of `results.json`: facts, scores by seed, mean and sample standard deviation (0 for one seed)."""
-    per_seed = [{"seed": seed} | asdict(score) for seed, score in scores.items()]
-    return facts | {"seeds": per_seed} | spread({key: [entry[key] for entry in per_seed] for key in AVERAGED})
+@dataclass(frozen=True, kw_only=True)
+class GammaFacts:
+    """The γ of calibrated stacking in a run, and where it comes from."""
+
+    value: float
+    source: str  # in words
+    harmonic_on_folds: float | None = None  # H at it on the folds that chose it; None: no folds did
 
 
-def spread(columns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Mean and sample standard deviation (0 for one seed) of each score over the seeds."""
-    return {
-        "mean": {key: statistics.fmean(values) for key, values in columns.items()},
-        "std": {key: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for key, values in columns.items()},
-    }
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """All that a run depends on: the content of `config.json`."""
+
+    benchmark: str
+    backbone: str
+    pretraining: str
+    unseen_classes: str  # what the pretraining data mean for them
+    data: str  # which photos
+    missing_photos: int
+    quarantined_photos: int
+    splits: str
+    attributes: str
+    attributes_hash: str
+    rows: dict[str, int]  # by part
+    classes: dict[str, int]  # seen, unseen
+    features: dict[str, Any]
+    method: str
+    method_version: int | str
+    protocol: str
+    inductive: bool  # no training loss touches attributes of unseen classes
+    gamma_asked: float | str  # auto, or the number of --gamma
+    selection: dict[str, Any] | None  # the folds' choice of configuration
+    config: dict[str, Any]
+    every: int | None = None  # GAN steps between two looks of the published protocol
+
+    @property
+    def is_honest(self) -> bool:
+        """Whether nothing was chosen on a test row."""
+        return self.protocol.startswith(HONEST)
 
 
-def score_table(results: dict[str, Any]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class SeedScores(Scores):
+    """The scores of one seed."""
+
+    seed: int
+    harmonic_oracle_weights: float | None = None  # of the published protocol alone
+
+    def __getitem__(self, key: str) -> float:
+        return float(getattr(self, key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(RunFacts):
+    """The content of `results.json`; accuracies are fractions."""
+
+    gamma: GammaFacts
+    seeds: tuple[SeedScores, ...]
+    mean: dict[str, float]
+    std: dict[str, float]  # sample standard deviation over the seeds, 0 for one
+    rows_read: dict[str, Any]
+    selected_on_test: tuple[Any, ...] = field(default_factory=tuple)  # what the published protocol chose, by seed
+    details: str | None = None  # of which look the scores of single images are, by the published protocol
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        content = asdict(self)
+        for entry in content["seeds"]:
+            if entry[ORACLE] is None:
+                del entry[ORACLE]
+        return content
+
+
+def read_results(path: Path) -> Results:
+    """The results in the file `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, lacks a field, or has one of another type; the message names it.
+    """
+    results = read_record(path, Results, REMEDY)
+    if not results.seeds:
+        raise ValueError(f"{path} lacks seeds; {REMEDY}")
+    return results
+
+
+def read_facts(path: Path) -> RunFacts:
+    """The facts in the `config.json` at `path`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_results`.
+    """
+    return read_record(path, RunFacts, REMEDY)
+
+
+def read_seed_scores(path: Path, seed: int, **more: float) -> SeedScores:
+    """The scores that one seed's file holds."""
+    return as_record(read_json(path) | {"seed": seed} | more, SeedScores, str(path), REMEDY)
+
+
+def summarise(
+    scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, Any], **more: Any
+) -> Results:
+    """Results of these seeds: their scores, mean and standard deviation."""
+    averaged = AVERAGED + ((ORACLE,) if scores[0].harmonic_oracle_weights is not None else ())
+    columns = {key: [entry[key] for entry in scores] for key in averaged}
+    return Results(
+        **vars(facts),
+        gamma=gamma,
+        seeds=tuple(scores),
+        mean={key: statistics.fmean(values) for key, values in columns.items()},
+        std={key: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for key, values in columns.items()},
+        rows_read=dict(rows_read),
+        **more,
+    )
+
+
+def score_table(results: Results) -> str:
     """Per cent, one line a seed and, of several, the mean ± sd."""
-    lines = [f"{'seed':>12}  " + "  ".join(f"{name:>12}" for name in TABLE)]
-    for entry in results["seeds"]:
-        lines.append(f"{entry['seed']:>12}  " + "  ".join(f"{100 * entry[key]:>12.1f}" for key in TABLE.values()))
-    if len(results["seeds"]) > 1:
-        lines.append(f"{'mean ± sd':>12}  " + "  ".join(f"{spread_text(results, key):>12}" for key in TABLE.values()))
+    table = TABLE | UNCALIBRATED
+    lines = [f"{'seed':>12}  " + "  ".join(f"{name:>12}" for name in table)]
+    for entry in results.seeds:
+        lines.append(f"{entry.seed:>12}  " + "  ".join(f"{100 * entry[key]:>12.1f}" for key in table.values()))
+    if len(results.seeds) > 1:
+        lines.append(f"{'mean ± sd':>12}  " + "  ".join(f"{spread_text(results, key):>12}" for key in table.values()))
     return "\n".join(lines)
 
 
-def spread_text(results: dict[str, Any], key: str) -> str:
-    """`percent` of one of the scores in `results.json`."""
-    return percent(results["mean"][key], results["std"][key], len(results["seeds"]))
+def spread_text(results: Results, key: str) -> str:
+    """`percent` of one of the scores."""
+    return percent(results.mean[key], results.std[key], len(results.seeds))
 
 
 def percent(mean: float, std: float, seeds: int) -> str:
@@ -65,19 +163,10 @@ def percent(mean: float, std: float, seeds: int) -> str:
     return f"{100 * mean:.1f}" + f" ± {100 * std:.1f}" * (seeds > 1)
 
 
-def protocol_text(results: dict[str, Any]) -> str:
-    """By which protocol the scores came about, and the bound that only the literature's has."""
-    lines = [f"protocol {results['protocol']}"]
-    if ORACLE in results["mean"]:
+def protocol_text(results: Results) -> str:
+    """By which protocol and with which γ the scores came about, and the bound that only the literature's has."""
+    lines = [f"protocol {results.protocol}", f"γ {results.gamma.value:.4g} ({results.gamma.source})"]
+    if ORACLE in results.mean:
         oracle = spread_text(results, ORACLE)
         lines.append(f"H {oracle} with the reference code's fusion weights, which know which test images are unseen")
     return "\n".join(lines)
-
-
-def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
-    """All seeds' logs in one `metrics.jsonl`, each line with its seed."""
-    with atomic_path(folder / LOG_FILE) as temporary, temporary.open("w") as stream:
-        for seed in seeds:
-            path = folder / f"seed-{seed}" / LOG_FILE
-            for line in path.read_text().splitlines() if path.is_file() else ():  # closed forms log nothing
-                stream.write(json.dumps({"seed": seed} | json.loads(line)) + "\n")

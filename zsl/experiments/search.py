@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from zsl.common.config import flatten, override
-from zsl.common.files import read_json_lines, write_json, write_text
+from zsl.common.files import read_json_lines, write_text
 from zsl.common.progress import progress_bar
+from zsl.common.records import as_record, write_record
 from zsl.datasets.splits import attributes_hash
-from zsl.dcrgan.config import DCRGANConfig
-from zsl.experiments.methods import METHOD_VERSION, Method
-from zsl.experiments.selection import SELECTION_FILE, Goal, Selection, Trial
-from zsl.experiments.trainer import Folds, Trainer, _key, _trained_part, fingerprint
+from zsl.experiments.methods import version_of
+from zsl.experiments.selection import SELECTION_FILE, FoldHashes, Selection, Trial
+from zsl.experiments.trainer import Folds, Trainer, key_of
 from zsl.features.load import describe_features
-from zsl.scores.curves import choose_gamma
 from zsl.scores.details import Details
-from zsl.scores.summary import curve_of, scores_of
+from zsl.scores.folds import score_folds
+from zsl.training.method import Goal, Method
 
 TRIALS_FILE, CALIBRATION_FILE = "trials.jsonl", "calibration.jsonl"
 
@@ -36,18 +36,18 @@ def select(
     folds: Folds,
     folder: Path,
     *,
-    manifest: Mapping[str, Any],
+    manifest: Any,
     goal: Goal,
     seed: int,
-    budget: int,
+    budget: int | None,
     calibration: Folds | None = None,
     trainer: Trainer | None = None,
 ) -> Selection:
     """Search the rounds of `method` for the highest mean `goal` over the folds, with at most `budget` trainings a fold.
 
-    `manifest`: that of the feature table of which runs with the outcome are made.  `calibration`: folds that choose γ
-    for the best configuration, by default `folds`.  A `trainer` that searches share spares them what others have
-    trained.
+    `manifest`: that of the feature table of which runs with the outcome are made.  `budget` None: no limit.
+    `calibration`: folds that choose γ for the best configuration, by default `folds`.  A `trainer` that searches share
+    spares them what others have trained.
 
     Trials that `folder` holds already are not trained again, and count as they did.  Writes `selection.json` there.
 
@@ -56,42 +56,58 @@ def select(
     """
     facts = describe_trials(method, manifest, folds, seed) | {"goal": goal}
     trainer = trainer or Trainer()
-    train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
     trials = Trials(folder / TRIALS_FILE, facts)
-    start = without_gamma(method.configured(method.config))
-    best = trials.get(start, train_and_test)
-    considered = {_key(asdict(start))}
-    trained = {_trained_part(start)}  # in this search's order, whether now or before a kill
-    for overrides in progress_bar(_flat_rounds(method), what=f"select {method.name}", unit=" trials"):
-        base = override(start, flatten(best.config))
-        config = without_gamma(method.configured(override(base, overrides)))
-        if len(trained) >= budget and _trained_part(config) not in trained:
-            continue
-        trained.add(_trained_part(config))
-        considered.add(_key(asdict(config)))
-        trial = trials.get(config, train_and_test)
-        if getattr(trial, goal) > getattr(best, goal):
-            best = trial
-    calibrated, of_calibration = None, describe_folds(calibration or {})
+    on_folds = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
+    best, count = _search(method, trials, on_folds, goal, budget)
+    calibrated = None
     if calibration:
-        known = Trials(folder / CALIBRATION_FILE, facts | {"folds": of_calibration})
-        on_calibration = partial(trainer.on_folds, method, calibration, seed=seed, folder=folder)
-        calibrated = known.get(override(start, flatten(best.config)), on_calibration)
+        config = override(method.configured(method.config), flatten(best.config))
+        calibrated = calibrate(method, config, calibration, folder, manifest=manifest, seed=seed, trainer=trainer)
     selection = Selection(
-        **facts, trials=len(considered), best=best, gamma=(calibrated or best).gamma,
-        calibration_folds=of_calibration, calibration=calibrated,
+        **facts, trials=count, best=best, gamma=(calibrated or best).scores.gamma,
+        calibration_folds=describe_folds(calibration or {}), calibration=calibrated,
     )  # fmt: skip
-    write_json(folder / SELECTION_FILE, asdict(selection))
+    write_record(folder / SELECTION_FILE, selection)
     clear_steps(folder)
     return selection
 
 
-def describe_trials(method: Method, manifest: Mapping[str, Any], folds: Folds, seed: int) -> dict[str, Any]:
+def calibrate(
+    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Any, seed: int, trainer: Trainer
+) -> Trial:
+    """The trial of one configuration on calibration folds, whose γ is the one to use; kept in `folder`."""
+    trials = Trials(folder / CALIBRATION_FILE, describe_trials(method, manifest, folds, seed))
+    return trials.get(config, partial(trainer.on_folds, method, folds, seed=seed, folder=folder))
+
+
+def _search(
+    method: Method, trials: Trials, on_folds: Callable[[Any], list[Details]], goal: Goal, budget: int | None
+) -> tuple[Trial, int]:
+    """The best trial, and how many were considered."""
+    part = method.steps[0].part
+    start = method.configured(method.config)
+    best = trials.get(start, on_folds)
+    considered = {key_of(start)}
+    trained = {key_of(part(start))}  # in this search's order, whether now or before a kill
+    rounds = [overrides for tried in method.rounds for overrides in tried]
+    for overrides in progress_bar(rounds, what=f"select {method.name}", unit=" trials"):
+        config = method.configured(override(override(start, flatten(best.config)), overrides))
+        if budget is not None and len(trained) >= budget and key_of(part(config)) not in trained:
+            continue
+        trained.add(key_of(part(config)))
+        considered.add(key_of(config))
+        trial = trials.get(config, on_folds)
+        if getattr(trial.scores, goal) > getattr(best.scores, goal):
+            best = trial
+    return best, len(considered)
+
+
+def describe_trials(method: Method, manifest: Any, folds: Folds, seed: int) -> dict[str, Any]:
     """What the trials of a search depend on, beside their configurations."""
     train, _ = next(iter(folds.values()))
     return {
         "method": method.name,
-        "method_version": METHOD_VERSION,
+        "method_version": version_of(method),
         **describe_features(manifest),
         "attributes_hash": attributes_hash(train.attributes.cpu().numpy()),
         "seed": seed,
@@ -105,22 +121,17 @@ def clear_steps(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def describe_folds(folds: Folds) -> dict[str, dict[str, str]]:
+def describe_folds(folds: Folds) -> FoldHashes:
     """Hashes of each fold's rows, and of all numbers that it trains on."""
     return {
         str(number): {
             "train": train.rows_hash,
             "seen": test.seen.facts["hash"],
             "unseen": test.unseen.facts["hash"],
-            "features": fingerprint(train)[:12],
+            "features": train.fingerprint[:12],
         }
         for number, (train, test) in folds.items()
     }
-
-
-def without_gamma(config: Any) -> Any:
-    """The configuration with a γ of 0, so that the folds choose all of it; baselines' have none."""
-    return override(config, {"classifiers.gamma": 0.0}) if isinstance(config, DCRGANConfig) else config
 
 
 class Trials:
@@ -130,37 +141,25 @@ class Trials:
         ValueError: the file holds trials with other facts.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path = path
-        facts = json.loads(json.dumps(facts))
-        self.lines = read_json_lines(path) if path.is_file() else []
-        if not self.lines:
-            self.lines = [facts]
-        there, *trials = self.lines
-        if there != facts:
-            different = [key for key in facts if there.get(key) != facts[key]]
-            raise ValueError(f"{path.parent} holds a search with other {', '.join(different)}; use another --name")
-        self.known = {_key(trial["config"]): Trial(**trial) for trial in trials}
+        lines = read_json_lines(path) if path.is_file() else []
+        self.lines = lines or [json.loads(json.dumps(facts))]
+        self._check_facts(json.loads(json.dumps(facts)))
+        trials = (as_record(line, Trial, str(path), "use another --name") for line in self.lines[1:])
+        self.trials = {json.dumps(trial.config, sort_keys=True): trial for trial in trials}
 
     def get(self, config: Any, train_and_test: Callable[[Any], list[Details]]) -> Trial:
-        """The trial of `config`: the one that is known, or a new one."""
-        content = json.loads(json.dumps(asdict(config)))
-        key = _key(content)
-        if key not in self.known:
-            details = train_and_test(config)
-            curves = [curve_of(detail) for detail in details]
-            gamma = choose_gamma(curves)
-            self.known[key] = Trial(
-                config=content,
-                gamma=gamma,
-                harmonic=sum(curve.harmonic_at(gamma) for curve in curves) / len(details),
-                acc_seen=sum(scores_of(detail).acc_seen for detail in details) / len(details),
-                acc_zsl=sum(scores_of(detail).acc_zsl for detail in details) / len(details),
-            )
-            self.lines.append(asdict(self.known[key]))
+        """The trial of `config`: the one that the file holds, or a new one."""
+        key = key_of(config)
+        if key not in self.trials:
+            trial = Trial(config=json.loads(json.dumps(asdict(config))), scores=score_folds(train_and_test(config)))
+            self.trials[key] = trial
+            self.lines.append(asdict(trial))
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
-        return self.known[key]
+        return self.trials[key]
 
-
-def _flat_rounds(method: Method) -> list[Mapping[str, Any]]:
-    return [overrides for tried in method.rounds for overrides in tried]
+    def _check_facts(self, facts: dict[str, Any]) -> None:
+        different = [key for key in facts if self.lines[0].get(key) != facts[key]]
+        if different:
+            raise ValueError(f"{self.path.parent} holds a search with other {', '.join(different)}; use another --name")

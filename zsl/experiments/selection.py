@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from zsl.common.config import flatten, override
 from zsl.common.files import read_json
+from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
-from zsl.experiments.methods import METHOD_VERSION, Method
+from zsl.experiments.methods import version_of
 from zsl.experiments.run import first_difference
 from zsl.features.load import describe_features
+from zsl.scores.folds import FoldScores
+from zsl.training.method import Goal, Method
 
 SELECTION_FILE = "selection.json"
-Goal = Literal["harmonic", "acc_zsl", "acc_seen"]
+REMEDY = "choose anew with scripts/choose.py and another --name"
+FoldHashes = dict[str, dict[str, str]]  # by number: hashes of a fold's rows and of the numbers that it trains on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One configuration on all folds."""
 
-    config: dict[str, Any]  # without γ
-    gamma: float  # the one γ for all folds with the highest mean H; all of it, whatever γ a recipe has
-    harmonic: float  # mean over folds at that γ
-    acc_seen: float  # mean over folds without γ
-    acc_zsl: float  # mean over folds
+    config: dict[str, Any]
+    scores: FoldScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,52 +37,72 @@ class Selection:
     """What the folds chose."""
 
     method: str
-    method_version: int
+    method_version: int | str
     benchmark: str
     backbone: str
     features: dict[str, Any]  # what tells the feature table from another of the same backbone
     attributes_hash: str
     goal: Goal
     seed: int
-    folds: dict[str, dict[str, str]]  # hashes of the rows of each fold's parts, and of what it trains on
+    folds: FoldHashes
     trials: int
     best: Trial
-    gamma: float  # to be taken off the scores of seen classes
-    calibration_folds: dict[str, dict[str, str]]  # those that chose γ; none: `folds` did
+    gamma: float  # for the best configuration
+    calibration_folds: FoldHashes  # those that chose γ; none: `folds` did
     calibration: Trial | None  # the best configuration on them
 
+    def is_of(self, method: Method, config: Any) -> bool:
+        """Whether the folds chose this very configuration of the method, so that γ is for it, too."""
+        return self.method == method.selected_as and self.best.config == json.loads(json.dumps(asdict(config)))
+
     def config(self, method: Method) -> Any:
-        """The chosen configuration of `method`, without γ: that is `gamma`."""
+        """The chosen configuration of `method`."""
         return override(method.config, flatten(self.best.config))
 
 
-def read_selection(path: Path, method: Method, manifest: Mapping[str, Any], attributes: Tensor) -> Selection:
-    """The outcome of a search for `method`, for a run on the features and class attributes that it was made with.
-
-    Variants of DCR-GAN take what was chosen for `dcrgan` too, unless they have a search, or need a γ, of their own.
+def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor) -> Selection:
+    """The outcome of a search that serves `method`, for a run on the features and attributes that it was made with.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it was made on other features or attributes, for another method, or by another version of it.
+        ValueError: it was made on other features or attributes, for another method, or by another version of it; or a
+            field of the file is absent or damaged.
     """
     path = path / SELECTION_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
-    content = read_json(path)
+    content = _read(path)
     of_attributes = {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
-    for key, given in (describe_features(manifest) | of_attributes).items():
-        if content.get(key) != given:
-            what, difference = key.split("_")[0], first_difference(content.get(key), given, key)
+    for key, value in (describe_features(manifest) | of_attributes).items():
+        if content.get(key) != value:
+            what, difference = key.split("_")[0], first_difference(content.get(key), value, key)
             raise ValueError(f"{path} was chosen on other {what} ({difference}); choose on these with another --name")
-    if content.get("method_version") != METHOD_VERSION:
-        raise ValueError(f"{path} was chosen by another version of this program; choose anew with another --name")
-    fitting = {method.name} | (set() if method.own_search or method.own_scale else {"dcrgan"})
-    if content["method"] not in fitting:
+    fitting = {method.name, method.selected_as}
+    if content.get("method") not in fitting:
         raise ValueError(
-            f"{path} was chosen for {content['method']}, this run is of {method.name}; it takes a selection of "
+            f"{path} was chosen for {content.get('method')}, this run is of {method.name}; it takes a selection of "
             f"{' or '.join(sorted(fitting))}"
         )
-    calibration = content["calibration"]
-    return Selection(
-        **content | {"best": Trial(**content["best"]), "calibration": calibration and Trial(**calibration)}
-    )
+    if content.get("method_version") != version_of(method):
+        raise ValueError(f"{path} was chosen by another version of this program; choose anew with another --name")
+    return as_record(content, Selection, str(path), REMEDY)
+
+
+def load_selection(path: Path) -> Selection:
+    """The selection in the file `path`, whatever it was made for.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a field of the file is absent or damaged.
+    """
+    return as_record(_read(path), Selection, str(path), REMEDY)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}); {REMEDY}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a selection; {REMEDY}")
+    return content

@@ -24,9 +24,10 @@ from zsl.datasets.places import features_folder, shards_folder
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
+from zsl.experiments.results import Results
 from zsl.experiments.table import PUBLISHED, run_methods
 from zsl.features.extract import extract_features
-from zsl.features.load import load_calibration, load_folds, load_splits
+from zsl.features.load import load_folds, load_splits
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable, read_features
 
@@ -84,7 +85,7 @@ class Study:
         """
         for name in self.methods:
             if name != PUBLISHED:
-                find_method(name, find_recipe(self.benchmark))
+                find_method(name, find_recipe(self.benchmark).config)
         for what, given in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
             if not given or len(set(given)) != len(given):
                 raise ValueError(f"--{what} {' '.join(map(str, given))}: at least one is needed, and each once")
@@ -247,7 +248,7 @@ def run_on_table(
     study: Study,
     folder: Path,
     accelerator: Accelerator,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Results]:
     """Results of the study's methods on `table` by name; chosen on the folds of `tables`, tested once a seed."""
     splits = load_splits(study.benchmark, study.data, table)
     device = accelerator.device
@@ -255,10 +256,11 @@ def run_on_table(
     folds: dict[int, tuple[TrainSplit, TestSplit]] = {}
     for fold, of_fold in tables.items():
         folds |= load_folds(study.benchmark, study.data, of_fold, device, (fold,))
-    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator)
-    recipe = find_recipe(study.benchmark)
-    calibration = load_calibration(study.benchmark, study.data, table, device)
-    return run_methods(data, folds, study.methods, recipe, folder, study.budget, study.every, calibration)
+    data = Experiment(
+        table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds
+    )
+    config = find_recipe(study.benchmark).config
+    return run_methods(data, folds, study.methods, config, folder, study.budget, study.every)
 
 
 def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:
@@ -275,7 +277,7 @@ def _row(
     entry: Entry,
     manifest: dict[str, Any],
     method: str,
-    result: dict[str, Any],
+    result: Results,
     cost: dict[str, Any],
     folds: tuple[int, ...],
 ) -> Row:
@@ -285,17 +287,17 @@ def _row(
         entry=str(entry),
         backbone=manifest["backbone"],
         method=method,
-        mean=result["mean"],
-        std=result["std"],
-        seeds=len(result["seeds"]),
+        mean=result.mean,
+        std=result.std,
+        seeds=len(result.seeds),
         parameters=cost["parameters"],
         flops=cost["flops"],
         images_per_second=manifest.get("images_per_second"),
         input_size=cost["input_size"],
-        pretraining=result["pretraining"],
-        unseen_classes=result["unseen_classes"],
-        protocol=result["protocol"].split(":")[0],
-        folds=folds if result.get("selection") else (),
+        pretraining=result.pretraining,
+        unseen_classes=result.unseen_classes,
+        protocol=result.protocol.split(":")[0],
+        folds=folds if result.selection else (),
         calibrated=not manifest.get("finetuned"),
         measured_on=", ".join([str(compute.get("device", "?")), f"precision {manifest['precision']}", *facts]),
     )

@@ -17,17 +17,15 @@ from zsl.common.drawing import COLOURS, DASHES, MARKERS, drawing, finish
 from zsl.common.files import write_json, write_text
 from zsl.common.markdown import markdown_table
 from zsl.common.progress import progress_bar
-from zsl.dcrgan.config import DCRGANConfig
-from zsl.experiments.methods import Method
 from zsl.experiments.results import percent
-from zsl.experiments.search import Trials, clear_steps, describe_trials, without_gamma
+from zsl.experiments.search import Trials, clear_steps, describe_trials
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.training.method import Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GAMMA = "classifiers.gamma"
-SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # of a Trial
+SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # of a trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +38,20 @@ class Point:
     harmonic: list[float]
 
 
-def read_values(field: str, texts: Sequence[str], config: DCRGANConfig) -> list[Any]:
+def read_values(field: str, texts: Sequence[str], config: Any) -> list[Any]:
     """Values of a field from the words for them on a command line: 20, relu, None, True, "0.8 0.2 0.5".
 
     A word that is no such value ends the program as a wrong flag does.
 
     Raises:
-        ValueError: there is no such field, or it is γ, which the folds choose.
+        ValueError: there is no such field.
     """
     known = flatten(asdict(config))
     if field not in known:
         raise ValueError(f"no field {field!r} in the configuration; there are {', '.join(known)}")
-    if field == GAMMA:
-        raise ValueError(f"{field} is not swept: every H here is at the γ that is best for its folds")
     flag = f"--{field.replace('_', '-')}"
-    parsed = [tyro.cli(FlagConversionOff[DCRGANConfig], default=config, args=[flag, *text.split()]) for text in texts]
+    parser: Any = FlagConversionOff[type(config)]  # type: ignore[misc]  # of whatever type the method's config is
+    parsed = [tyro.cli(parser, default=config, args=[flag, *text.split()]) for text in texts]
     return [flatten(asdict(one))[field] for one in parsed]
 
 
@@ -89,11 +86,11 @@ def sweep(
         for method in methods:  # those of one generator follow each other, so that it is trained once
             facts = describe_trials(method, manifest, folds, seed)
             trials = Trials(folder / f"{method.name}-seed-{seed}.jsonl", facts)
-            config = without_gamma(method.configured(override(method.config, {field: value})))
+            config = method.configured(override(method.config, {field: value}))
             train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
             trial = trials.get(config, train_and_test)
             for scores, name in zip(found[method.name, value], SCORES.values(), strict=True):
-                scores.append(getattr(trial, name))
+                scores.append(getattr(trial.scores, name))
         clear_steps(folder)
     return [
         Point(method=method, value=value, acc_zsl=acc_zsl, harmonic=harmonic)

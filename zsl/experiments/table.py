@@ -2,135 +2,124 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten
-from zsl.common.files import read_json
 from zsl.common.markdown import markdown_table
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.variants import STARTS, VARIANTS
+from zsl.dcrgan.method import NAME
+from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import Method, find_method
-from zsl.experiments.published import LABEL
-from zsl.experiments.results import RESULTS_FILE, TABLE, spread_text
+from zsl.experiments.methods import find_method
+from zsl.experiments.results import RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
 from zsl.experiments.search import select
-from zsl.experiments.selection import SELECTION_FILE, Selection
+from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
-from zsl.scores.details import DETAILS_FILE, load_details
-from zsl.scores.summary import curve_of
+from zsl.training.method import Method
 
-PUBLISHED = "published"
-GAMMA = "classifiers.gamma"  # each method has its own
-OWN_BUDGET = 5  # configurations of a GAN with a search of its own, f-CLSWGAN, for which something is trained
+PUBLISHED = "published"  # C-5 by the literature's protocol
 
 
 def run_methods(
     data: Experiment,
     folds: Folds,
     names: Sequence[str],
-    recipe: DCRGANConfig,
+    config: DCRGANConfig,
     folder: Path,
     budget: int,
     every: int | None = None,
-    calibration: Folds | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Results]:
     """Results by method; DCR-GAN's configuration is chosen first where it is needed, and shared by its variants.
+
+    folds: validation folds, which choose configurations; config: where DCR-GAN's search starts; budget: of that search.
 
     Raises:
         ValueError: no method is named, there is none of a name, or one is named twice.
     """
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"--methods {' '.join(names) or 'without any'}: name one or several, each once")
-    for name in set(names) - {PUBLISHED}:
-        find_method(name, recipe)
-    trainer, given = Trainer(), recipe
+    methods = _find_methods(names, config)
+    trainer = Trainer()
 
-    def chosen(method: Method, budget: int, folds: Folds = folds, calibration: Folds | None = calibration) -> Selection:
+    def chosen(method: Method, budget: int | None) -> Selection:
         return select(
             method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
-            budget=budget, calibration=calibration, trainer=trainer,
+            budget=budget, calibration=data.calibration, trainer=trainer,
         )  # fmt: skip
 
-    dcrgan = find_method("dcrgan", recipe)
-    if not set(names) <= set(BASELINES):
-        shared = chosen(dcrgan, budget)
-        recipe = shared.config(dcrgan)
+    selections: dict[str, Selection] = {}
+    if any(method.selected_as == NAME for method in methods.values()):
+        selections[NAME] = chosen(find_method(NAME, config), budget)
     results = {}
-    for name in names:
+    for name, method in methods.items():
+        if method.selected_as not in selections:
+            selections[method.selected_as] = chosen(method, method.budget)
+        selection = selections[method.selected_as]
+        settled = method.configured(selection.config(method))
         if name == PUBLISHED:
-            method = find_method("C-5", recipe)  # its γ is the honest one: only the epoch is chosen on test
-            results[name] = data.published(method, recipe, folder / name, selection=shared, every=every)
-            continue
-        method = find_method(name, recipe)
-        if method.own_search:
-            method = find_method(name, given)
-            selection = chosen(method, OWN_BUDGET if isinstance(method.config, DCRGANConfig) else 10**6)
-        elif name == dcrgan.name:
-            selection = shared
+            results[name] = data.published(
+                method, settled, folder / name, selection=selection, every=every, trainer=trainer
+            )
         else:
-            # Only γ is left to choose, so the folds that choose it are enough.
-            selection = chosen(replace(method, rounds=()), 1, calibration or folds, None)
-        config = method.configured(selection.config(method))
-        results[name] = data.honest(method, config, folder / name, selection=selection, trainer=trainer)
+            results[name] = data.honest(method, settled, folder / name, selection=selection, trainer=trainer)
     return results
 
 
-def finished_methods(folder: Path, results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _find_methods(names: Sequence[str], config: DCRGANConfig) -> dict[str, Method]:
+    """The methods by the names of their rows."""
+    methods = [(name, find_method("C-5" if name == PUBLISHED else name, config)) for name in names]
+    rows = [name if name == PUBLISHED else method.name for name, method in methods]
+    if not names or len(set(rows)) < len(rows):
+        raise ValueError(f"--methods {' '.join(names) or 'without any'}: name one or several, each once")
+    return {row: method for row, (_, method) in zip(rows, methods, strict=True)}
+
+
+def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, Results]:
     """`results`, and those of the same kind that earlier calls left in `folder`: a table is never less than it was.
 
     Of the same kind: of the same features, attributes, seeds and version, and variants of the configuration that the
     folder's search chose last.
     """
-    shared = folder / f"dcrgan-selection/{SELECTION_FILE}"
-    chosen = flatten(read_json(shared)["best"]["config"]) if shared.is_file() else {}
+    path = folder / f"{NAME}-selection/{SELECTION_FILE}"
+    chosen = flatten(load_selection(path).best.config) if path.is_file() else {}
     kind = _kind(next(iter(results.values())))
-    found = {}
-    for name in (*BASELINES, "dcrgan", *VARIANTS, PUBLISHED):
-        path = folder / name / RESULTS_FILE
+    others = sorted(path.parent.name for path in folder.glob(f"*/{RESULTS_FILE}"))
+    finished = {}
+    for name in dict.fromkeys((*BASELINES, NAME, *VARIANTS, PUBLISHED, *others)):
         if name in results:
-            found[name] = results[name]
-        elif path.is_file() and _kind(earlier := read_json(path)) == kind:
-            alone = name in BASELINES or name in STARTS  # those with a search of their own
-            expected = chosen | dict(VARIANTS.get(name, {})) | {GAMMA: None}
-            if alone or flatten(earlier["config"]) | {GAMMA: None} == expected:
-                found[name] = earlier
-    return found
+            finished[name] = results[name]
+        elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, chosen):
+            finished[name] = earlier
+    return finished
 
 
-def _kind(result: dict[str, Any]) -> list[Any]:
-    facts = [result.get(key) for key in ("benchmark", "features", "attributes_hash", "splits", "method_version")]
-    return [*facts, sorted(entry["seed"] for entry in result["seeds"])]
+def _belongs(result: Results, kind: Sequence[object], chosen: Mapping[str, object]) -> bool:
+    """Whether an earlier result is of this kind; a variant of DCR-GAN's must be of the configuration `chosen`."""
+    if _kind(result)[: len(kind)] != list(kind):
+        return False
+    variant = VARIANTS.get(result.method)
+    shares = result.method == NAME or (variant is not None and variant.start is None)
+    settings = {} if variant is None else dict(variant.settings)
+    return not shares or flatten(result.config) == flatten(dict(chosen)) | settings
 
 
-def _beside(result: dict[str, Any], run: Path) -> list[str]:
-    """H at γ = 0, from the scores that the run kept, and H on the folds that chose γ; "" where no folds chose γ."""
-    selection = result["selection"]
-    if selection is None or result["protocol"] == LABEL:
-        return ["", ""]
-    seeds = [entry["seed"] for entry in result["seeds"]]
-    curves = [curve_of(load_details(run / f"seed-{seed}" / DETAILS_FILE)) for seed in seeds]
-    plain = statistics.fmean(curve.harmonic_at(-selection["gamma"]) for curve in curves)
-    return [f"{100 * h:.1f}" for h in (plain, (selection["calibration"] or selection["best"])["harmonic"])]
+def _kind(result: Results) -> list[object]:
+    facts = [result.benchmark, result.features, result.attributes_hash, result.splits]
+    version = str(result.method_version).split(",")[0]  # without the file of a method of one's own
+    return [*facts, version, sorted(entry.seed for entry in result.seeds)]
 
 
-def scores_table(results: dict[str, dict[str, Any]], folder: Path) -> str:
+def scores_table(results: Mapping[str, Results]) -> str:
     """The scores of each method in Markdown: per cent, mean ± standard deviation over seeds.
 
-    H at γ = 0, and H on the folds that chose γ, stand beside H at that γ.  `folder` holds each method's run.
+    H at γ = 0, and H on the folds that chose γ, stand beside H at that γ.
     """
     head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol"]
-    rows = [
-        [
-            name,
-            *(spread_text(result, key) for key in TABLE.values()),
-            *_beside(result, folder / name),
-            result["protocol"].split(":")[0],
-        ]
-        for name, result in results.items()
-    ]
-    return markdown_table(head, rows)
+    return markdown_table(head, [_cells(name, result) for name, result in results.items()])
+
+
+def _cells(name: str, result: Results) -> list[str]:
+    scores = [spread_text(result, key) for key in TABLE.values()]
+    uncalibrated = [f"{100 * result.mean[key]:.1f}" for key in UNCALIBRATED.values()]
+    on_folds = "" if result.gamma.harmonic_on_folds is None else f"{100 * result.gamma.harmonic_on_folds:.1f}"
+    return [name, *scores, *uncalibrated, on_folds, result.protocol.split(":")[0]]

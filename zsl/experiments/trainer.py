@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zsl.dcrgan.classifiers import DCRGAN, ClassifierConfig
-from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.dcrgan import Synthesizer, fit_classifiers, train_synthesizer
-from zsl.experiments.methods import Method
-from zsl.features.split import TestSplit, TrainSplit
+from zsl.features.split import RowsRead, TestSplit, TrainSplit
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
-from zsl.scores.model import ZeroShotModel
 from zsl.training.journal import Journal, StepsBehind
 from zsl.training.log import Log, silent
+from zsl.training.method import Method, Step
 
-KEPT = 16  # models and generators that a Trainer keeps: those of five seeds, three folds and several calibration folds
+KEPT = 16  # results that a Trainer keeps of each step: five seeds, three folds and several calibration folds
 Folds = Mapping[int, tuple[TrainSplit, TestSplit]]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Result:
+    """What a step came to."""
+
+    value: Any
+    log: list[dict[str, Any]]  # what the log had once the step was done
+    reads: list[RowsRead]  # what its stages were given
+
+
 class Trainer:
-    """Models of configurations; what one shares with an earlier one on the same rows and seed is not trained again.
+    """Trains models; a step runs once for equal numbers, seed and part of the configuration.
 
     Variants of Table III that differ in their classifiers alone have one generator; fusion weights need no training.
     The log of a model is the same whether it shares something or not.
     """
 
     def __init__(self) -> None:
-        self.trainings = 0  # times that something slow was trained
-        self._synthesizers: dict[str, Synthesizer] = {}
-        self._models: dict[str, DCRGAN] = {}
-        self._logs: dict[str, list[dict[str, Any]]] = {}  # what a log had once a synthesizer or a model was trained
-        self._data: dict[str, tuple[TrainSplit, str]] = {}  # splits that were seen, and their fingerprints
+        self.trainings = 0  # times that a first step, which is the slow one, was run
+        self._results: dict[str, dict[str, _Result]] = {}  # by step, then by content
 
     def model(
         self,
@@ -48,26 +49,21 @@ class Trainer:
         seed: int,
         log: Log = silent,
         folder: Path | None = None,
-    ) -> ZeroShotModel:
-        """A trained model; with `folder` the steps of a GAN are kept there for configurations with more of them."""
-        if not isinstance(config, DCRGANConfig):
-            self.trainings += 1
-            return method.train(train, config, seed=seed, log=log)
-        if str(id(train)) not in self._data:  # the split is kept, so that its id stays its own
-            _put(self._data, str(id(train)), (train, fingerprint(train)))
-        data = self._data[str(id(train))][1]
-        made = self._synthesizer(train, config, data, seed, log, folder)
-        unweighted = replace(config.classifiers, weight_vs=1.0, weight_ss=1.0, weight_srs=1.0)
-        key = _name(data, seed, replace(config, classifiers=unweighted))
-        if key in self._models:
-            log.repeat(self._logs[key])
-        else:
-            _put(self._models, key, fit_classifiers(made, config.classifiers, log=log))
-            self._logs[key] = log.entries()
-        train.reads.extend(read for read in made.train.reads if read not in train.reads)
-        model = copy.copy(self._models[key])
-        model.config = config.classifiers
-        return model
+    ) -> Any:
+        """A trained model; with `folder` the checkpoints of steps that can resume are kept there."""
+        value = None
+        for step in method.steps:
+            results = self._results.setdefault(step.name, {})
+            key = _name(train, seed, step.part(config))
+            if key in results:
+                log.repeat(results[key].log)
+                train.reads.extend(results[key].reads)
+            else:
+                self.trainings += step is method.steps[0]
+                results[key] = _run(step, train, value, config, seed, log, folder)
+                _forget_oldest(results)
+            value = results[key].value
+        return value
 
     def on_folds(self, method: Method, folds: Folds, config: Any, *, seed: int, folder: Path) -> list[Details]:
         """What a model trained on each fold says about its pseudo-test rows, all of which are trainval rows."""
@@ -75,54 +71,39 @@ class Trainer:
         tests = [test for _, test in folds.values()]
         return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
 
-    def _synthesizer(
-        self, train: TrainSplit, config: DCRGANConfig, data: str, seed: int, log: Log, folder: Path | None
-    ) -> Synthesizer:
-        config = replace(config, classifiers=ClassifierConfig())
-        key = _name(data, seed, config)
-        if key in self._synthesizers:
-            log.repeat(self._logs[key])
-            return self._synthesizers[key]
-        self.trainings += 1
-        # More steps of the same GAN go on from where fewer have ended: the journal's name leaves them out.
-        name = _name(data, seed, replace(config, gan=replace(config.gan, steps=0)))
-        kept = log if folder is None else Journal(folder / f"steps-{name[:12]}" / "metrics.jsonl", run=name)
-        try:
-            made = train_synthesizer(train, config, seed=seed, log=kept)
-        except StepsBehind:
-            if not isinstance(kept, Journal) or folder is None:
-                raise
-            kept.clear()
-            made = train_synthesizer(train, config, seed=seed, log=kept)
-        _put(self._synthesizers, key, made)
-        self._logs[key] = log.entries()
-        return made
+
+def _run(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log, folder: Path | None) -> _Result:
+    reads = len(train.reads)
+    if folder is None or step.resumes is None:
+        value = step.run(train, before, config, seed, log)
+    else:
+        value = _resume(step, train, before, config, seed, folder)
+    return _Result(value=value, log=log.entries(), reads=train.reads[reads:])
 
 
-def _put(kept: dict[str, Any], key: str, value: Any) -> None:
+def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, folder: Path) -> Any:
+    """Run a step on from its checkpoints below `folder`; anew where they are past the steps that are asked for."""
+    assert step.resumes is not None
+    name = _name(train, seed, step.resumes(config))
+    journal = Journal(folder / f"steps-{name[:12]}" / "metrics.jsonl", run=name)
+    try:
+        return step.run(train, before, config, seed, journal)
+    except StepsBehind:
+        journal.clear()
+        return step.run(train, before, config, seed, journal)
+
+
+def _forget_oldest(results: dict[str, _Result]) -> None:
     """Keep the newest: each may hold a copy of all training features."""
-    kept[key] = value
-    while len(kept) > KEPT:
-        del kept[next(iter(kept))]
+    while len(results) > KEPT:
+        del results[next(iter(results))]
 
 
-def fingerprint(train: TrainSplit) -> str:
-    """A hash of all numbers that training sees: features, labels, attributes, and which classes are seen."""
-    digest = hashlib.sha256()
-    for tensor in (train.features, train.labels, train.attributes, train.seen, train.unseen):
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.contiguous().cpu().numpy().data)
-    return digest.hexdigest()
+def _name(train: TrainSplit, seed: int, part: Any) -> str:
+    """Equal for equal numbers, seed and part of a configuration."""
+    return hashlib.sha256(f"{train.fingerprint} {seed} {key_of(part)}".encode()).hexdigest()
 
 
-def _trained_part(config: Any) -> str:
-    """Equal for configurations of which one training does for all."""
-    return _key(asdict(replace(config, classifiers=ClassifierConfig()) if isinstance(config, DCRGANConfig) else config))
-
-
-def _key(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, sort_keys=True)
-
-
-def _name(data: str, seed: int, config: DCRGANConfig) -> str:
-    return hashlib.sha256(f"{data} {seed} {_key(asdict(config))}".encode()).hexdigest()
+def key_of(config: Any) -> str:
+    """A text that is equal for equal configurations."""
+    return json.dumps(asdict(config), sort_keys=True)

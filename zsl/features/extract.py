@@ -182,7 +182,7 @@ def _origin(backbone: Backbone, index: ShardIndex, precision: str, decoder: Deco
     """All that the numbers in a table depend on, and what a reader wants to know about it."""
     crop = "the row's box" if "shared_photos" in index.source else "none, whole image"
     options = {key: value for key, value in asdict(backbone.options).items() if key in ("flip", "layer", "fp32_layers")}
-    finetuned = {"finetuned": backbone.finetuned} if backbone.finetuned else {}
+    finetuned = {"finetuned": backbone.finetuned.content()} if backbone.finetuned else {}
     return finetuned | {
         "format": FORMAT,
         "benchmark": index.benchmark,

@@ -104,12 +104,12 @@ def load_folds(
 
 
 def load_calibration(
-    benchmark: str, data: Path, table: FeatureTable, device: torch.device
+    table: FeatureTable, splits: Splits, device: torch.device
 ) -> dict[int, tuple[TrainSplit, TestSplit]]:
-    """`splits.calibration_folds`, on `device`; none where the backbone was fine-tuned, lest it knows their classes."""
+    """The calibration folds of `splits`, on `device`; none for a fine-tuned backbone, which knows their classes."""
     if table.manifest.get("finetuned"):
         return {}
-    folds = calibration_folds(load_splits(benchmark, data, table), table.rows, table.labels)
+    folds = calibration_folds(splits, table.rows, table.labels)
     return {number: split_features(table, splits, device) for number, splits in folds.items()}
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import scipy
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
 from shards import Location, open_index, open_shard, read_samples
 from shards.index import file_sha256
 from zsl.common.files import atomic_path, read_json, write_json
+from zsl.common.matlab import read_variables
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import make_splits
@@ -116,28 +117,16 @@ def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
     return table
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise FileNotFoundError(
             f"no file {file}; res101.mat comes with xlsa17.zip (xlsa17/data/<benchmark>/res101.mat)"
         )
-    with file.open("rb") as stream:
-        if stream.read(10) == b"MATLAB 7.3" or file.stat().st_size < 128:
-            stream.seek(0)
-            what = "a MATLAB 7.3 (HDF5) file" if stream.read(6) == b"MATLAB" else "no MATLAB file"
-            raise ValueError(f"{file} is {what}; needed is MATLAB 5 form: in MATLAB, save(name, '-v7', …) writes it")
-    try:
-        content: dict[str, Any] = loadmat(file)
-    except Exception as error:  # SciPy raises a different type for each way in which a file can be broken
-        raise ValueError(f"{file} cannot be read as a MATLAB 5 file ({error}); is the download complete?") from error
-    absent = [key for key in KEYS if key not in content]
-    if absent:
-        raise ValueError(f"{file} has no {', '.join(absent)}; it has {', '.join(k for k in content if k[0] != '_')}")
-    return content
+    return read_variables(file, KEYS, optional=["rows"])
 
 
 def _columns(
-    content: dict[str, Any], split_file: SplitFile, file: Path
+    content: dict[str, np.ndarray], split_file: SplitFile, file: Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Features [N, D], labels [N] 0-based, rows [N] 0-based and rising, and file names."""
     features = content["features"].T

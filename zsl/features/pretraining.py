@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from timm.data.imagenet_info import ImageNetInfo
-
 from backbones.presets import UnseenClasses, unseen_classes
+
+# ImageNet-1k's classes, one a line: WordNet's lemmas, as timm ships them too.  timm itself takes seconds to import, and
+# every result of a training says what the pretraining data knows.
+CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 # Unseen classes of the official splits that ImageNet-1k holds under another name or as a part: lemmas of its list.
 SYNONYMS = {
@@ -41,9 +44,8 @@ def plain(name: str) -> str:
 
 @cache
 def imagenet_names() -> dict[str, str]:
-    """Every name in ImageNet-1k's list (WordNet lemmas, as timm ships them), made plain, with its class in words."""
-    info = ImageNetInfo()
-    classes = [info.index_to_description(index) for index in range(info.num_classes())]
+    """Every name in ImageNet-1k's list, made plain, with its class in words."""
+    classes = CLASSES_FILE.read_text(encoding="utf-8").splitlines()
     return {plain(lemma): words for words in reversed(classes) for lemma in words.split(",")}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -53,6 +55,15 @@ class TrainSplit:
     def rows_hash(self) -> str:
         """Six hex digits, comparable with those of a split file."""
         return rows_hash(self.rows.cpu().numpy())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all numbers that training sees: features, labels, attributes, and which classes are seen."""
+        digest = hashlib.sha256()
+        for tensor in (self.features, self.labels, self.attributes, self.seen, self.unseen):
+            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.contiguous().cpu().numpy().data)
+        return digest.hexdigest()
 
     @property
     def device(self) -> torch.device:

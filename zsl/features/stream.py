@@ -13,7 +13,7 @@ from typing import IO, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from backbones import Transform, decode_image
+import backbones
 from shards import Location, Sample, Shard, open_shard, read_samples
 
 OnError = Literal["stop", "quarantine"]
@@ -52,7 +52,7 @@ class Batch:
 def stream_batches(
     shards: Iterable[Shard],
     location: Location,
-    transform: Transform,
+    transform: backbones.Transform,
     *,
     batch_size: int,
     device: torch.device,
@@ -113,9 +113,11 @@ def _read(
             yield Batch(shard=shard, failures=(failure,), last=True)
 
 
-def _decode(sample: Sample, shard: Shard, transform: Transform, device: torch.device | None) -> Tensor | Failure:
+def _decode(
+    sample: Sample, shard: Shard, transform: backbones.Transform, device: torch.device | None
+) -> Tensor | Failure:
     try:
-        return transform(decode_image(sample.image, sample.box, device=device))
+        return transform(backbones.decode_image(sample.image, sample.box, device=device))
     except (ValueError, RuntimeError) as error:
         return Failure(shard=shard.file, row=sample.row, label=sample.label, file=sample.file, reason=str(error))
 

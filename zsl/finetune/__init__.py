@@ -1,5 +1,1 @@
-"""Fine-tuning of a backbone on the photos of seen classes, and the question whether it helps unseen ones."""
-
-from zsl.finetune.command import Finetuning, run_finetuning
-
-__all__ = ["Finetuning", "run_finetuning"]
+"""Fine-tuning of a backbone on the photos of seen classes, and the verdict whether unseen ones gain."""

@@ -1,4 +1,4 @@
-"""Photos of trainval rows, decoded once and kept; there is no way from them to any other row."""
+"""Photos of trainval rows, decoded once and kept.  Photos of other rows are never decoded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones import Transform, decode_image
+import backbones
 from shards import Location, Sample, ShardIndex, open_shard, read_samples
 from zsl.common.progress import progress_bar
 from zsl.datasets.split_file import rows_hash
@@ -23,7 +23,7 @@ from zsl.features.table import FORMAT, FeatureTable
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainImages:
-    """The photos of all trainval rows, each in several sizes, and what may be known of their classes."""
+    """The photos of all trainval rows, each in several sizes, and their class ids."""
 
     rows: np.ndarray  # [N] official rows, rising
     labels: np.ndarray  # [N] class ids
@@ -35,7 +35,7 @@ class TrainImages:
         return rows_hash(self.rows)
 
     def position(self, rows: np.ndarray) -> np.ndarray:
-        """Where `rows` [n] lie in this table [n].
+        """The place of each of `rows` [n] among these photos [n].
 
         Raises:
             ValueError: a row is not one of these.
@@ -48,9 +48,10 @@ class TrainImages:
 def read_labels(
     location: Location, index: ShardIndex, tuned: Mapping[str, Any] | None = None, *, allow_pipe: bool = False
 ) -> FeatureTable:
-    """Rows and labels of all photos in the shards, as a table without features: `load_splits` makes splits of it.
+    """Rows and labels of all photos in the shards, as a table without features, from which `load_splits` makes splits.
 
-    tuned: the fine-tuning behind the weights at hand, so that it refuses folds whose validation classes they know.
+    tuned: the facts of the fine-tuning that the weights to start from come from, if any.  With them `load_splits`
+    refuses a fold whose validation classes these weights know.
     """
     rows, labels = [], []
     for sample in _samples(location, index, first=0, last=index.total, allow_pipe=allow_pipe):
@@ -65,12 +66,12 @@ def read_labels(
 
 
 def load_train_images(
-    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[Transform], *, memory: float = 4e9,
-    allow_pipe: bool = False,
+    location: Location, index: ShardIndex, splits: Splits, transforms: Sequence[backbones.Transform], *,
+    memory: float = 4e9, allow_pipe: bool = False,
 ) -> TrainImages:  # fmt: skip
-    """Decode the trainval photos of `splits` once by each transform.
+    """Decode each trainval photo of `splits` once, and keep it in the size of each of `transforms`.
 
-    Up to `memory` bytes they are kept in memory, beyond that in an unnamed temporary file that ends with the process.
+    memory: photos of more bytes than this lie in an unnamed temporary file, which ends with the process.
 
     Raises:
         ValueError: a trainval row is not in the shards, or its photo cannot be decoded.
@@ -84,7 +85,7 @@ def load_train_images(
 
     def decode(sample: Sample) -> list[Tensor]:
         try:
-            image = decode_image(sample.image, sample.box)
+            image = backbones.decode_image(sample.image, sample.box)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"row {sample.row} ({sample.file}) cannot be decoded: {error}") from error
         return [transform(image) for transform in transforms]

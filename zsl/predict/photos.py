@@ -12,8 +12,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from backbones import decode_image
-from backbones.preprocess import is_transparent, no_scale
+import backbones
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
@@ -106,7 +105,7 @@ def read_photo(data: bytes, limits: Limits = Limits()) -> tuple[Tensor, tuple[st
     _check_size(len(data), limits)
     notes = _check_header(data, limits)
     try:
-        return decode_image(data), notes
+        return backbones.decode_image(data), notes
     except ValueError as error:
         raise ValueError(f"the image is cut short or damaged ({_cause(error)})") from error
 
@@ -139,6 +138,8 @@ class _Header:
 
 
 def _read_header(data: bytes, limits: Limits) -> _Header:
+    from backbones.preprocess import is_transparent, no_scale
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -20,24 +20,25 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zsl.common.config import flatten, override
-from zsl.datasets.own import AttributeTable
-from zsl.dcrgan.classifiers import DCRGAN
+from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import as_networks_see, fit_classifiers
 from zsl.dcrgan.gan import generator_condition
+from zsl.dcrgan.model import DCRGAN
 from zsl.dcrgan.saved import (
     MODEL_FILE,
     SYNTHESIZER_FILE,
     TRAIN_FILE,
-    _load_model,
-    _load_train,
-    _read_facts,
-    _save_shared,
+    load_model,
+    load_train,
+    read_facts,
+    save_shared,
     save_synthesizer,
     save_tensors,
 )
 from zsl.dcrgan.srn import sample_linearly
 from zsl.features.split import TrainSplit
+from zsl.scores.model import Calibrated
 
 SPACES = ("VS", "SS", "SRS")
 FARTHEST = 1000  # times the run's strongest attribute a new class's may be
@@ -49,7 +50,7 @@ class Predictor:
 
     facts: dict[str, Any]  # predictor.json
     train: TrainSplit  # with the attributes as they were given
-    models: Mapping[int, DCRGAN]  # by seed, each with its synthesizer
+    models: Mapping[int, Calibrated]  # by seed: each a DCRGAN with its γ
 
     @property
     def classes(self) -> Tensor:
@@ -93,19 +94,17 @@ class Scored:
 def score(predictor: Predictor, features: Tensor) -> Scored:
     """Score features [N, D] as the backbone gives them."""
     scaled = predictor.train.scaler(features.float().cpu())
-    is_seen = torch.isin(predictor.classes, predictor.train.seen)
-    votes, attributes, gammas = [], [], []
-    for model in predictor.models.values():
-        assert model.synthesizer is not None
-        inputs = model.inputs(scaled)
-        votes.append(torch.stack(model.gzsl.votes(inputs, model.regressors, model.config)))
-        attributes.append(model.synthesizer.attribute_scaler.undo(model.regressors.attributes(inputs)))
-        gammas.append(model.config.gamma)
+    models = predictor.models.values()
     return Scored(
-        votes=torch.stack(votes).mean(0),
-        calibration=-sum(gammas) / len(gammas) * is_seen,
-        attributes=torch.stack(attributes).mean(0),
+        votes=torch.stack([torch.stack(model.model.votes(scaled)) for model in models]).mean(0),
+        calibration=torch.stack([model.calibration for model in models]).mean(0),
+        attributes=torch.stack([_strengths(model.model, scaled) for model in models]).mean(0),
     )
+
+
+def _strengths(model: DCRGAN, scaled: Tensor) -> Tensor:
+    """Attributes [N, A] that F1 reads from scaled features [N, D], in the units of the run's attributes."""
+    return model.synthesizer.attribute_scaler.undo(model.regressors.attributes(model.inputs(scaled)))
 
 
 # --- new classes -----------------------------------------------------------------------------------------------------
@@ -139,22 +138,21 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
     return Predictor(facts=facts, train=extended, models=models)
 
 
-def _extend(model: DCRGAN, train: TrainSplit, new: Tensor) -> DCRGAN:
+def _extend(calibrated: Calibrated, train: TrainSplit, new: Tensor) -> Calibrated:
     """The model of one seed with the classes `new` of `train`, whose attributes are as given."""
-    made = model.synthesizer
-    assert made is not None
-    train = as_networks_see(train, made.attribute_scaler, made.config)
-    if made.srn is not None:
+    model: DCRGAN = calibrated.model
+    synthesizer = model.synthesizer
+    train = as_networks_see(train, synthesizer.attribute_scaler, synthesizer.config)
+    if synthesizer.srn is not None:
         with torch.no_grad():
-            added = made.srn(train.attributes[new])
+            added = synthesizer.srn(train.attributes[new])
     else:
-        prototypes = made.representations[train.seen]  # linear sampling leaves the seen classes theirs
-        added = sample_linearly(replace(train, unseen=new), prototypes, made.config.ldf_ridge)[new]
-    representations = torch.cat([made.representations, added])
-    condition = generator_condition(train.attributes, representations, made.config.gan)
-    return fit_classifiers(
-        replace(made, train=train, representations=representations, condition=condition), model.config
-    )
+        prototypes = synthesizer.representations[train.seen]  # linear sampling leaves the seen classes theirs
+        added = sample_linearly(replace(train, unseen=new), prototypes, synthesizer.config.ldf_ridge)[new]
+    representations = torch.cat([synthesizer.representations, added])
+    condition = generator_condition(train.attributes, representations, synthesizer.config.gan)
+    extended = replace(synthesizer, train=train, representations=representations, condition=condition)
+    return Calibrated(fit_classifiers(extended, model.config), calibrated.gamma.item(), train.seen)
 
 
 def _in_run_units(strengths: Tensor, predictor: Predictor) -> Tensor:
@@ -193,14 +191,10 @@ def _in_order(table: AttributeTable, predictor: Predictor) -> Tensor:
 
 def save_predictor(predictor: Predictor, folder: Path) -> None:
     """Write a predictor, new classes included, to a folder that `load_predictor` reads."""
-    config = predictor.facts["config"]
-    model = next(iter(predictor.models.values()))  # γ of a selection is in the classifiers' by now
-    config = config | {"classifiers": config["classifiers"] | {"gamma": model.config.gamma}}
-    for seed, model in predictor.models.items():
-        save_tensors(model.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
-        save_synthesizer(model, folder / f"seed-{seed}")
-    facts = predictor.facts | {"config": config, "class_names": list(predictor.train.class_names)}
-    _save_shared(facts, predictor.train, folder)
+    for seed, calibrated in predictor.models.items():
+        save_tensors(calibrated.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
+        save_synthesizer(calibrated.model, folder / f"seed-{seed}")
+    save_shared(predictor.facts | {"class_names": list(predictor.train.class_names)}, predictor.train, folder)
 
 
 def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
@@ -210,15 +204,15 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
         FileNotFoundError: there is no such folder, or it has no such seed.
         ValueError: the run cannot predict, or a file of it is broken.
     """
-    facts = _read_facts(folder)
+    facts = read_facts(folder)
     there = sorted(int(path.parent.name.removeprefix("seed-")) for path in folder.glob(f"seed-*/{SYNTHESIZER_FILE}"))
     if not there or (absent := [seed for seed in seeds if seed not in there]):
         asked = f"seed {absent[0]}" if there else "seed that can predict"
         raise FileNotFoundError(f"{folder} has no {asked}; there are {', '.join(map(str, there)) or 'none'}")
     config = override(DCRGANConfig(), flatten(facts["config"]))
     try:
-        train = _load_train(folder / TRAIN_FILE, facts)
-        models = {seed: _load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds or there}
+        train = load_train(folder / TRAIN_FILE, facts)
+        models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds or there}
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise ValueError(f"{folder} has a file that is broken or of something else ({error}); run it anew") from error
     return Predictor(facts=facts, train=train, models=models)

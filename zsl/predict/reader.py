@@ -17,7 +17,7 @@ from torch import Tensor
 from backbones import Backbone, EncodeOptions, Transform, export_manifest, export_weights, load_backbone
 from zsl.common.compute import make_accelerator
 from zsl.common.files import atomic_path
-from zsl.datasets.own import AttributeTable, read_attributes
+from zsl.datasets.attribute_table import AttributeTable, read_attributes
 from zsl.dcrgan.saved import BACKBONE_FILE
 from zsl.predict.answers import Answer, Choice, Evidence, Vote
 from zsl.predict.photos import Limits, Unread, read_file
@@ -99,9 +99,8 @@ class Reader:
     def _evidence(self, photo: Tensor, column: int) -> list[Evidence]:
         """Every attribute, the one that speaks most for the class first."""
         train = self.predictor.train
-        made = next(iter(self.predictor.models.values())).synthesizer
-        assert made is not None
-        scaled, of_class = made.attribute_scaler, train.attributes[self.predictor.classes[column]]
+        synthesizer = next(iter(self.predictor.models.values())).model.synthesizer
+        scaled, of_class = synthesizer.attribute_scaler, train.attributes[self.predictor.classes[column]]
         centre = scaled(train.attributes[train.seen]).mean(0)
         usual = scaled.undo(centre)  # the seen classes' mean; of a power of attributes, so that no sign turns over
         weights = (scaled(photo) - centre) * (scaled(of_class) - centre)

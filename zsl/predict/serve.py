@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from zsl.datasets.own import AttributeTable, read_attributes
+from zsl.datasets.attribute_table import AttributeTable, read_attributes
 from zsl.predict.answers import PROBABILITIES
 from zsl.predict.photos import Limits, read_photo
 from zsl.predict.predictor import Predictor

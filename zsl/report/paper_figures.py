@@ -25,11 +25,12 @@ from zsl.common.determinism import derive_seed, seeded
 from zsl.common.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
 from zsl.common.files import atomic_path, read_json, write_json
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.dcrgan import Synthesizer, train_synthesizer
+from zsl.dcrgan.dcrgan import fit_classifiers, train_synthesizer
 from zsl.dcrgan.gan import synthesize
+from zsl.dcrgan.method import looks
 from zsl.dcrgan.metric import train_metric
+from zsl.dcrgan.model import Synthesizer
 from zsl.dcrgan.variants import VARIANTS
-from zsl.experiments.published import models_over_steps, steps_of_looks
 from zsl.experiments.reads import ACCESS_FILE, record_to
 from zsl.experiments.run import name_of_run
 from zsl.features.scaling import signed_power
@@ -37,6 +38,7 @@ from zsl.features.split import TestSplit, TrainSplit
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
 from zsl.scores.evaluate import Record, evaluate_details, open_for_figures
+from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
 from zsl.training.journal import Journal
 
@@ -120,7 +122,7 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
 
     `folder` is for what a killed report goes on from.
     """
-    seed = run.first_seed
+    seed, gamma = run.first_seed, run.results.gamma.value
     to_file = record_to(run.folder / ACCESS_FILE, seed)
 
     def record(note: dict[str, Any]) -> None:
@@ -131,8 +133,8 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
     arrays: Arrays = {"classes": classes.numpy()}
     made: dict[str, Synthesizer] = {}
     for variant in CURVES:
-        of_variant = override(config, VARIANTS[variant])
-        curve, made[variant] = _errors(train, test, of_variant, record, seed, folder / variant)
+        of_variant = override(config, VARIANTS[variant].settings)
+        curve, made[variant] = _errors(train, test, of_variant, record, seed, gamma, folder / variant)
         arrays[f"errors {variant}"] = curve
     unseen = open_for_figures(test, record)
     chosen = _some_of_each(unseen.labels, classes, REAL)
@@ -154,7 +156,7 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
 
 
 def _errors(
-    train: TrainSplit, test: TestSplit, config: DCRGANConfig, record: Record, seed: int, folder: Path
+    train: TrainSplit, test: TestSplit, config: DCRGANConfig, record: Record, seed: int, gamma: float, folder: Path
 ) -> tuple[np.ndarray, Synthesizer]:
     """(steps, 1 - T1, 1 - H) of the visual classifier at LOOKS points of one GAN's training [looks, 3], and its end."""
     every = max(1, config.gan.steps // LOOKS)
@@ -165,14 +167,16 @@ def _errors(
     def file_of(steps: int) -> Path:
         return journal.folder / f"look-{steps}.json"
 
-    def known(steps: int) -> bool:
-        return file_of(steps).is_file()
-
-    for steps, model in models_over_steps(train, config, journal, seed=seed, every=every, known=known):
-        scores = scores_of(evaluate_details(model, test, record))
-        write_json(file_of(steps), [float(steps), 1 - scores.acc_zsl, 1 - scores.harmonic])
-    looks = [read_json(file_of(steps)) for steps in steps_of_looks(config.gan.steps, every)]
-    return np.array(looks), train_synthesizer(train, config, seed=seed, log=journal)  # from its checkpoints
+    points = looks(config, every)
+    for steps, until in points:
+        if not file_of(steps).is_file():
+            synthesizer = train_synthesizer(train, until, seed=seed, log=journal)
+            model = Calibrated(fit_classifiers(synthesizer, until.classifiers), gamma, train.seen)
+            scores = scores_of(evaluate_details(model, test, record))
+            write_json(file_of(steps), [float(steps), 1 - scores.acc_zsl, 1 - scores.harmonic])
+    return np.array([read_json(file_of(steps)) for steps, _ in points]), train_synthesizer(
+        train, config, seed=seed, log=journal
+    )  # from its checkpoints
 
 
 def _some_of_each(labels: Tensor, classes: Tensor, number: int) -> Tensor:

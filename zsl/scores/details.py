@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -29,6 +30,7 @@ class Details:
     unseen_predicted: Tensor
     unseen_scores: Tensor
     unseen_zsl_predicted: Tensor  # [N] with unseen labels only
+    gamma: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))  # [] taken off the seen classes' scores
 
 
 def save_details(details: Details, path: Path) -> None:

@@ -49,6 +49,7 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
         unseen_predicted=model.gzsl_classes[unseen_scores.argmax(dim=1)].cpu(),
         unseen_scores=unseen_scores.float().cpu(),
         unseen_zsl_predicted=model.zsl_classes[model.zsl_scores(unseen.features).argmax(dim=1)].cpu(),
+        gamma=getattr(model, "gamma", torch.zeros(())).cpu(),  # of a Calibrated model; no other has any
     )
 
 

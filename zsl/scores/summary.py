@@ -28,6 +28,7 @@ class Scores:
     harmonic: float  # H
     ausuc: float = math.nan  # area under the seen-unseen curve of calibrated stacking
     pulled_to_seen: float = math.nan  # share of unseen images that are given a seen label, mean over classes
+    harmonic_uncalibrated: float = math.nan  # H at γ = 0
     harmonic_oracle: float = math.nan  # no result but a bound: H at the γ that is best on the test rows themselves
     oracle_gamma: float = math.nan  # that γ, in units of the GZSL scores
 
@@ -55,6 +56,7 @@ def scores_of(details: Details) -> Scores:
         harmonic=harmonic_mean(acc_seen, acc_unseen),
         ausuc=curve.ausuc,
         pulled_to_seen=per_class_share(pulled, labels, labels.unique()).mean().item(),
+        harmonic_uncalibrated=curve.harmonic_at(-details.gamma.item()) if details.gamma.isfinite() else math.nan,
         harmonic_oracle=harmonic_oracle,
         oracle_gamma=oracle_gamma,
     )

@@ -1,8 +1,7 @@
-"""Where a stage says how it goes: a log of loss terms, and a watch for values that are not finite."""
+"""Where a stage says how it goes: a log of loss terms, and a watch for terms that are not finite."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,11 +11,11 @@ from torch.optim import Optimizer
 
 from zsl.common.progress import progress_bar
 
-NEVER, MOST_TERMS = 2**62, 64
+NEVER = -1  # the first step with a term that is not finite, where there was none
 
 
 class Log:
-    """Where a stage says how it goes, and from where it goes on after a kill; this one keeps nothing."""
+    """A log that keeps nothing; `zsl.training.journal` keeps lines and checkpoints in files."""
 
     def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
         """Note the loss terms of one step."""
@@ -24,18 +23,18 @@ class Log:
     def steps(
         self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
     ) -> Iterator[int]:
-        """The steps of `stage` that are left to do; between them all of its state is in what is given here."""
+        """The steps of `stage` that are left to do; between them `modules` and `optimizers` hold all of its state."""
         yield from progress_bar(range(count), what=stage, unit=" steps")
 
     def entries(self) -> list[dict[str, Any]]:
-        """What was noted and is kept: {"stage", "step", term: value, …} of each note."""
+        """All notes that are kept: {"stage", "step", term: value, …} each."""
         return []
 
     def repeat(self, entries: list[dict[str, Any]]) -> None:
-        """Note what another log has and this one lacks, for a stage whose result both share."""
-        there = self.entries()
+        """Copy the notes of another log that this one lacks, for a stage whose result both share."""
+        present = self.entries()
         for entry in entries:
-            if entry not in there:
+            if entry not in present:
                 terms = {key: value for key, value in entry.items() if key not in ("stage", "step")}
                 self(entry["stage"], entry["step"], terms)
 
@@ -44,50 +43,42 @@ silent = Log()
 
 
 class Watch(nn.Module):
-    """The loss terms of a stage's steps: looked at in every step, read, checked and logged in every so many.
+    """The loss terms of a stage: each step's are looked at, every so many steps' are checked and logged.
 
-    Reading a value waits for the device.  So the device itself keeps which value was the first that was not finite, and
-    that is read at times and in the last step.  A module, so that the stage's checkpoints keep it too.
+    Reading a value waits for the device.  So the device itself keeps the first step and term that were not finite; they
+    are read every `every` steps and in the last step.  It is a module, so that checkpoints of the stage keep them.
     """
 
-    first: Tensor  # step * MOST_TERMS + position among the terms of the first value that was not finite
+    first_step: Tensor  # NEVER, or the first step with a term that was not finite
+    first_term: Tensor  # the position of that term
 
-    def __init__(self, log: Log, name: str, *, steps: int, every: int, device: torch.device) -> None:
-        """`steps`: how many the stage `name` takes."""
+    def __init__(self, log: Log, stage: str, *, steps: int, every: int, device: torch.device) -> None:
+        """`steps`: how many the stage takes."""
         super().__init__()
-        self.log, self.name, self.steps, self.every = log, name, steps, every
-        self.register_buffer("first", torch.tensor(NEVER, device=device))
+        self.log, self.stage, self.steps, self.every = log, stage, steps, every
+        self.register_buffer("first_step", torch.tensor(NEVER, device=device))
+        self.register_buffer("first_term", torch.tensor(0, device=device))
 
     @torch.no_grad()
     def forward(self, step: int, terms: Mapping[str, Tensor]) -> None:
-        """Look at the terms of one step, which are in the order in which they were computed.
+        """Look at the terms of one step, in the order in which they were computed.
 
         Raises:
-            FloatingPointError: names the stage, and the first step and term that were not finite.
+            FloatingPointError: a term is not finite; the message names the stage, the first such step and its term.
         """
         values = torch.stack(tuple(terms.values()))
-        codes = torch.arange(len(values), device=values.device) + step * MOST_TERMS
-        self.first = torch.minimum(self.first, torch.where(values.isfinite(), NEVER, codes).amin())
+        broken = ~values.isfinite()
+        is_first = broken.any() & (self.first_step == NEVER)
+        self.first_step = torch.where(is_first, step, self.first_step)
+        self.first_term = torch.where(is_first, broken.int().argmax(), self.first_term)
         if step % self.every == 0 or step + 1 == self.steps:
-            if (first := int(self.first)) != NEVER:
-                step, position = divmod(first, MOST_TERMS)
-                _refuse(self.name, step, list(terms)[position], "not finite")
+            self._check(list(terms))
             if step % self.every == 0:
-                self.log(self.name, step, dict(zip(terms, values.tolist(), strict=True)))
+                self.log(self.stage, step, dict(zip(terms, values.tolist(), strict=True)))
 
-
-def watch(log: Log, name: str, step: int, terms: dict[str, Tensor]) -> None:
-    """Log the loss terms of one step, and stop where one is not finite: `Watch` for what ends after it.
-
-    Raises:
-        FloatingPointError: names the stage, the step and the term.
-    """
-    values = {term: value.item() for term, value in terms.items()}
-    for term, value in values.items():
-        if not math.isfinite(value):
-            _refuse(name, step, term, value)
-    log(name, step, values)
-
-
-def _refuse(name: str, step: int, term: str, value: Any) -> None:
-    raise FloatingPointError(f"{name} stage, step {step}: {term!r} is {value}; try a smaller learning rate")
+    def _check(self, names: list[str]) -> None:
+        if (step := int(self.first_step)) != NEVER:
+            raise FloatingPointError(
+                f"{self.stage} stage, step {step}: {names[int(self.first_term)]!r} is not finite; "
+                "try a smaller learning rate"
+            )

@@ -1,0 +1,35 @@
+"""Options of extraction, as plain data: this module imports neither timm nor torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """How a photo becomes a feature; by default the whole image, in one pass, with the model's own pooling."""
+
+    image_size: int | None = None  # side of the input in pixels; None: that of the weights
+    crop_pct: float | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
+    crops: Literal[1, 5] = 1  # 5: mean over corners and centre
+    flip: bool = False  # mean over the image and its mirror image
+    layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
+    fp32_layers: tuple[str, ...] = ()  # modules that compute in fp32 whatever the precision, such as conv_stem
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"--image-size {self.image_size}: at least 1 pixel")
+
+    @property
+    def tag(self) -> str:
+        """The suffix that these options add to the name of a feature table; empty for the defaults."""
+        parts = {
+            f"{self.image_size}px": self.image_size,
+            f"crop{self.crop_pct}": self.crop_pct,
+            "5crops": self.crops == 5,
+            "flip": self.flip,
+            f"at-{self.layer}": self.layer,
+            f"fp32-{'+'.join(self.fp32_layers)}": self.fp32_layers,
+        }
+        return "".join(f"-{part}" for part, value in parts.items() if value)

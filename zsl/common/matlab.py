@@ -1,0 +1,114 @@
+"""MATLAB 5 files: the variables that are wanted, as dense arrays, strings or whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import scipy.sparse
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 behind MATLAB's own header
+LFS_POINTER = b"version https://git-lfs"
+COMPLETE = "is the download complete?"
+
+
+def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The variables `required`, and those of `optional` that the file has; others are not read, for they may be large.
+
+    A sparse matrix becomes a dense one, and cells with one number each become an array of numbers.
+
+    Raises:
+        ValueError: the file is empty, cut, a MATLAB 7.3 (HDF5) file or no MATLAB file, or lacks a required variable.
+    """
+    _check_form(path)
+    try:
+        content = scipy.io.loadmat(path, variable_names=[*required, *optional])
+        absent = [name for name in required if name not in content]
+        names = [name for name, _, _ in scipy.io.whosmat(path)] if absent else []
+    except Exception as error:  # SciPy raises a different type for each way in which a file can be broken
+        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); {COMPLETE}") from error
+    if absent:
+        raise ValueError(f"{path} has no {', '.join(absent)}; it has {', '.join(names) or 'no variables'}")
+    return {name: _dense(value) for name, value in content.items() if name in {*required, *optional}}
+
+
+def _check_form(path: Path) -> None:
+    """Name the forms that SciPy cannot read by what they are, and say what to do."""
+    with path.open("rb") as stream:
+        head = stream.read(520)
+    if not head:
+        raise ValueError(f"{path} is empty; {COMPLETE}")
+    if head.startswith(HDF5_MAGIC) or head[512:] == HDF5_MAGIC or head.startswith(b"MATLAB 7.3"):
+        raise ValueError(
+            f"{path} is a MATLAB 7.3 (HDF5) file; the official files are MATLAB 5: "
+            "load it in MATLAB and write it again with save(…, '-v7'), or get the original archive"
+        )
+    if head.startswith(LFS_POINTER):
+        raise ValueError(f"{path} cannot be read as a MATLAB 5 file: it is a Git LFS pointer; run `git lfs pull`")
+    # MATLAB 4 files begin with a number whose bytes include 0; SciPy reads them too.
+    if not head.startswith(b"MATLAB") and 0 not in head[:4]:
+        raise ValueError(
+            f"{path} cannot be read as a MATLAB 5 file: it begins with {head[:16]!r}, not with MATLAB; {COMPLETE}  "
+            "A server may have sent a web page instead"
+        )
+
+
+def _dense(value: Any) -> np.ndarray:
+    """A sparse matrix as a dense one, and cells of one number each as an array of their shape."""
+    if scipy.sparse.issparse(value):
+        return value.toarray()
+    if value.dtype == object and value.size and all(_is_number(cell) for cell in value.ravel()):
+        return np.array([np.ravel(cell)[0] for cell in value.ravel()]).reshape(value.shape)
+    return value
+
+
+def _is_number(cell: Any) -> bool:
+    return np.size(cell) == 1 and np.issubdtype(np.asarray(cell).dtype, np.number)
+
+
+def strings(values: np.ndarray, path: Path, what: str) -> tuple[str, ...]:
+    """The strings [N] of a cell array or of a padded char matrix, stripped; an empty cell is "".
+
+    Raises:
+        ValueError: an entry is something else; `what` names the list in the message.
+    """
+    flat = values.ravel()
+    if flat.dtype.kind == "O" and flat.size == 1 and np.size(flat[0]) > 1:
+        return strings(np.asarray(flat[0]), path, what)  # a cell that holds the list
+    texts = [_string(cell) for cell in flat]
+    for number, text in enumerate(texts, start=1):
+        if text is None:
+            raise ValueError(f"{path}: entry {number} of {what} is not one string; save a cell array of strings")
+    return tuple(text.strip() for text in texts if text is not None)
+
+
+def _string(cell: Any) -> str | None:
+    """The string in a cell, through any number of cells around it; None if there is another thing, or several."""
+    if isinstance(cell, str):
+        return str(cell)
+    if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "UO" or cell.size > 1:
+        return "" if isinstance(cell, np.ndarray) and not cell.size else None
+    return _string(cell.ravel()[0]) if cell.size else ""
+
+
+def whole_numbers(values: np.ndarray, path: Path, name: str, meaning: str) -> np.ndarray:
+    """The whole numbers [N] int64 of the variable `name`.
+
+    Raises:
+        ValueError: a value is no number, not finite or has a fraction; `meaning` says in the message what it should be.
+    """
+    flat = values.ravel()
+    if not np.issubdtype(flat.dtype, np.number):
+        raise ValueError(f"{path}: {name} holds {_words(flat)}, which is no {meaning}")
+    strange = flat[~(np.isfinite(flat) & (flat == np.floor(flat)))]
+    if len(strange):
+        raise ValueError(f"{path}: {name} holds {strange[0].item()!r}, which is no {meaning}")
+    return flat.astype(np.int64)
+
+
+def _words(flat: np.ndarray) -> str:
+    """The first value that is no number, in words."""
+    return repr(flat[0].item() if isinstance(flat[0], np.generic) else flat[0]) if len(flat) else "nothing"

@@ -1,0 +1,167 @@
+"""Text files that people save: UTF-8 with or without a byte order mark; any other encoding is refused."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+REMEDY = "save the file as UTF-8"
+# The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
+MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
+
+def nfc(name: str) -> str:
+    """`name` in Unicode form NFC, in which two names that look alike are equal; macOS writes folders in NFD."""
+    return unicodedata.normalize("NFC", name)
+
+
+def read_text(path: Path) -> str:
+    """The characters of a UTF-8 file, without its byte order mark.
+
+    Raises:
+        ValueError: the file has another encoding, a NUL byte, or ends within a character; the message names the line.
+    """
+    content = path.read_bytes()
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            raise ValueError(f"{path}, line 1: the file is {encoding}; {REMEDY}")
+    if (place := content.find(b"\0")) >= 0:
+        raise ValueError(f"{path}, line {_line(content, place)}: a NUL byte, which text has not; {REMEDY}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # A codec for the mark counts from behind it.
+        place = error.start + len(content) - len(error.object)
+        if error.reason == "unexpected end of data":
+            raise ValueError(
+                f"{path}, line {_line(content, place)}: the file ends within a character; was it cut?  Get the whole "
+                f"file, or {REMEDY}"
+            ) from error
+        raise ValueError(
+            f"{path}, line {_line(content, place)}: byte {content[place]:#04x} is not UTF-8; {REMEDY}"
+        ) from error
+
+
+def _line(content: bytes, place: int) -> int:
+    """The number of the line, from 1, in which byte `place` lies; \\r\\n, \\n and \\r end a line."""
+    return len(content[:place].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+
+
+def read_lines(path: Path) -> list[str]:
+    """All lines of a UTF-8 file, empty ones too, so that the k-th entry is line k + 1.
+
+    Raises:
+        ValueError: see `read_text`.
+    """
+    return read_text(path).splitlines()
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The names in a UTF-8 file, one a line, in Unicode form NFC; empty lines do not count.
+
+    Raises:
+        ValueError: see `read_text`.
+    """
+    return tuple(nfc(line.strip()) for line in read_lines(path) if line.strip())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    line: int  # in the file, from 1
+    cells: tuple[str, ...]  # one a column
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file whose columns have names; cells are stripped and in Unicode form NFC."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def read_table(path: Path, what: str = "row") -> Table:
+    """Read a CSV file: a head, then one line for each `what`; empty lines do not count.
+
+    Raises:
+        ValueError: the file is not UTF-8, is not separated by commas, has a column without a name, has no line beside
+            its head, or a line has another number of cells than the head.
+    """
+    rows = _split(path)
+    if len(rows) < 2:
+        raise ValueError(f"{path} has {len(rows)} lines; needed are a header and one line a {what}")
+    head, *body = rows
+    _check_separator(head, path)
+    _check_columns(head, path)
+    for row in body:
+        _check_length(row, len(head.cells), path)
+    return Table(path, head.cells, tuple(body))
+
+
+def _split(path: Path) -> list[Row]:
+    """The lines of a CSV file that hold anything."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            rows.append(Row(reader.line_num, tuple(nfc(cell.strip()) for cell in cells)))
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: no table of commas and lines ({error}); is a quotation mark left open?  "
+            "Save the file as CSV"
+        ) from error
+    return [row for row in rows if any(row.cells)]
+
+
+def _check_separator(head: Row, path: Path) -> None:
+    """A head of one cell that holds another separator was not saved with commas."""
+    for separator, words in SEPARATORS.items():
+        if len(head.cells) == 1 and separator in head.cells[0]:
+            raise ValueError(
+                f"{path}, line {head.line}, column 1: {head.cells[0][:40]!r} is separated by {words}; save the file as "
+                "comma-separated CSV, with decimal points"
+            )
+
+
+def _check_columns(head: Row, path: Path) -> None:
+    """Every column has a name: spreadsheets save columns that are empty, and data frames save one of row numbers."""
+    if "" in head.cells:
+        raise ValueError(
+            f"{path}, line {head.line}, column {head.cells.index('') + 1}: the column has no name; name it, or remove "
+            "it (an empty column of a spreadsheet, or the row numbers of a data frame)"
+        )
+
+
+def _check_length(row: Row, count: int, path: Path) -> None:
+    """A line has one cell a column; decimal commas make more."""
+    if len(row.cells) == count:
+        return
+    place = min(len(row.cells), count) + 1
+    remedy = (
+        "fill in what is absent"
+        if len(row.cells) < count
+        else "remove trailing commas, write decimal points instead of decimal commas, and put text that holds a comma "
+        "in quotation marks"
+    )
+    raise ValueError(
+        f"{path}, line {row.line}: {len(row.cells)} cells, the header has {count}; from column {place} on they do not "
+        f"fit: {remedy}"
+    )
+
+
+def column_cells(table: Table, column: str) -> list[str]:
+    """The cells of the column of this name, one a row."""
+    place = table.columns.index(column)
+    return [row.cells[place] for row in table.rows]

@@ -1,0 +1,104 @@
+"""A method of the user's own: `path/to/file.py:NAME`, an object of the same kind as the built-in ones.
+
+Nothing else loads code from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import sys
+import traceback
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from zsl.common.config import override
+from zsl.training.method import Method, Step
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of a method: it names folders
+
+
+def is_own_method(text: str) -> bool:
+    """Whether the word behind `--method` names a file instead of a built-in method."""
+    file, colon, _ = text.rpartition(":")
+    return bool(colon) and file.endswith(".py")
+
+
+def load_own_method(text: str, taken: tuple[str, ...]) -> Method:
+    """The method `NAME` of the Python file in `path/to/file.py:NAME`; the file's code is run.
+
+    taken: names of built-in methods, which it may not have.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not import, has no such name, or the object breaks the contract of a Method; the
+            message names file and line.
+    """
+    file, _, attribute = text.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; --method FILE.py:NAME names a Python file and a Method in it")
+    module = _load(path)
+    if not hasattr(module, attribute):
+        others = [name for name, value in vars(module).items() if isinstance(value, Method)]
+        raise ValueError(
+            f"{path} has no {attribute!r}; its methods are {', '.join(others) or 'none'}: docs/own-method.md"
+        )
+    method = getattr(module, attribute)
+    _check(method, taken, f"{path}:{_line_of(path, attribute)}: {attribute}")
+    return replace(method, version=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _load(path: Path) -> ModuleType:
+    """The module of a file; loaded once, whatever names are asked of it."""
+    name = f"own_method_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for their annotations
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        del sys.modules[name]
+        raise ValueError(f"{path}:{_line_of_error(error, path)}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _line_of_error(error: Exception, path: Path) -> int:
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or 1
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (lines[-1] if lines else None) or 1
+
+
+def _line_of(path: Path, attribute: str) -> int:
+    pattern = re.compile(rf"{re.escape(attribute)}\b\s*[:=]|(def|class)\s+{re.escape(attribute)}\b")
+    lines = path.read_text().splitlines()
+    return next((number for number, line in enumerate(lines, start=1) if pattern.match(line)), 1)
+
+
+def _check(method: Any, taken: tuple[str, ...], where: str) -> None:
+    """The contract of a Method, as far as it shows before anything is trained."""
+    if not isinstance(method, Method):
+        raise ValueError(f"{where} is a {type(method).__name__}; it should be a zsl.training.method.Method")
+    if not isinstance(method.name, str) or not NAME.fullmatch(method.name):
+        raise ValueError(f"{where} has the name {method.name!r}; letters, digits and . _ + - make a name")
+    if method.name in taken:
+        raise ValueError(f"{where} has the name {method.name!r} of a built-in method; give it another one")
+    if not method.steps or not all(isinstance(step, Step) and callable(step.run) for step in method.steps):
+        raise ValueError(f"{where} has steps {method.steps!r}; one_step(train) makes those of a function")
+    if not is_dataclass(method.config) or isinstance(method.config, type):
+        raise ValueError(f"{where} has the config {method.config!r}; it should be an instance of a frozen dataclass")
+    for ability in ("looks", "oracle", "keep"):
+        if getattr(method, ability) is not None and not callable(getattr(method, ability)):
+            raise ValueError(f"{where}: {ability} is {getattr(method, ability)!r}; it should be a function or None")
+    try:
+        method.configured(method.config)
+        for overrides in (overrides for tried in method.rounds for overrides in tried):
+            override(method.config, overrides)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: its rounds or settings do not fit its config: {error}") from error

@@ -1,0 +1,68 @@
+"""What fine-tuning may see: photos and labels of trainval rows, and the attributes of their classes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import resize
+
+from backbones import Transform
+from zsl.common.determinism import derive_seed
+from zsl.datasets.held_out import hold_out
+from zsl.datasets.splits import Splits
+from zsl.finetune.images import TrainImages
+
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TuningData:
+    """Photos and labels of some trainval rows, and the attributes of their classes."""
+
+    rows: Tensor  # [N] official rows
+    labels: Tensor  # [N] positions in the seen classes
+    images: Tensor  # uint8, all trainval photos
+    position: Tensor  # [N] where in `images` the photo of each row lies
+    attributes: Tensor  # [S, A]
+
+    @classmethod
+    def of(cls, images: TrainImages, splits: Splits) -> TuningData:
+        """The trainval rows of `splits`, which may be those of a validation fold."""
+        position = images.position(splits.trainval_loc)
+        return cls(
+            rows=torch.from_numpy(splits.trainval_loc.copy()),
+            labels=torch.from_numpy(np.searchsorted(splits.seen, images.labels[position])),
+            images=images.sizes[0],
+            position=torch.from_numpy(position),
+            attributes=torch.from_numpy(splits.attributes[splits.seen].copy()),
+        )
+
+    def photos(self, indices: Tensor) -> Tensor:
+        """Photos uint8 [n, 3, h, w] of the rows at `indices` [n]."""
+        return self.images[self.position[indices]]
+
+    def hold_out(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Indices of the rows to train on, and of those to hold out.
+
+        About `share` of each class is held out: at least one photo of a class with two or more, and never all.
+        """
+        purpose = derive_seed(seed, "held-out share")
+        indices = hold_out(self.labels.numpy(), share, lambda label: np.random.default_rng((purpose, label)))
+        held = torch.zeros(len(self.rows), dtype=torch.bool)
+        held[torch.from_numpy(indices)] = True
+        return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def normalise(images: Tensor, transform: Transform, device: torch.device) -> Tensor:
+    """Photos uint8 [n, 3, H, W] as the encoder wants them, on `device`."""
+    return transform.normalise(images.to(device)).contiguous(memory_format=torch.channels_last)
+
+
+def whole_images(data: TuningData, indices: Tensor, transform: Transform, device: torch.device) -> Iterator[Tensor]:
+    """Normalised photos of the rows at `indices` [n] in batches, without a crop, as feature extraction sees them."""
+    for some in indices.split(EVALUATION_BATCH):
+        yield normalise(resize(data.photos(some), list(transform.size), antialias=True), transform, device)

@@ -1,0 +1,156 @@
+"""A checkpoint on disk: the state of a training after some steps, from which a killed run goes on.
+
+There is one form for every training.  A part of a checkpoint is anything with `state_dict` and `load_state_dict`: a
+module, an optimizer, a moving average, a GradScaler, torch's random state.  The file is safetensors.  Each tensor lies
+under its path, such as `optimizer/metric/state/0/exp_avg`; all else is JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zsl.common.files import atomic_path
+
+StateDict = dict[str, Any]  # what `state_dict` gives: tensors, numbers, texts and None, in dicts, lists and tuples
+FORMAT = "2"  # 1: tensors alone; and fine-tuning's checkpoints were pickles
+
+
+class Stateful(Protocol):
+    """What can be a part of a checkpoint; modules and optimizers are."""
+
+    def state_dict(self) -> StateDict:
+        """All that changes in training."""
+
+    def load_state_dict(self, state_dict: StateDict) -> Any:
+        """Take over what `state_dict` gave; its tensors are on the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """The content of one checkpoint file."""
+
+    path: Path
+    step: int  # steps done
+    states: Mapping[str, Any]  # of each part, as its `state_dict` gave it
+
+    def restore(self, parts: Mapping[str, Stateful]) -> None:
+        """Put each part into the state that the checkpoint holds.
+
+        Raises:
+            ValueError: the checkpoint holds other parts.
+        """
+        if parts.keys() != self.states.keys():
+            raise ValueError(
+                f"{self.path} holds the state of {', '.join(self.states)}; needed is that of {', '.join(parts)}; "
+                f"{_remedy(self.path)}"
+            )
+        for name, part in parts.items():
+            part.load_state_dict(self.states[name])
+
+
+def save_checkpoint(path: Path, parts: Mapping[str, Stateful], *, run: str, step: int) -> None:
+    """Write the state of `parts` after `step` steps, whole or not at all.
+
+    run: names all that the state depends on; `load_checkpoint` refuses another run's.
+
+    Raises:
+        TypeError: a part's state holds something that the file cannot, such as a function.
+    """
+    tensors: dict[str, Tensor] = {}
+    states = {name: _pack(part.state_dict(), name, tensors) for name, part in parts.items()}
+    with atomic_path(path) as temporary:
+        metadata = {"format": FORMAT, "run": run, "step": str(step), "states": json.dumps(states)}
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def load_checkpoint(path: Path, run: str) -> Checkpoint:
+    """Read what `save_checkpoint` wrote, onto the CPU.
+
+    Raises:
+        ValueError: the file is of another run, of an earlier version, or broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"{path} is no checkpoint of this version; {_remedy(path)}")
+            if metadata["run"] != run:
+                raise ValueError(
+                    f"{path} is of another run (another configuration, other shards, photos or features, or another "
+                    f"seed); {_remedy(path)}"
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path} is broken ({error}); {_remedy(path)}") from error
+    states = {name: _unpack(state, tensors) for name, state in json.loads(metadata["states"]).items()}
+    return Checkpoint(path=path, step=int(metadata["step"]), states=states)
+
+
+class RandomState:
+    """Torch's random state as a part of a checkpoint: the CPU's, and the GPU's where one is in use."""
+
+    def state_dict(self) -> StateDict:
+        """The state of each generator."""
+        gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
+        return {"cpu": torch.get_rng_state()} | gpu
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Put each generator into its state."""
+        torch.set_rng_state(state_dict["cpu"])
+        if "cuda" in state_dict:
+            torch.cuda.set_rng_state(state_dict["cuda"])
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path.parent}, or give this run another --name"
+
+
+def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON; its tensors go to `tensors`.  Containers are tagged: JSON has no tuples and no numbers as keys.
+
+    Raises:
+        TypeError: JSON and safetensors cannot hold it.
+        ValueError: two tensors have one path.
+    """
+    if isinstance(value, Tensor):
+        if path in tensors:
+            raise ValueError(f"two tensors of a checkpoint are named {path}")
+        # Clones, for tensors that share memory are refused; contiguous, for the file keeps no strides.
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return {"tensor": path, "channels_last": _is_channels_last(value)}
+    if isinstance(value, Mapping):
+        return {"dict": [[key, _pack(child, f"{path}/{key}", tensors)] for key, child in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_pack(child, f"{path}/{number}", tensors) for number, child in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{path}: a checkpoint cannot hold a {type(value).__name__}")
+
+
+def _unpack(content: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """What `_pack` was given."""
+    if not isinstance(content, dict):
+        return content
+    if "tensor" in content:
+        tensor = tensors[content["tensor"]]
+        return tensor.contiguous(memory_format=torch.channels_last) if content["channels_last"] else tensor
+    if "dict" in content:
+        return {key: _unpack(child, tensors) for key, child in content["dict"]}
+    if "tuple" in content:
+        return tuple(_unpack(child, tensors) for child in content["tuple"])
+    return [_unpack(child, tensors) for child in content["list"]]
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    """Whether a pixel's channels lie side by side in memory, as in weights that are tuned; sums depend on the order."""
+    return tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
