@@ -54,8 +54,8 @@ def closed_form_gradients(
 ) -> Tensor:
     """`critic_gradients` of a critic with one hidden layer: h = Wx x + Wc c + b, D = w φ(h) + constant.
 
-    φ is a leaky ReLU: φ'(h) is 1 where h > 0, else its slope.  So the slope of D at x is v = (φ'(h) * w) Wx, and h(x) is
-    the same mixture of h(real) and h(fake) as x is of real and fake.
+    φ is a leaky ReLU: φ'(h) is 1 where h > 0, else its slope.  So the slope of D at x is v = (φ'(h) * w) Wx, and h(x)
+    is the same mixture of h(real) and h(fake) as x is of real and fake.
     """
     (batch, dim), w = real.shape, critic.out.weight  # w [1, H]
     w_x, w_c = critic.hidden.weight[:, :dim], critic.hidden.weight[:, dim:]  # Wx [H, D], Wc [H, K]
