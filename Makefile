@@ -1,6 +1,6 @@
 # make quickstart   environment, then the whole pipeline on the embedded benchmark
 # make test         environment, then the tests
-# make quality      ruff and mypy;  make style mends what ruff can mend
+# make quality      ruff, mypy and the direction of imports;  make style mends what ruff can mend
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -20,6 +20,7 @@ quality: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 style: environment
 	$(BIN)/ruff check --fix .
@@ -29,7 +30,7 @@ environment: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,offline]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,offline,serve]'
 	touch $@
 
 clean:

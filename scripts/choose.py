@@ -17,8 +17,9 @@ from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
 from zsl.experiments.search import select
-from zsl.experiments.selection import SELECTION_FILE, Goal
+from zsl.experiments.selection import SELECTION_FILE
 from zsl.features.load import load_calibration, load_folds, load_splits
+from zsl.training.method import Goal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from zsl.experiments.methods import Method, find_method
 from zsl.experiments.published import LABEL
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
-from zsl.experiments.table import finished_methods, markdown_table, run_methods
+from zsl.experiments.table import finished_methods, run_methods, scores_table
 from zsl.experiments.trainer import Trainer
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.evaluate import evaluate
@@ -252,12 +252,12 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     names = ["eszsl", "C-1", "C-5", "published"]
     given = experiment, folds, names, ALL_STAGES, tmp_path, 0, 4
     results = run_methods(*given)
-    lines = markdown_table(results, tmp_path).splitlines()
+    lines = scores_table(results, tmp_path).splitlines()
     assert [line.split("|")[1].strip() for line in lines] == ["method", "---", *names]
     only = run_methods(experiment, folds, ["C-1"], ALL_STAGES, tmp_path, 0)
     earlier = finished_methods(tmp_path, only)  # an earlier call's, too, as its file has them
     assert earlier == json.loads(json.dumps(results)) | only
-    assert markdown_table(earlier, tmp_path).splitlines() == lines
+    assert scores_table(earlier, tmp_path).splitlines() == lines
     chosen = tmp_path / "dcrgan-selection" / "selection.json"
     of_search = json.loads(chosen.read_text())
     of_search["best"]["config"]["gan"]["steps"] += 1  # as if a later search had chosen another configuration

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +12,7 @@ import numpy as np
 
 from zsl.common.files import read_json
 from zsl.common.records import as_record, read_record
+from zsl.features.split import RowsFacts
 from zsl.scores.summary import SCORES, Scores
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
@@ -72,7 +71,7 @@ class SeedScores(Scores):
     """The scores of one seed."""
 
     seed: int
-    harmonic_oracle_weights: float = math.nan
+    harmonic_oracle_weights: float | None = None  # of the published protocol alone
 
     def __getitem__(self, key: str) -> float:
         return float(getattr(self, key))
@@ -86,14 +85,17 @@ class Results(RunFacts):
     seeds: tuple[SeedScores, ...]
     mean: dict[str, float]
     std: dict[str, float]  # sample standard deviation over the seeds, 0 for one
-    rows_read: dict[str, Any]
+    rows_read: dict[str, RowsFacts]  # by stage
     selected_on_test: tuple[Any, ...] = field(default_factory=tuple)  # what the published protocol chose, by seed
     details: str | None = None  # of which look the scores of single images are, by the published protocol
 
     @property
     def as_json(self) -> dict[str, Any]:
         """The content of the file."""
-        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        content = asdict(self)
+        for entry in content["seeds"]:
+            if entry[ORACLE] is None:
+                del entry[ORACLE]
         return content
 
 
@@ -125,10 +127,10 @@ def read_seed_scores(path: Path, seed: int, **more: float) -> SeedScores:
 
 
 def summarise(
-    scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, Any], **more: Any
+    scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, RowsFacts], **more: Any
 ) -> Results:
     """Results of these seeds: their scores, mean and standard deviation."""
-    averaged = AVERAGED + ((ORACLE,) if not math.isnan(scores[0].harmonic_oracle_weights) else ())
+    averaged = AVERAGED + ((ORACLE,) if scores[0].harmonic_oracle_weights is not None else ())
     columns = {key: [entry[key] for entry in scores] for key in averaged}
     return Results(
         **vars(facts),

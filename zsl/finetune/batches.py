@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backbones import Transform
 from backbones.augment import augment, mix
-from backbones.finetune import FinetuneConfig
+from backbones.finetune_config import FinetuneConfig
 from zsl.common.determinism import derive_seed
 from zsl.finetune.data import TuningData, normalise
 

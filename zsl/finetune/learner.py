@@ -14,7 +14,8 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from backbones.finetune import FinetuneConfig, Finetuner, distance_to, make_optimizer, without_classifier
+from backbones.finetune import Finetuner, distance_to, make_optimizer, without_classifier
+from backbones.finetune_config import FinetuneConfig
 from zsl.common.determinism import seeded
 from zsl.finetune.batches import Batches
 from zsl.training.checkpoint import Stateful

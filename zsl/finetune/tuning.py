@@ -15,7 +15,8 @@ from torch import Tensor
 
 from backbones import Backbone
 from backbones.backbone import as_backbone
-from backbones.finetune import FinetuneConfig, average, without_classifier
+from backbones.finetune import average, without_classifier
+from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import Rows, TunedFacts, TunedWeights
 from zsl.common.files import atomic_path, write_json
 from zsl.datasets.split_file import rows_hash

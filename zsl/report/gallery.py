@@ -166,11 +166,11 @@ def _regressed(
     run: ReportRun, context: Context, details: Details, chosen: list[int]
 ) -> tuple[Tensor | None, Tensor | None, str | None]:
     """F1 of the chosen images [n, A], the classes' attributes [C, A] as F1 knows them, or why there are none."""
-    config: dict[str, Any] = run.results.get("config", {})
+    config = run.results.config
     trained = config.get("gan", {}).get("cycle_attributes") or config.get("regressors", {}).get("pretrain_epochs")
     path = run.folder / f"seed-{run.first_seed}" / MODEL_FILE
     if not trained:
-        return None, None, f"The method {run.results['method']} trains no regressor F1, so no attributes are shown."
+        return None, None, f"The method {run.results.method} trains no regressor F1, so no attributes are shown."
     if context.train is None or context.test is None:
         return None, None, "Without the feature table no attributes can be shown beside the photos."
     settings = override(DCRGANConfig(), flatten(config))
