@@ -40,8 +40,9 @@ from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
 from zsl.predict.answers import Answer
+from zsl.predict.new_classes import add_classes
 from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file, read_photo
-from zsl.predict.predictor import Predictor, add_classes, load_predictor, save_predictor, score
+from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
 from zsl.predict.reader import Reader, export, open_backbone
 from zsl.scores.details import DETAILS_FILE, load_details
 
