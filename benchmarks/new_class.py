@@ -65,7 +65,7 @@ def main(args: Args) -> None:
         new = extended.class_names.index(predictor.train.class_names[label])
         right = torch.cat([_answers(extended, seed, features) == new for seed in seeds])
         before = torch.cat([(d.unseen_predicted == label)[d.unseen_labels == label].double() for d in details.values()])
-        low, high = wilson_interval(right.sum() / len(seeds), torch.tensor(len(features)))
+        low, high = wilson_interval(round(right.sum().item() / len(seeds)), len(features))  # of a mean seed
         recalls.append(right.double().mean().item())
         in_run.append(before.mean().item())
         name = predictor.train.class_names[label]

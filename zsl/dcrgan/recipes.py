@@ -95,14 +95,14 @@ class _Reference:
 
 # CUB-GZSL's own weights know which test images are unseen (`zsl.experiments.published`); those of CUB-ZSL stand here.
 _CUB, _AWA1, _AWA2, _APY, _SUN = 7057, 19832, 23527, 5932, 10320
-_AWA_GZSL: dict[str, Any] = {
-    "representations": 30, "hidden": 3072, "lr_critic": 1e-3, "cycle": (1.0, 1e-4, 1e-4, 1e-4),
-    "cycle_images": 30, "synthetic": 1900, "batch": 1650, "weights": (0.7, 0.05),
-}  # fmt: skip
-_AWA_ZSL: dict[str, Any] = {
-    "representations": 60, "hidden": 3072, "lr_critic": 1e-5, "lr_generator": 1e-5, "cycle": (1.0, 1e-2, 1e-4, 1e-4),
-    "cycle_images": 15, "synthetic": 850, "batch": 750, "weights": (0.5, 0.03),
-}  # fmt: skip
+_AWA_GZSL = _Reference(
+    trainval=_AWA1, representations=30, hidden=3072, lr_critic=1e-3, cycle=(1.0, 1e-4, 1e-4, 1e-4), cycle_images=30,
+    synthetic=1900, batch=1650, weights=(0.7, 0.05),
+)  # fmt: skip
+_AWA_ZSL = _Reference(
+    trainval=_AWA1, representations=60, hidden=3072, lr_critic=1e-5, lr_generator=1e-5, cycle=(1.0, 1e-2, 1e-4, 1e-4),
+    cycle_images=15, synthetic=850, batch=750, weights=(0.5, 0.03),
+)  # fmt: skip
 _APY_GZSL = _Reference(
     trainval=_APY, representations=80, hidden=6144, lr_critic=1e-5, lr_generator=1e-5, cycle=(1e-5, 1e-4, 0.0, 1e-7),
     cycle_images=10, synthetic=1600, batch=2000, weights=(0.3, 0.3), lr_srs=0.1,
@@ -115,10 +115,10 @@ _REFERENCE = {
     "cub-zsl": _Reference(
         trainval=_CUB, representations=20, cycle_images=5, synthetic=1100, batch=1400, weights=(0.8, 0.05)
     ),
-    "awa1-gzsl": _Reference(trainval=_AWA1, **_AWA_GZSL),
-    "awa1-zsl": _Reference(trainval=_AWA1, **_AWA_ZSL),
-    "awa2-gzsl": _Reference(trainval=_AWA2, **_AWA_GZSL),  # not in the paper: AWA1's
-    "awa2-zsl": _Reference(trainval=_AWA2, **_AWA_ZSL),
+    "awa1-gzsl": _AWA_GZSL,
+    "awa1-zsl": _AWA_ZSL,
+    "awa2-gzsl": replace(_AWA_GZSL, trainval=_AWA2),  # not in the paper: AWA1's
+    "awa2-zsl": replace(_AWA_ZSL, trainval=_AWA2),
     "apy-gzsl": _APY_GZSL,
     "apy-zsl": _APY_GZSL,  # not public: GZSL's
     "sun-gzsl": _Reference(

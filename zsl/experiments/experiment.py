@@ -26,6 +26,7 @@ from zsl.features.load import describe_data, load_calibration
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
+from zsl.scores.evaluate import Note
 from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
 from zsl.training.log import Log
@@ -140,7 +141,7 @@ class Experiment:
         def finish(seed: int, seed_folder: Path, journal: Journal) -> None:
             split, to_file = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
 
-            def record(note: dict[str, Any]) -> None:
+            def record(note: Note) -> None:
                 note_reads(split.reads, test, seed_folder)  # before each look; after a kill those before it stay noted
                 to_file(note)
 

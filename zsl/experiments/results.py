@@ -12,6 +12,7 @@ import numpy as np
 
 from zsl.common.files import read_json
 from zsl.common.records import as_record, read_record
+from zsl.features.split import RowsFacts
 from zsl.scores.summary import SCORES, Scores
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
@@ -84,7 +85,7 @@ class Results(RunFacts):
     seeds: tuple[SeedScores, ...]
     mean: dict[str, float]
     std: dict[str, float]  # sample standard deviation over the seeds, 0 for one
-    rows_read: dict[str, Any]
+    rows_read: dict[str, RowsFacts]  # by stage
     selected_on_test: tuple[Any, ...] = field(default_factory=tuple)  # what the published protocol chose, by seed
     details: str | None = None  # of which look the scores of single images are, by the published protocol
 
@@ -126,7 +127,7 @@ def read_seed_scores(path: Path, seed: int, **more: float) -> SeedScores:
 
 
 def summarise(
-    scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, Any], **more: Any
+    scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, RowsFacts], **more: Any
 ) -> Results:
     """Results of these seeds: their scores, mean and standard deviation."""
     averaged = AVERAGED + ((ORACLE,) if scores[0].harmonic_oracle_weights is not None else ())

@@ -126,8 +126,8 @@ def describe_folds(folds: Folds) -> FoldHashes:
     return {
         str(number): {
             "train": train.rows_hash,
-            "seen": test.seen.facts["hash"],
-            "unseen": test.unseen.facts["hash"],
+            "seen": str(test.seen.facts.hash),
+            "unseen": str(test.unseen.facts.hash),
             "features": train.fingerprint[:12],
         }
         for number, (train, test) in folds.items()
