@@ -85,11 +85,7 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
     assert context.train is not None
     assert context.test is not None
     config = override(DCRGANConfig(), flatten(run.results["config"]))
-    selection = run.results.get("selection") if run.honest else None  # the published protocol's γ is in its config
-    if selection is not None:
-        gamma = selection.get("gamma", selection["best"]["gamma"])  # older runs have the latter, beside the recipe's
-        config = override(config, {"classifiers.gamma": config.classifiers.gamma + gamma})
-    key = {name: run.results.get(name) for name in ("config", "features", "splits")} | {"format": FORMAT}
+    key = {name: run.results.get(name) for name in ("config", "features", "splits", "gamma")} | {"format": FORMAT}
     name = name_of_run(key, run.first_seed)
     unfinished = (folder / CACHE).with_name(name[:12])
     arrays = cached(folder / CACHE, name, partial(_compute, context.train, context.test, config, run, unfinished))
@@ -122,7 +118,7 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
 
     `folder` is for what a killed report goes on from.
     """
-    seed, gamma = run.first_seed, run.results.gamma.value
+    seed, gamma = run.first_seed, run.results["gamma"]["value"]
     to_file = record_to(run.folder / ACCESS_FILE, seed)
 
     def record(note: dict[str, Any]) -> None:
