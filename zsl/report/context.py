@@ -68,14 +68,14 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
             them.
         FileNotFoundError: a file that was named is not there.
     """
-    benchmark, notes = str(run.results["benchmark"]), []
+    benchmark, notes = run.results.benchmark, []
     found, index = features, None
     if found is None:
         try:
-            found = find_features(data, benchmark, str(run.results["backbone"]))
+            found = find_features(data, benchmark, run.results.backbone)
         except (FileNotFoundError, ValueError):
             notes.append(
-                f"No features of {run.results['backbone']} for {benchmark} below {data}: classes have numbers "
+                f"No features of {run.results.backbone} for {benchmark} below {data}: classes have numbers "
                 "instead of names, and nothing that needs the features is shown; --data says where they are."
             )
     try:
@@ -108,7 +108,7 @@ def check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
     Raises:
         ValueError: photos, weights, precision, size or transform are others; the message names the first.
     """
-    made_from = {"backbone": run.results["backbone"]} | run.results.get("features", {}) | _transform_of(run)
+    made_from = {"backbone": run.results.backbone} | run.results.features | _transform_of(run)
     for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform"):
         if key in made_from and made_from[key] != table.manifest.get(key):
             raise ValueError(
@@ -125,8 +125,8 @@ def _transform_of(run: ReportRun) -> dict[str, Any]:
 
 def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
     """The splits with the attributes and the fold that the run says it had."""
-    fold, wanted = int(run.fold.split()[-1]) if run.fold else None, run.results.get("attributes")
-    benchmark = str(run.results["benchmark"])
+    fold, wanted = int(run.fold.split()[-1]) if run.fold else None, run.results.attributes
+    benchmark = run.results.benchmark
     kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)
     for kind, normalise in product(kinds, (False, True)):
         try:

@@ -68,7 +68,7 @@ class PaperFigures:
 
 def why_not(run: ReportRun, context: Context) -> str | None:
     """Why the paper's figures cannot be made of this run; None if they can."""
-    method = str(run.results["method"])
+    method = run.results.method
     if method != "dcrgan" and not method.startswith("C-"):
         return (
             "The paper's figures set variants of DCR-GAN beside each other, made from the recipe of the whole method: "
@@ -84,8 +84,11 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
     """Draw Figures 7 to 9 into `folder`, from `folder/cache` where the same was computed before."""
     assert context.train is not None
     assert context.test is not None
-    config = override(DCRGANConfig(), flatten(run.results["config"]))
-    key = {name: run.results.get(name) for name in ("config", "features", "splits", "gamma")} | {"format": FORMAT}
+    config = override(DCRGANConfig(), flatten(run.results.config))
+    key = {
+        "config": run.results.config, "features": run.results.features, "splits": run.results.splits,
+        "gamma": run.results.gamma.value, "format": FORMAT,
+    }  # fmt: skip
     name = name_of_run(key, run.first_seed)
     unfinished = (folder / CACHE).with_name(name[:12])
     arrays = cached(folder / CACHE, name, partial(_compute, context.train, context.test, config, run, unfinished))
@@ -118,7 +121,7 @@ def _compute(train: TrainSplit, test: TestSplit, config: DCRGANConfig, run: Repo
 
     `folder` is for what a killed report goes on from.
     """
-    seed, gamma = run.first_seed, run.results["gamma"]["value"]
+    seed, gamma = run.first_seed, run.results.gamma.value
     to_file = record_to(run.folder / ACCESS_FILE, seed)
 
     def record(note: dict[str, Any]) -> None:

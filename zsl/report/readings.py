@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,10 +38,10 @@ class Readings:
 
 def why_no_readings(run: ReportRun, context: Context) -> str | None:
     """Why there are no readings of this run; None where there are."""
-    config: dict[str, Any] = run.results.get("config", {})
+    config = run.results.config
     trains_f1 = config.get("gan", {}).get("cycle_attributes") or config.get("regressors", {}).get("pretrain_epochs")
     if not trains_f1:
-        return f"The method {run.results['method']} trains no regressor F1, so no attributes are shown."
+        return f"The method {run.results.method} trains no regressor F1, so no attributes are shown."
     if context.train is None or context.test is None:
         return "Without the feature table no attributes can be shown beside the photos."
     if not all((_folder(run) / name).is_file() for name in (MODEL_FILE, SYNTHESIZER_FILE)):
@@ -57,7 +56,7 @@ def read_attributes(run: ReportRun, context: Context, rows: Tensor) -> Readings 
     """
     assert context.train is not None
     assert context.test is not None
-    config = override(DCRGANConfig(), flatten(run.results["config"]))
+    config = override(DCRGANConfig(), flatten(run.results.config))
     model: DCRGAN = load_model(_folder(run), context.train, config, run.first_seed).model
     unseen = open_for_figures(context.test, record_to(run.folder / ACCESS_FILE, run.first_seed))
     place = {row: i for i, row in enumerate([] if unseen.rows is None else unseen.rows.tolist())}
