@@ -55,12 +55,8 @@ def read_photos(folder: Path, index: ShardIndex) -> list[Photo]:
 def _photo(sample: Sample) -> Photo:
     try:
         grey: Image.Image | None = _small_grey(sample.image)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ):  # Pillow raises one of these where bytes are no photo
+    # Pillow raises one of these where bytes are no photo.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         grey = None
     small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS) if grey else None
     return Photo(
