@@ -31,7 +31,7 @@ def find_names(folder: Path, count: int) -> tuple[str, ...]:
 
 
 def find_names_below(benchmark_folder: Path, count: int) -> tuple[str, ...]:
-    """The names of the `count` attributes in a folder below `data/<benchmark>`; () where no file there has that many."""
+    """The names of the `count` attributes below `data/<benchmark>`; () where no file there has that many."""
     for folder in FOLDERS:
         if names := find_names(benchmark_folder / folder, count):
             return names
