@@ -310,7 +310,7 @@ def evaluate_discriminants(problem: Problem) -> float:
         means = class_means(inputs, labels, SEEN + UNSEEN)
         real = labels < SEEN
         weight, bias = discriminant(means, inputs[real] - means[labels[real]], shrinkage)
-        heads[space] = nn.Sequential(Standardise(standardise), SoftmaxHead.given(weight, bias))
+        heads[space] = nn.Sequential(Standardise(standardise), SoftmaxHead.from_weights(weight, bias))
     return harmonic_of(heads, problem)
 
 
@@ -410,7 +410,7 @@ def measure_awa1(args: Args) -> dict[str, Any]:
     train, test = split_features(table, splits)
     del table
     watch = Stopwatch(len(train.features) // BATCH)
-    config = find_recipe("awa1")
+    config = find_recipe("awa1").config
     config = replace(config, gan=replace(config.gan, steps=args.epochs * watch.steps_per_epoch, batch_size=BATCH))
     print(f"{splits.describe()}; an epoch is {watch.steps_per_epoch} steps of {GANConfig().critic_steps} + 1 updates")
     scores: list[Scores] = []
