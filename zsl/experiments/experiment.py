@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -167,7 +168,7 @@ class Experiment:
             inductive=not method.transductive(config),
             gamma_asked=gamma,
             selection=None if selection is None else asdict(selection),
-            config=asdict(config),
+            config=json.loads(json.dumps(asdict(config))),  # as the file has it: lists, no tuples
         )
 
     def _settle_gamma(
