@@ -35,6 +35,7 @@ from zsl.dcrgan.model import Synthesizer
 from zsl.experiments.compare import compare, read_run
 from zsl.features.table import read_features
 from zsl.report import figures, page, paper_figures, retraining
+from zsl.report.cells import Table
 from zsl.report.context import Context, check_table, find_context
 from zsl.report.gallery import choose, make_gallery, speaking_attributes
 from zsl.report.page import Options, write_comparison, write_report
@@ -42,7 +43,7 @@ from zsl.report.provenance import facts
 from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
 from zsl.report.readings import Readings
 from zsl.report.runs import find_runs, read_report_run
-from zsl.report.tables import Table, astray_table, class_table, difference_table, paper_table
+from zsl.report.tables import astray_table, class_table, difference_table, paper_table
 from zsl.report.thumbnails import THUMBNAIL, thumbnail
 from zsl.scores.details import DETAILS_FILE, Details, load_details, save_details
 from zsl.scores.evaluate import evaluate_details
@@ -258,8 +259,8 @@ def test_a_method_without_regressor_and_variants_is_shown_without_them(
         (lambda run: (run / "config.json").unlink(), ("is no run folder",)),
         (lambda run: (run / "results.json").unlink(), ("no results.json", "not finished")),
         (lambda run: (run / "results.json").write_text("{"), ("results.json", "no JSON")),
-        (lambda run: (run / "results.json").write_text("[]"), ("results.json lacks benchmark",)),
-        (lambda run: (run / "results.json").write_text('{"benchmark": "x"}'), ("results.json lacks backbone",)),
+        (lambda run: (run / "results.json").write_text("[]"), ("results.json", "object", "array")),
+        (lambda run: (run / "results.json").write_text('{"benchmark": "x"}'), ("results.json", "`backbone`")),
         (lambda run: (run / "seed-1" / DETAILS_FILE).write_bytes(b"x" * 50), (DETAILS_FILE, "not a whole file")),
         (lambda run: (run / "test_access.jsonl").write_text("{}\n{"), ("test_access.jsonl", "damaged")),
     ],
@@ -754,5 +755,5 @@ def test_the_command_prints_its_pages_and_refuses_in_words(runs: Path, tiny_shap
 
 
 def test_training_loads_no_plotting_library() -> None:
-    code = "import sys, zsl.experiment, zsl.table; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, zsl.experiments.sweep, zsl.experiments.study_table, zsl.experiments.table; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
