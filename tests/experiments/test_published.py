@@ -27,9 +27,6 @@ EVERY = 3  # steps of 8: looks after 3, 6 and 8
 def experiment(accelerator: Accelerator) -> Experiment:
     table, splits = toy_table()
     train, test = toy_splits()
-    source = {"verdict": "toy", "missing": 0, "split_hashes": []}
-    table.manifest.update({"benchmark": "toy", "backbone": "b", "pretraining": "none", "source": source})
-    table.manifest.update(dict.fromkeys(("shards_sha256", "weights_sha256", "precision", "dim", "count"), "x"))
     return Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
 
 
