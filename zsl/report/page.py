@@ -49,7 +49,7 @@ def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Optio
     missing = why_not(run, context)
     paper = paper_figures(run, context, folder) if options.paper_figures and missing is None else None
     verdict = find_audit(run, context, options.audit_file, folder) if options.audit or options.audit_file else None
-    companions = [other for other in companions if other.results["benchmark"] == run.results["benchmark"]]
+    companions = [other for other in companions if other.results.benchmark == run.results.benchmark]
     compared = companions if len(companions) < tables.ALL_PAIRS else []  # of more, the comparison page tells
     differences, incomparable = tables.difference_table(compared, run)
     run = read_report_run(run.folder)  # the figures have opened test rows since
@@ -75,7 +75,7 @@ def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
     Raises:
         ValueError: the runs are of several benchmarks.
     """
-    names = {str(run.results["benchmark"]) for run in runs}
+    names = {run.results.benchmark for run in runs}
     if len(names) > 1:
         raise ValueError(f"the runs are on {', '.join(sorted(names))}; a comparison is of runs on one benchmark")
     with_answers = [run for run in runs if run.details]
@@ -84,7 +84,7 @@ def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
     paper = tables.paper_table(runs[0], runs[1:])
     page = _environment().get_template("comparison.html").render(
         benchmark=names.pop(), runs=runs, scores=tables.run_table(runs), curves=curves, differences=differences,
-        incomparable=incomparable, paper_rows=paper, photos=sorted({str(run.results.get("data")) for run in runs}),
+        incomparable=incomparable, paper_rows=paper, photos=sorted({run.results.data for run in runs}),
         notes=[f"{run.name}: {note}" for run in runs for note in run.notes], first_seeds=_first_seeds(runs),
         links={run.name: _link(run.folder / REPORT_FILE, out.parent) for run in runs},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -102,7 +102,7 @@ def headline(run: ReportRun) -> list[dict[str, str]]:
         "H": "harmonic mean of U and S",
         "AUSUC": "area under the seen–unseen curve",
     }
-    mean, std = run.results["mean"], run.results["std"]
+    mean, std = run.results.mean, run.results.std
     return [
         {
             "name": name,

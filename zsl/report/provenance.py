@@ -33,43 +33,36 @@ class Audit:
 def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
     """(name, value) of everything the numbers depend on."""
     r = run.results
-    features = r.get("features", {})
+    features = r.features
     hashes = context.table.manifest.source.hashes_text if context.table else "features not at hand"
-    rows, classes = r.get("rows", {}), r.get("classes", {})
+    rows, classes = r.rows, r.classes
     return [
-        ("benchmark", str(r["benchmark"])),
-        ("photos", str(r.get("data", UNKNOWN))),
-        ("splits", str(r.get("splits", UNKNOWN))),
+        ("benchmark", r.benchmark),
+        ("photos", r.data),
+        ("splits", r.splits),
         ("split hashes", hashes),
         ("rows", ", ".join(f"{part.removesuffix('_loc')} {number:,}" for part, number in rows.items())),
         ("classes", ", ".join(f"{number} {part}" for part, number in classes.items())),
-        ("class attributes", str(r.get("attributes", UNKNOWN))),
-        ("backbone", str(r["backbone"])),
-        ("its pretraining", _pretraining(r)),
-        (PRETRAINING, _seen_before(r)),
+        ("class attributes", r.attributes),
+        ("backbone", r.backbone),
+        ("its pretraining", r.pretraining),
+        (PRETRAINING, _seen_before(r.unseen_classes)),
         ("weights sha256", str(features.get("weights_sha256"))),
         ("shards sha256", str(features.get("shards_sha256"))),
         ("features", f"{features.get('count', 0):,} x {features.get('dim')}, precision {features.get('precision')}"),
-        ("method", str(r["method"])),
-        ("protocol", str(r["protocol"])),
-        ("inductive", "yes: no training loss saw an unseen class's attributes" if r.get("inductive")
+        ("method", r.method),
+        ("protocol", r.protocol),
+        ("γ", f"{r.gamma.value:.4g} ({r.gamma.source})"),
+        ("inductive", "yes: no training loss saw an unseen class's attributes" if r.inductive
          else "no: a training loss saw unseen classes' attributes"),
-        ("seeds", ", ".join(str(entry["seed"]) for entry in r["seeds"])),
+        ("seeds", ", ".join(str(entry.seed) for entry in r.seeds)),
         *_program(run),
         ("test rows opened", _opened(run)),
     ]  # fmt: skip
 
 
-def _pretraining(results: dict[str, Any]) -> str:
-    known = results.get("pretraining")
-    if known is None:
-        return UNKNOWN
-    return known if isinstance(known, str) else json.dumps(known)
-
-
-def _seen_before(results: dict[str, Any]) -> str:
+def _seen_before(flag: str) -> str:
     """The pretraining flag with what it means."""
-    flag = str(results.get("unseen_classes", UNKNOWN))
     meaning = {
         "clean": "none of them is known to be among its classes",
         "synonyms": "some are among its classes under another name, or as a part",
@@ -102,7 +95,7 @@ def _opened(run: ReportRun) -> str:
     if not run.accesses:
         return f"no {ACCESS_FILE} in the run folder"
     shown = sum("purpose" in entry for entry in run.accesses)
-    seeds = len(run.results["seeds"])
+    seeds = len(run.results.seeds)
     tested = len(run.accesses) - shown
     extra = "" if tested == seeds or not run.honest else " (a seed was tested more than once)"
     return f"{_times(tested)} for scores of {seeds} seeds{extra}, {_times(shown)} for figures, which choose nothing"
@@ -114,10 +107,7 @@ def _times(number: int) -> str:
 
 def reads(run: ReportRun) -> list[tuple[str, str]]:
     """(stage, rows) that the stages were given."""
-    return [
-        (stage, f"{entry['count']:,} rows, hash {entry['hash']}")
-        for stage, entry in run.results.get("rows_read", {}).items()
-    ]
+    return [(stage, f"{entry.count:,} rows, hash {entry.hash}") for stage, entry in run.results.rows_read.items()]
 
 
 def find_audit(run: ReportRun, context: Context, given: Path | None, folder: Path) -> Audit:
@@ -151,8 +141,8 @@ def _read_given(path: Path, run: ReportRun) -> Audit:
     if not path.is_file():
         raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {run.folder} makes one")
     content = read_json(path)
-    if content.get("benchmark") != run.results["benchmark"]:
-        raise ValueError(f"{path} is an audit of {content.get('benchmark')}, the run is on {run.results['benchmark']}")
+    if content.get("benchmark") != run.results.benchmark:
+        raise ValueError(f"{path} is an audit of {content.get('benchmark')}, the run is on {run.results.benchmark}")
     return _verdict(content)
 
 

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsl.common.files import read_json
 from zsl.common.provenance import STARTS_FILE
 from zsl.experiments.compare import read_run
 from zsl.experiments.reads import ACCESS_FILE
-from zsl.experiments.results import CONFIG_FILE, RESULTS_FILE, TABLE
+from zsl.experiments.results import CONFIG_FILE, RESULTS_FILE, Results, read_results
 from zsl.scores.details import DETAILS_FILE, Details
-
-REQUIRED = ("benchmark", "backbone", "method", "protocol", "seeds", "mean", "std")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +21,7 @@ class ReportRun:
     """One run's results and the answers behind them."""
 
     folder: Path
-    results: dict[str, Any]
+    results: Results
     details: dict[int, Details]  # by seed; empty where the run kept none
     starts: list[dict[str, Any]]  # one entry for each time that the run's command was started
     accesses: list[dict[str, Any]]  # one entry for each time that test rows were opened
@@ -39,18 +36,18 @@ class ReportRun:
     @property
     def honest(self) -> bool:
         """Whether the results say that nothing was chosen on a test row."""
-        return str(self.results["protocol"]).startswith("honest")
+        return self.results.is_honest
 
     @property
     def fold(self) -> str | None:
         """`validation fold 2` of a run on one, whose scores are of no test row and no result; None of all others."""
-        found = re.match(r"validation fold \d", str(self.results.get("splits", "")))
+        found = re.match(r"validation fold \d", self.results.splits)
         return found[0] if found else None
 
     @property
     def spreads(self) -> bool:
         """Whether there are several seeds, so that a standard deviation says something."""
-        return len(self.results["seeds"]) > 1
+        return len(self.results.seeds) > 1
 
     @property
     def first(self) -> Details | None:
@@ -60,7 +57,7 @@ class ReportRun:
     @property
     def first_seed(self) -> int:
         """The seed that figures of a single model show."""
-        return next(iter(self.details), int(self.results["seeds"][0]["seed"]))
+        return next(iter(self.details), self.results.seeds[0].seed)
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -106,15 +103,7 @@ def read_report_run(folder: Path) -> ReportRun:
         raise FileNotFoundError(
             f"{folder} has no {RESULTS_FILE}: the run is not finished; start its training command again, it goes on"
         )
-    results = _read(folder / RESULTS_FILE)
-    absent = [key for key in REQUIRED if key not in results] if isinstance(results, dict) else list(REQUIRED)
-    if absent or not results["seeds"]:
-        raise ValueError(
-            f"{folder / RESULTS_FILE} lacks {', '.join(absent) or 'seeds'}; it is broken or no results file: "
-            "delete it and start the training command again"
-        )
-    for entry in results["seeds"]:
-        _check_scores(entry, folder)
+    results = read_results(folder / RESULTS_FILE)
     notes: list[str] = []
     try:
         details = read_run(folder).details
@@ -124,10 +113,10 @@ def read_report_run(folder: Path) -> ReportRun:
             f"The run kept no seed-*/{DETAILS_FILE}, so there are no curve, no classes, no confusion and no gallery; "
             "train it anew to get them."
         )
-    lost = [str(e["seed"]) for e in results["seeds"] if details and e["seed"] not in details]
+    lost = [str(entry.seed) for entry in results.seeds if details and entry.seed not in details]
     if lost:
         notes.append(f"There are no answers of seed {', '.join(lost)} (no {DETAILS_FILE}); figures show the others.")
-    details = {entry["seed"]: details[entry["seed"]] for entry in results["seeds"] if entry["seed"] in details}
+    details = {entry.seed: details[entry.seed] for entry in results.seeds if entry.seed in details}
     return ReportRun(
         folder=folder,
         results=results,
@@ -136,19 +125,6 @@ def read_report_run(folder: Path) -> ReportRun:
         accesses=_read_lines(folder / ACCESS_FILE),
         notes=notes,
     )
-
-
-def _check_scores(entry: dict[str, Any], folder: Path) -> None:
-    for key in ("seed", *TABLE.values()):
-        if not isinstance(entry.get(key), int | float):
-            raise ValueError(f"{folder / RESULTS_FILE}: a seed's entry has {key} = {entry.get(key)!r}, not a number")
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); delete it and start the training command again") from error
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from itertools import combinations
 import torch
 
 from zsl.experiments.compare import Difference, Run, check_comparable, compare
-from zsl.experiments.results import TABLE
+from zsl.experiments.results import TABLE, UNCALIBRATED
 from zsl.report.context import Context
 from zsl.report.published_numbers import PublishedRow, published_rows
 from zsl.report.runs import ReportRun
@@ -66,26 +66,26 @@ def count(value: int) -> Cell:
 
 def mean_score(run: ReportRun, key: str) -> Cell:
     """Mean ± standard deviation over seeds; of one seed its score alone."""
-    return percent(run.results["mean"][key], run.results["std"][key] if run.spreads else None)
+    return percent(run.results.mean[key], run.results.std[key] if run.spreads else None)
 
 
 def seed_table(run: ReportRun) -> Table:
-    """T1, U, S, H, AUSUC of each seed, and their mean ± standard deviation."""
+    """T1, U, S, H, AUSUC and H at γ = 0 of each seed, and their mean ± standard deviation."""
+    scores = TABLE | UNCALIBRATED
     rows = [
-        (word(f"seed {entry['seed']}"), *(percent(entry[key]) for key in TABLE.values()))
-        for entry in run.results["seeds"]
+        (word(f"seed {entry.seed}"), *(percent(entry[key]) for key in scores.values())) for entry in run.results.seeds
     ]
-    rows.append((word("mean ± sd" if run.spreads else NO_SPREAD), *(mean_score(run, key) for key in TABLE.values())))
-    return Table(columns=("", *TABLE), rows=tuple(rows), own=frozenset({len(rows) - 1}))
+    rows.append((word("mean ± sd" if run.spreads else NO_SPREAD), *(mean_score(run, key) for key in scores.values())))
+    return Table(columns=("", *scores), rows=tuple(rows), own=frozenset({len(rows) - 1}))
 
 
 def run_table(runs: Sequence[ReportRun], own: ReportRun | None = None) -> Table:
     """One line a run: mean ± standard deviation over seeds, and by which protocol."""
     rows = [
         (
-            word(run.name), word(str(run.results["method"])), word(str(run.results["backbone"])),
-            *(mean_score(run, key) for key in TABLE.values()), count(len(run.results["seeds"])),
-            word(str(run.results.get("unseen_classes", NOT_RECORDED))), word(protocol(run)),
+            word(run.name), word(run.results.method), word(run.results.backbone),
+            *(mean_score(run, key) for key in TABLE.values()), count(len(run.results.seeds)),
+            word(run.results.unseen_classes), word(protocol(run)),
         )
         for run in runs
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def protocol(run: ReportRun) -> str:
     """`honest`, or the other protocol's name with what it means; of a fold's run its fold: it is no test result."""
     if run.fold:
         return f"{run.fold}, no test result"
-    return "honest" if run.honest else f"{str(run.results['protocol']).split(':')[0]}, selected on test"
+    return "honest" if run.honest else f"{run.results.protocol.split(':')[0]}, selected on test"
 
 
 def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table, Table] | None:
@@ -106,13 +106,13 @@ def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table,
     None where the paper has no column for the benchmark, or all these runs are on validation folds: such runs are left
     out, for the paper's figures are of test rows.
     """
-    published = published_rows(str(run.results["benchmark"]))
+    published = published_rows(run.results.benchmark)
     tested = [r for r in (run, *companions) if r.fold is None]
     if not published or not tested:
         return None
     ours = [
         (
-            word(f"{r.results['method']} ({r.name})"), word("this run" if r is run else "another run"),
+            word(f"{r.results.method} ({r.name})"), word("this run" if r is run else "another run"),
             *(mean_score(r, key) for key in list(TABLE.values())[:4]),
             word(protocol(r)),
         )
@@ -196,7 +196,7 @@ def difference_table(runs: Sequence[ReportRun], own: ReportRun | None = None) ->
         try:
             if without:
                 raise ValueError(f"{without[0]} kept no answers")
-            check_comparable(*(Run(run.folder, str(run.results["benchmark"]), run.details) for run in (a, b)))
+            check_comparable(*(Run(run.folder, run.results.benchmark, run.details) for run in (a, b)))
         except ValueError as error:
             notes.append(f"{a.name} and {b.name} cannot be compared: {error}.")
             continue
