@@ -46,6 +46,7 @@ from zsl.dcrgan.losses import class_means, reconstruction_loss
 from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.regressors import Regressors
+from zsl.features.manifest import Manifest
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
 from zsl.scores.evaluate import evaluate
@@ -445,7 +446,8 @@ def awa1_sized() -> tuple[FeatureTable, Splits]:
         attributes=attributes, seen=np.arange(seen), unseen=np.arange(seen, seen + unseen),
         trainval_loc=trainval, test_seen_loc=test_seen, test_unseen_loc=test_unseen, verdict="random",
     )  # fmt: skip
-    return FeatureTable(features=features, labels=labels, rows=rows, manifest={}), splits
+    manifest = Manifest.in_memory("awa1", count=len(features), dim=FEATURES)
+    return FeatureTable(features=features, labels=labels, rows=rows, manifest=manifest), splits
 
 
 def peak_mib() -> float:

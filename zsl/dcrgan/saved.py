@@ -53,7 +53,8 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
     """Write what all seeds of a run share; `facts` are those of its `config.json`."""
     norms = train.attributes[torch.cat([train.seen, train.unseen])].norm(dim=1)
     keys = ("name", "weights_sha256", "pretraining", "dim", "precision", "transform", "encode", "weights_file")
-    of_backbone = {key: table.manifest.get("backbone" if key == "name" else key) for key in keys}
+    manifest = table.manifest.as_json
+    of_backbone = {key: manifest.get("backbone" if key == "name" else key) for key in keys}
     content = {
         "format": FORMAT,
         "benchmark": facts["benchmark"],

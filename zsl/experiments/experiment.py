@@ -21,7 +21,8 @@ from zsl.experiments.results import HONEST, GammaFacts, Results, RunFacts, SeedS
 from zsl.experiments.run import check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
-from zsl.features.load import describe_data, load_calibration
+from zsl.features.facts import describe_data
+from zsl.features.load import load_calibration
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
@@ -161,7 +162,7 @@ class Experiment:
     def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
         choice = "a fixed recipe" if selection is None else "chosen on validation folds"
         return RunFacts(
-            **describe_data(self.table, self.splits),
+            **describe_data(self.table, self.splits).as_json,
             method=method.name,
             method_version=version_of(method),
             protocol=f"{HONEST}: {choice}, nothing chosen on a test row",

@@ -23,7 +23,8 @@ from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.selection import SELECTION_FILE, FoldHashes, Selection, Trial
 from zsl.experiments.trainer import Folds, Trainer, key_of
-from zsl.features.load import describe_features
+from zsl.features.facts import describe_features
+from zsl.features.manifest import Manifest
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
 from zsl.training.method import Goal, Method
@@ -36,7 +37,7 @@ def select(
     folds: Folds,
     folder: Path,
     *,
-    manifest: Any,
+    manifest: Manifest,
     goal: Goal,
     seed: int,
     budget: int | None,
@@ -73,7 +74,7 @@ def select(
 
 
 def calibrate(
-    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Any, seed: int, trainer: Trainer
+    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Manifest, seed: int, trainer: Trainer
 ) -> Trial:
     """The trial of one configuration on calibration folds, whose γ is the one to use; kept in `folder`."""
     trials = Trials(folder / CALIBRATION_FILE, describe_trials(method, manifest, folds, seed))
@@ -102,13 +103,13 @@ def _search(
     return best, len(considered)
 
 
-def describe_trials(method: Method, manifest: Any, folds: Folds, seed: int) -> dict[str, Any]:
+def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int) -> dict[str, Any]:
     """What the trials of a search depend on, beside their configurations."""
     train, _ = next(iter(folds.values()))
     return {
         "method": method.name,
         "method_version": version_of(method),
-        **describe_features(manifest),
+        **describe_features(manifest).as_json,
         "attributes_hash": attributes_hash(train.attributes.cpu().numpy()),
         "seed": seed,
         "folds": describe_folds(folds),

@@ -15,7 +15,8 @@ from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.run import first_difference
-from zsl.features.load import describe_features
+from zsl.features.facts import describe_features
+from zsl.features.manifest import Manifest
 from zsl.scores.folds import FoldScores
 from zsl.training.method import Goal, Method
 
@@ -60,7 +61,7 @@ class Selection:
         return override(method.config, flatten(self.best.config))
 
 
-def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor) -> Selection:
+def read_selection(path: Path, method: Method, manifest: Manifest, attributes: Tensor) -> Selection:
     """The outcome of a search that serves `method`, for a run on the features and attributes that it was made with.
 
     Raises:
@@ -71,7 +72,7 @@ def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor
     path = path / SELECTION_FILE if path.is_dir() else path
     content = _read(path)
     of_attributes = {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
-    for key, value in (describe_features(manifest) | of_attributes).items():
+    for key, value in (describe_features(manifest).as_json | of_attributes).items():
         if content.get(key) != value:
             what, difference = key.split("_")[0], first_difference(content.get(key), value, key)
             raise ValueError(f"{path} was chosen on other {what} ({difference}); choose on these with another --name")

@@ -127,11 +127,12 @@ def check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
         ValueError: photos, weights, precision, size or transform differ; the message names the first that does.
     """
     made_from = {"backbone": run.results.backbone} | run.results.features | _transform_of(run)
+    content = table.manifest.as_json
     for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform"):
-        if key in made_from and made_from[key] != table.manifest.get(key):
+        if key in made_from and made_from[key] != content.get(key):
             raise ValueError(
                 f"{run.folder} was made from other features than {folder} ({key} differs: {made_from[key]} there, "
-                f"{table.manifest.get(key)} here); give the --data or --features that it was trained on"
+                f"{content.get(key)} here); give the --data or --features that it was trained on"
             )
 
 
