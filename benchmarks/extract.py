@@ -242,7 +242,7 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
 
     def ours_compiled(photos: Photos) -> float:
         started = time.perf_counter()
-        seconds = photos.index.count / engine(photos, backbone, accelerator, compiled=True)["images_per_second"]
+        seconds = photos.index.count / (engine(photos, backbone, accelerator, compiled=True).images_per_second or 0.0)
         compile_seconds.append(time.perf_counter() - started - seconds)
         return seconds
 

@@ -48,9 +48,9 @@ class Args:
 def main(args: Args) -> None:
     predictor = load_predictor(args.run, args.seeds)
     facts = predictor.facts
-    if facts["config"]["gan"]["semantic_transductive"]:
+    if facts.config["gan"]["semantic_transductive"]:
         raise ValueError(f"{args.run} is transductive: its networks saw the attributes of the classes to be held out")
-    table = read_features(find_features(args.data, facts["benchmark"], facts["backbone"]["name"]))
+    table = read_features(find_features(args.data, facts.benchmark, facts.backbone.name))
     seeds = list(predictor.models)
     details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in seeds}
     chance = 1 / len(predictor.class_names)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from zsl.common.config import Settings
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.gan import GANConfig
@@ -40,7 +41,7 @@ class Recipe:
         return self.gammas.get(backbone) if same and benchmark == self.benchmark else None
 
 
-def _computed_alike(config: Any) -> dict[str, Any]:
+def _computed_alike(config: Any) -> Settings:
     return asdict(config) | {"precision": None, "compile": None}
 
 

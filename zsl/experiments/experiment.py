@@ -109,7 +109,7 @@ class Experiment:
             train_model, self.train, self.test, self.seeds, folder, facts, taken, self.accelerator, method.keep
         )
         if self.accelerator.is_main_process and method.keep is not None:
-            save_facts(folder, self.table, self.splits, self.train, asdict(facts))
+            save_facts(folder, self.table, self.splits, self.train, method.name, config)
         return results
 
     def published(

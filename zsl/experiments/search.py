@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zsl.common.config import flatten, override
+from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json_lines, write_text
 from zsl.common.progress import progress_bar
 from zsl.common.records import as_record, write_record
@@ -103,7 +103,7 @@ def _search(
     return best, len(considered)
 
 
-def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int) -> dict[str, Any]:
+def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int) -> Settings:
     """What the trials of a search depend on, beside their configurations."""
     train, _ = next(iter(folds.values()))
     return {
@@ -160,7 +160,7 @@ class Trials:
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         return self.trials[key]
 
-    def _check_facts(self, facts: dict[str, Any]) -> None:
+    def _check_facts(self, facts: Settings) -> None:
         different = [key for key in facts if self.lines[0].get(key) != facts[key]]
         if different:
             raise ValueError(f"{self.path.parent} holds a search with other {', '.join(different)}; use another --name")

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from zsl.common.config import flatten, override
+from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json
 from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.run import first_difference
-from zsl.features.facts import describe_features
+from zsl.features.facts import FeatureFacts, describe_features
 from zsl.features.manifest import Manifest
 from zsl.scores.folds import FoldScores
 from zsl.training.method import Goal, Method
@@ -29,7 +29,7 @@ FoldHashes = dict[str, dict[str, str]]  # by number: hashes of a fold's rows and
 class Trial:
     """One configuration on all folds."""
 
-    config: dict[str, Any]
+    config: Settings
     scores: FoldScores
 
 
@@ -41,7 +41,7 @@ class Selection:
     method_version: int | str
     benchmark: str
     backbone: str
-    features: dict[str, Any]  # what tells the feature table from another of the same backbone
+    features: FeatureFacts  # what tells the feature table from another of the same backbone
     attributes_hash: str
     goal: Goal
     seed: int
@@ -97,7 +97,7 @@ def load_selection(path: Path) -> Selection:
     return as_record(_read(path), Selection, str(path), REMEDY)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Settings:
     if not path.is_file():
         raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
     try:
