@@ -147,7 +147,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"no recipe 'sun'; there are shapes, cub, reference-cub-gzsl"):
         find_recipe("sun", "sun")
     assert find_recipe("sun").config == DCRGANConfig()
-    assert find_recipe("sun").gamma is None
+    assert find_recipe("sun").gamma_for("sun", "resnet101.tv_in1k", DCRGANConfig()) is None
 
 
 def test_gamma_is_taken_off_the_seen_columns() -> None:
