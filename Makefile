@@ -30,7 +30,7 @@ environment: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,offline]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,offline,serve]'
 	touch $@
 
 clean:

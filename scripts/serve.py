@@ -3,7 +3,7 @@
     python scripts/serve.py --run runs/cub            # then open the address that it prints
 
 Only this machine can reach it unless --host names another of its addresses; then anybody who reaches that one can use
-it.  Photos stay in memory.
+it.  Photos stay in memory.  It needs the extra `serve`: pip install 'zsl-dcrgan[serve]'.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ class Args:
 
 def main(args: Args) -> None:
     """Serve until Ctrl-C."""
+    try:
+        from zsl.predict.serve import PageServer, is_loopback
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: the page needs the package {error.name}: pip install 'zsl-dcrgan[serve]'")
+    from zsl.predict.desk import Desk
     from zsl.predict.reader import open_reader
-    from zsl.predict.serve import Desk, PageServer, is_loopback
 
     reader = open_reader(args.run, args.seeds, classes=args.classes, weights=args.weights)
     desk = Desk(reader=reader, run=args.run.resolve().name, limits=args.limits)

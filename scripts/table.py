@@ -20,7 +20,7 @@ from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.table import PUBLISHED, finished_methods, markdown_table, run_methods
+from zsl.experiments.table import PUBLISHED, finished_methods, run_methods, scores_table
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
 
@@ -47,7 +47,7 @@ def main(args: Args) -> None:
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
     config = find_recipe(args.benchmark).config
     results = run_methods(data, folds, args.methods, config, folder, args.budget, args.every)
-    text = markdown_table(finished_methods(folder, results))
+    text = scores_table(finished_methods(folder, results))
     write_text(folder / "table.md", text)
     print(splits.describe(), text, sep="\n")
     print(

@@ -16,6 +16,7 @@ from tiny_configs import TINY
 from torch import Tensor
 from toy_runs import toy_experiment
 
+from backbones.tuned import Rows, TunedFacts
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.recipes import LITE0, PUBLISHED, Recipe, find_recipe
@@ -30,7 +31,7 @@ from zsl.training.method import Method
 
 DCRGAN = find_method("dcrgan", TINY)
 ESZSL = find_method("eszsl", TINY)
-RECIPE = Recipe(config=TINY, gamma=2.25, benchmark="toy", backbones=("b", "other"))
+RECIPE = Recipe(config=TINY, gammas={"b": 2.25, "other": -1.5}, benchmark="toy")
 COUNT = 5  # calibration folds of 16 seen and 4 unseen classes
 
 
@@ -105,7 +106,8 @@ def test_a_fitting_recipes_gamma_is_taken_and_nothing_is_trained_for_it(experime
 
 
 def test_a_recipes_gamma_is_for_its_benchmark_its_features_and_its_configuration() -> None:
-    assert RECIPE.gamma_for("toy", "b", TINY) == RECIPE.gamma_for("toy", "other", TINY) == 2.25
+    assert RECIPE.gamma_for("toy", "b", TINY) == 2.25
+    assert RECIPE.gamma_for("toy", "other", TINY) == -1.5
     computed_otherwise = replace(TINY, precision="bf16", compile=True)  # rounding is no other configuration
     assert RECIPE.gamma_for("toy", "b", computed_otherwise) == 2.25
     assert RECIPE.gamma_for("cub", "b", TINY) is None
@@ -114,7 +116,7 @@ def test_a_recipes_gamma_is_for_its_benchmark_its_features_and_its_configuration
         assert RECIPE.gamma_for("toy", "b", override(TINY, changed)) is None
     assert RECIPE.gamma_for("toy", "b", ESZSL.config) is None
     cub = find_recipe("sun", "cub")  # `--recipe cub` on another benchmark
-    assert cub.gamma_for("cub", LITE0, cub.config) == cub.gamma == 32.0
+    assert cub.gamma_for("cub", f"{LITE0}-288px", cub.config) == 32.0
     assert cub.gamma_for("sun", LITE0, cub.config) is None
     assert cub.gamma_for("cub", "resnet101.tv_in1k", cub.config) is None
     shapes = find_recipe("shapes")
@@ -130,7 +132,7 @@ def test_neither_the_paper_nor_its_code_calibrates_on_any_benchmark(name: str) -
 
 @pytest.mark.parametrize(
     "recipe",
-    [replace(RECIPE, benchmark="cub"), replace(RECIPE, backbones=("c",)), replace(RECIPE, gamma=None), None,
+    [replace(RECIPE, benchmark="cub"), replace(RECIPE, gammas={"c": 2.25}), replace(RECIPE, gammas={}), None,
      replace(RECIPE, config=override(TINY, {"gan.steps": 6}))],
     ids=["of another benchmark", "of other features", "without", "none", "of another configuration"],
 )  # fmt: skip
@@ -177,7 +179,14 @@ def test_a_selections_gamma_is_for_its_configuration_alone(experiment: Experimen
 def test_where_nothing_may_be_chosen_gamma_is_0_and_the_results_say_why(
     experiment: Experiment, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    tuned = {"benchmark": "elsewhere", "fold": None, "classes": []}
+    tuned = TunedFacts(
+        benchmark="elsewhere",
+        fold=None,
+        trainval=Rows(count=1, hash="a"),
+        split_hashes=(),
+        classes=(),
+        started_from=None,
+    )
     of_tuned = toy_experiment(accelerator, finetuned=tuned)
     gamma = of_tuned.honest(ESZSL, ESZSL.config, tmp_path / "tuned").gamma
     assert gamma.value == 0

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from tiny_configs import ALL_STAGES
 from torch import Tensor
-from toy import toy_splits
+from toy import toy_manifest, toy_splits
 from toy_runs import toy_experiment
 
 from zsl.common.config import flatten, override
@@ -24,8 +24,9 @@ from zsl.experiments.methods import find_method
 from zsl.experiments.published import LABEL
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
-from zsl.experiments.table import finished_methods, markdown_table, run_methods
+from zsl.experiments.table import finished_methods, run_methods, scores_table
 from zsl.experiments.trainer import Trainer
+from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.evaluate import evaluate
 from zsl.scores.model import Calibrated
@@ -33,7 +34,8 @@ from zsl.training.journal import Journal
 from zsl.training.method import Method
 
 Folds = dict[int, tuple[TrainSplit, TestSplit]]
-MANIFEST: dict[str, Any] = {"benchmark": "toy", "backbone": "b", "precision": "no", "dim": 24}
+MANIFEST = toy_manifest(precision="no")
+IMPORTED = Imported(file="res101.mat", sha256="f")
 
 
 @pytest.fixture
@@ -189,10 +191,10 @@ def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(fol
     for changed, message in (
         ({"backbone": "other"}, "chosen on other backbone .backbone: 'b' there, 'other' now"),
         ({"precision": "bf16"}, r"chosen on other features .features\.precision: 'no' there, 'bf16' now"),
-        ({"imported": {"sha256": "f"}}, r"chosen on other features .features\.imported_sha256: None there, 'f' now"),
+        ({"imported": IMPORTED}, r"chosen on other features .features\.imported_sha256: None there, 'f' now"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_selection(tmp_path, method(), MANIFEST | changed, attributes)
+            read_selection(tmp_path, method(), replace(MANIFEST, **changed), attributes)
     with pytest.raises(ValueError, match=r"was chosen on other attributes .attributes_hash: "):
         read_selection(tmp_path, method(), MANIFEST, attributes + 1)
     with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of eszsl"):
@@ -271,12 +273,12 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     names = ["eszsl", "C-1", "C-5", "published"]
     given = experiment, folds, names, ALL_STAGES, tmp_path, 0, 4
     results = run_methods(*given)
-    lines = markdown_table(results).splitlines()
+    lines = scores_table(results).splitlines()
     assert [line.split("|")[1].strip() for line in lines] == ["method", "---", *names]
     only = run_methods(experiment, folds, ["C-1"], ALL_STAGES, tmp_path, 0)
     earlier = finished_methods(tmp_path, only)  # an earlier call's, too, as its file has them
     assert earlier == results | only
-    assert markdown_table(earlier).splitlines() == lines
+    assert scores_table(earlier).splitlines() == lines
     chosen = tmp_path / "dcrgan-selection" / "selection.json"
     of_search = json.loads(chosen.read_text())
     of_search["best"]["config"]["gan"]["steps"] += 1  # as if a later search had chosen another configuration
@@ -333,14 +335,14 @@ def test_the_published_protocol_is_never_below_any_of_its_looks(
 def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experiment, tmp_path: Path) -> None:
     eszsl = find_method("eszsl", ALL_STAGES)
     experiment.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
-    manifest = experiment.table.manifest | {"precision": "bf16"}
+    manifest = replace(experiment.table.manifest, precision="bf16")
     other = replace(experiment, table=replace(experiment.table, manifest=manifest))
     with pytest.raises(ValueError, match=r"run with other features .features\.precision: 'x' there, 'bf16' now"):
         other.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
     splits = replace(experiment.splits, attributes=experiment.splits.attributes + 1)
     with pytest.raises(ValueError, match="run with other attributes_hash"):
         replace(experiment, splits=splits).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
-    imported = replace(experiment.table, manifest=experiment.table.manifest | {"imported": {"sha256": "f"}})
+    imported = replace(experiment.table, manifest=replace(experiment.table.manifest, imported=IMPORTED))
     with pytest.raises(ValueError, match=r"run with other features .features\.imported_sha256: None there, 'f' now"):
         replace(experiment, table=imported).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
     killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json

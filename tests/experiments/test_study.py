@@ -19,15 +19,18 @@ import torch
 from accelerate import Accelerator
 from command_line import LAUNCHER
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from tiny import Rank
 from tiny_configs import ALL_STAGES
 
 import zsl.experiments.study
 from backbones.tuned import FINETUNED
+from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
+from zsl.experiments import study_table
 from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
-from zsl.experiments.study_table import STUDY_FILES, markdown, plot, write_study
+from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study.py"
 
@@ -158,7 +161,7 @@ def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(
 def table_of(data: Path, weights: dict[str, Path], name: str, accelerator: Accelerator) -> Path:
     (entry,) = names_of([f"{name}@{weights[name]}"])
     table = find_or_extract(study_of(data, str(entry)), entry, accelerator)
-    return data / "shapes" / "features" / str(table.manifest["backbone"]) / "manifest.json"
+    return data / "shapes" / "features" / table.manifest.backbone / "manifest.json"
 
 
 def test_tables_of_another_precision_or_of_other_shards_are_not_compared(
@@ -314,10 +317,18 @@ def test_the_csv_reads_back_unrounded(tmp_path: Path) -> None:
     assert [float(line["flops"]) for line in lines] == [7.7e8] * 3
 
 
-def test_the_plot_has_a_point_a_row_a_colour_a_backbone_and_a_bar_of_one_sd() -> None:
-    figure = plot([*ROWS, row("c", "eszsl", 0.9, None)])  # a backbone of unknown speed has no place in it
-    assert figure is not None
-    (axes,) = figure.axes
+def test_the_plot_has_a_point_a_row_a_colour_a_backbone_and_a_bar_of_one_sd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+
+    def keep(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
+        figures.append(figure)
+        return finish(figure, name, alt, folder)
+
+    monkeypatch.setattr(study_table, "finish", keep)
+    write_study([*ROWS, row("c", "eszsl", 0.9, None)], {}, tmp_path)  # a backbone of unknown speed has no place in it
+    (axes,) = figures[0].axes
     assert axes.get_xscale() == "log"
     drawn = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
     points = [container.lines[0] for container in drawn]
@@ -326,4 +337,15 @@ def test_the_plot_has_a_point_a_row_a_colour_a_backbone_and_a_bar_of_one_sd() ->
     assert points[0].get_marker() == points[2].get_marker() != points[1].get_marker()
     (bar,) = drawn[0].lines[2]
     assert bar.get_segments()[0][:, 1].tolist() == pytest.approx([9, 11])
-    assert plot([row("c", "eszsl", 0.9, None)]) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(STUDY_FILES)
+    write_study([row("c", "eszsl", 0.9, None)], {}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.csv", "study.md"]
+
+
+def test_the_eleventh_backbone_differs_from_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(study_table, "finish", lambda figure, *_: figures.append(figure))
+    write_study([row(str(number), "eszsl", 0.1, 10.0 + number) for number in range(20)], {}, tmp_path)
+    (axes,) = figures[0].axes
+    points = [container.lines[0] for container in axes.containers if isinstance(container, ErrorbarContainer)]
+    assert len({(point.get_color(), point.get_markerfacecolor()) for point in points}) == 20

@@ -1,4 +1,7 @@
-"""One drawing, three forms: inline SVG that follows the page's colours, and an SVG and a PNG file on white."""
+"""One style for all figures, and one drawing in three forms: an SVG and a PNG file on white, and an SVG in the page.
+
+The SVG in the page takes the page's colours, light or dark.  Matplotlib is imported when something is drawn.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from zsl.common.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#1b1c1e"  # text and axes; in the page this becomes the colour of the text, light or dark
 SEEN, UNSEEN = "#2f7fc1", "#d9731a"  # both have a contrast of 3 and more on white and on the dark page
 COLOURS = ("#2f7fc1", "#d9731a", "#2b9a66", "#c2559d", "#8a6fd1", "#a8862a", "#d24b45", "#3a9fb0", "#7d8590", "#8c6a4f")
-DASHES = ("-", "--", ":", "-.")  # so that lines differ without their colours too
-MARKERS = ("o", "s", "^", "v", "D", "<", ">", "P", "X", "*")  # and points
+DASHES = ("-", "--", ":", "-.")  # lines differ without their colours too
+MARKERS = ("o", "s", "^", "v", "D", "<", ">", "P", "X", "*")  # so do points
 WIDTH = 4.6  # inches; at this width 9 or 10 pt stays legible when a phone scales the figure down
 FILE_DPI = 200
 
@@ -48,7 +50,7 @@ _STYLE: dict[Any, Any] = {
     "grid.color": INK,
     "grid.alpha": 0.15,
     "grid.linewidth": 0.6,
-    "svg.fonttype": "none",  # text stays text: the page's fonts, selectable, small
+    "svg.fonttype": "none",  # text stays text: it has the page's font, can be selected, and is small
     "image.interpolation": "none",
     "text.parse_math": False,  # a class may be called a$b
 }
@@ -56,7 +58,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing in the page: its file name without suffix, what it shows in words, and the inline SVG."""
+    """A drawing for the page: its file name without suffix, what it shows in words, and the SVG."""
 
     name: str
     alt: str
@@ -65,7 +67,11 @@ class Plot:
 
 @contextmanager
 def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of this many inches with one pair of axes, in the report's style."""
+    """A figure with one pair of axes in the one style; `height` and `width` are in inches."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -73,12 +79,18 @@ def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]
 
 
 def shorten(name: str, letters: int) -> str:
-    """A name that leaves room for the drawing; tables have it whole."""
+    """A name of at most so many letters, which leaves room for the drawing; tables show the whole name."""
     return name if len(name) <= letters else name[: letters - 1].rstrip() + "…"
 
 
 def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
-    """Write `folder/name.svg` and `.png`, on white, and return the inline form; to be called inside `drawing`."""
+    """Write `folder/name.svg` and `folder/name.png` on white, and return the form for the page.
+
+    Call this inside `with drawing(…)`, whose style the files need.  Equal figures give equal files: they hold no date
+    and no random ids.
+    """
+    import matplotlib as mpl
+
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -91,7 +103,10 @@ def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """The SVG for a page that holds several: ids of its own, ink in the text's colour, a name for screen readers."""
+    """The SVG for a page with several drawings: its ids begin with `name`, its ink is the colour of the page's text.
+
+    alt: what a screen reader says.
+    """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)

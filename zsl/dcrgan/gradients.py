@@ -52,38 +52,49 @@ def autograd_gradients(
 def closed_form_gradients(
     critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
 ) -> Tensor:
-    """`critic_gradients` of a critic with one hidden layer h = Wx x + Wc c + b, D = w φ(h) + const.
+    """`critic_gradients` of a critic with one hidden layer: h = Wx x + Wc c + b, D = w φ(h) + constant.
 
-    As φ is piecewise linear, h(x) is the same mixture of h(real) and h(fake) as x of real and fake, and v = (φ'(h) * w)
-    Wx.
+    φ is a leaky ReLU: φ'(h) is 1 where h > 0, else its slope.  So the slope of D at x is v = (φ'(h) * w) Wx, and h(x)
+    is the same mixture of h(real) and h(fake) as x is of real and fake.
     """
-    (count, dim), w = real.shape, critic.out.weight  # w [1, H]
-    of_x, of_c = critic.hidden.weight[:, :dim], critic.hidden.weight[:, dim:]  # Wx [H, D], Wc [H, K]
+    (batch, dim), w = real.shape, critic.out.weight  # w [1, H]
+    w_x, w_c = critic.hidden.weight[:, :dim], critic.hidden.weight[:, dim:]  # Wx [H, D], Wc [H, K]
 
-    def responsive(hidden: Tensor, scale: Tensor) -> Tensor:
-        """φ'(hidden) * scale."""
-        return torch.where(hidden > 0, scale, critic.negative_slope * scale)
+    def phi_prime_times(hidden: Tensor, factor: Tensor) -> Tensor:
+        """φ'(hidden) * factor."""
+        return torch.where(hidden > 0, factor, critic.negative_slope * factor)
 
-    both = torch.cat([fake, real])
-    sign = both.new_tensor([1 / count, -1 / count]).repeat_interleave(count)[:, None]  # of the two means, [2B, 1]
-    hidden = both @ of_x.T + linear(condition, of_c, critic.hidden.bias).repeat(2, 1)  # [2B, H]
-    at_x = torch.lerp(hidden[:count], hidden[count:], mix)  # h(x) [B, H]
-    through = responsive(at_x, w)
-    slope = through @ of_x  # v [B, D]
+    features = torch.cat([fake, real])  # [2B, D]
+    # d loss / d D(feature): 1/B of each fake one, -1/B of each real one [2B, 1]
+    d_score = features.new_tensor([1 / batch, -1 / batch]).repeat_interleave(batch)[:, None]
+    # h(feature) [2B, H]
+    hidden = features @ w_x.T + linear(condition, w_c, critic.hidden.bias).repeat(2, 1)
+    # h(x) [B, H] of the penalty's x
+    hidden_mixed = torch.lerp(hidden[:batch], hidden[batch:], mix)
+    # φ'(h(x)) * w [B, H], and from it v [B, D] and ‖v‖ [B, 1]
+    gate_mixed = phi_prime_times(hidden_mixed, w)
+    slope = gate_mixed @ w_x
     norm = slope.norm(dim=1, keepdim=True)
-    pull = 2 * weight / count * (norm - 1) / norm.clamp(min=torch.finfo(norm.dtype).tiny) * slope  # d penalty / dv
+    # d penalty / dv [B, D] = 2 weight / B * (‖v‖ - 1) * v / ‖v‖
+    d_slope = 2 * weight / batch * (norm - 1) / norm.clamp(min=torch.finfo(norm.dtype).tiny) * slope
 
-    back = responsive(hidden, w) * sign  # d(E[D(fake)] - E[D(real)]) / dh [2B, H]
-    at_condition = back[:count] + back[count:]
-    gradient_w = sign.T @ leaky_relu(hidden, critic.negative_slope)  # [1, H]
-    loss = gradient_w @ w.T + weight * (norm - 1).square().mean()
-    gradient_w += responsive(at_x, pull @ of_x.T).sum(0)
+    # d(E[D(fake)] - E[D(real)]) / dh [2B, H]; fake and real have one condition, so theirs add up to [B, H]
+    d_hidden = phi_prime_times(hidden, w) * d_score
+    d_hidden_of_condition = d_hidden[:batch] + d_hidden[batch:]
+    # d(E[D(fake)] - E[D(real)]) / dw [1, H]
+    d_w = d_score.T @ leaky_relu(hidden, critic.negative_slope)
+    loss = d_w @ w.T + weight * (norm - 1).square().mean()
+    # and d penalty / dw, through v
+    d_w += phi_prime_times(hidden_mixed, d_slope @ w_x.T).sum(0)
 
     if critic.hidden.weight.grad is None:
         critic.hidden.weight.grad = torch.empty_like(critic.hidden.weight)
-    torch.mm(torch.cat([back, through]).T, torch.cat([both, pull]), out=critic.hidden.weight.grad[:, :dim])
-    torch.mm(at_condition.T, condition, out=critic.hidden.weight.grad[:, dim:])
-    critic.hidden.bias.grad, w.grad = at_condition.sum(0), gradient_w
+    d_w_x, d_w_c = critic.hidden.weight.grad[:, :dim], critic.hidden.weight.grad[:, dim:]
+    # d loss / dWx: of the scores through h, and of the penalty through v, in one product
+    torch.mm(torch.cat([d_hidden, gate_mixed]).T, torch.cat([features, d_slope]), out=d_w_x)
+    # d loss / dWc, d loss / db: of the scores alone, for v depends on c and b by φ' only, which is piecewise constant
+    torch.mm(d_hidden_of_condition.T, condition, out=d_w_c)
+    critic.hidden.bias.grad, w.grad = d_hidden_of_condition.sum(0), d_w
     return loss.squeeze()
 
 

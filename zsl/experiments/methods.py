@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from zsl.baselines.registry import BASELINES
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import NAME, dcrgan_method
@@ -34,18 +31,6 @@ def find_method(name: str, config: DCRGANConfig, *, own_start: bool = True) -> M
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
         )
     return dcrgan_method(name, config, own_start=own_start)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodFacts:
-    """What a result says about how it was made."""
-
-    method: str
-    method_version: int | str
-    protocol: str
-    inductive: bool  # does no training loss touch attributes of unseen classes?
-    selection: dict[str, Any] | None  # which folds chose the configuration
-    config: dict[str, Any]
 
 
 def version_of(method: Method) -> int | str:

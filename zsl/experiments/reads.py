@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.common.files import read_json, write_json
-from zsl.features.split import RowsRead, TestSplit
-from zsl.scores.evaluate import Record
+from zsl.common.files import write_json
+from zsl.common.records import read_record
+from zsl.features.split import RowsFacts, RowsRead, TestSplit
+from zsl.scores.evaluate import Note, Record
 
 READS_FILE, ACCESS_FILE = "rows_read.json", "test_access.jsonl"
 
@@ -22,7 +23,7 @@ READS_FILE, ACCESS_FILE = "rows_read.json", "test_access.jsonl"
 def record_to(path: Path, seed: int) -> Record:
     """A Record that appends a line with time and seed to `path`; lines of earlier tests stay."""
 
-    def record(note: dict[str, Any]) -> None:
+    def record(note: Note) -> None:
         with path.open("a") as stream:
             stream.write(json.dumps({"time": datetime.now(UTC).isoformat(), "seed": seed} | note) + "\n")
 
@@ -40,23 +41,27 @@ def note_reads(reads: Sequence[RowsRead], test: TestSplit, folder: Path) -> None
         common = np.intersect1d(read.rows.cpu().numpy(), np.concatenate([np.empty(0, np.int64), *tested]))
         if len(common):
             raise ValueError(f"{read.stage} was given {len(common)} test rows, the first is {common[0]}; not scored")
-    write_json(folder / READS_FILE, _union(reads))
+    write_json(folder / READS_FILE, {stage: asdict(facts) for stage, facts in _union(reads).items()})
 
 
-def _union(reads: Sequence[RowsRead]) -> dict[str, dict[str, Any]]:
-    """{stage: {"count", "hash"}} of all rows that each stage was given, in one call or in several."""
+def _union(reads: Sequence[RowsRead]) -> dict[str, RowsFacts]:
+    """Of all rows that each stage was given, in one call or in several."""
     rows: dict[str, Tensor] = {}
     for read in reads:
         rows[read.stage] = torch.cat([rows.get(read.stage, read.rows[:0]), read.rows]).unique()
     return {stage: RowsRead(stage, union).facts for stage, union in rows.items()}
 
 
-def rows_read(folder: Path, seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """What the first seed's stages read; a seed that read other rows has entries of its own."""
-    joined: dict[str, dict[str, Any]] = {}
+def rows_read(folder: Path, seeds: Sequence[int]) -> dict[str, RowsFacts]:
+    """The rows of the first seed's stages; a seed that read other rows has entries of its own."""
+    joined: dict[str, RowsFacts] = {}
     for seed in seeds:
         path = folder / f"seed-{seed}" / READS_FILE
-        for stage, facts in (read_json(path) if path.is_file() else {}).items():
+        for stage, facts in (_read(path) if path.is_file() else {}).items():
             if joined.setdefault(stage, facts) != facts:
                 joined[f"{stage} (seed {seed})"] = facts
     return joined
+
+
+def _read(path: Path) -> dict[str, RowsFacts]:
+    return read_record(path, dict[str, RowsFacts], "delete the folder of this seed and start the command again")

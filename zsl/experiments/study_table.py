@@ -1,85 +1,103 @@
-"""The outcome of a study as Markdown, CSV and a plot of H against extraction speed."""
+"""The scores of a study as Markdown, as CSV, and as a plot of H against extraction speed."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
-
+from zsl.common.drawing import COLOURS, INK, MARKERS, drawing, finish
 from zsl.common.files import atomic_path, write_text
+from zsl.common.markdown import markdown_table
 from zsl.experiments.results import TABLE, percent
 from zsl.experiments.study import Row
 from zsl.scores.summary import SCORES
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
 STUDY_FILES = ("study.md", "study.csv", "study.svg", "study.png")
 COST_COLUMNS = ("parameters (M)", "GFLOPs", "images/s", "input", "pretraining", "unseen classes")
-MARKERS = "osD^vP*X<>hd"
+WIDTH, LEAST_HEIGHT, LEGEND_LINE = 8.0, 4.4, 0.24  # inches
 
 
 def write_study(rows: Sequence[Row], failures: Mapping[str, str], folder: Path) -> str:
-    """Write `study.md`, `study.csv`, `study.svg` and `study.png` into `folder`; returns the Markdown."""
+    """Write `study.md`, `study.csv`, `study.svg` and `study.png` into `folder`, and return the Markdown.
+
+    Without any extraction rate there is no plot; the plot of an earlier call is then removed.
+    """
     text = markdown(rows, failures)
     markdown_file, csv_file, *plots = (folder / name for name in STUDY_FILES)
     write_text(markdown_file, text)
     write_csv(rows, csv_file)
-    figure = plot(rows)
-    for path in plots:
-        if figure is None:
-            path.unlink(missing_ok=True)  # of an earlier outcome
-            continue
-        # Neither a date nor random ids: equal results, equal files.
-        with atomic_path(path) as temporary, mpl.rc_context({"svg.hashsalt": "study"}):
-            kind = path.suffix[1:]
-            figure.savefig(temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    timed = [row for row in rows if row.images_per_second is not None]
+    if timed:
+        _draw(timed, folder)
+    else:
+        for path in plots:
+            path.unlink(missing_ok=True)
     return text
 
 
+# --- Markdown and CSV ------------------------------------------------------------------------------------------------
+
+
 def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
-    """Scores in per cent, mean ± sd over seeds; then what the columns do not say, and what failed."""
-    head = ["backbone", "method", *TABLE, *COST_COLUMNS]
-    lines = [head, ["---"] * len(head)]
-    for row in rows:
-        scores = [percent(row.mean[key], row.std[key], row.seeds) for key in TABLE.values()]
-        speed = "" if row.images_per_second is None else f"{row.images_per_second:.1f}"
-        cost = [f"{row.parameters / 1e6:.1f}", f"{row.flops / 1e9:.2f}", speed, f"{row.input_size}²"]
-        method = row.method if row.protocol == "honest" else f"{row.method} ({row.protocol})"
-        lines.append([row.backbone, method, *scores, *cost, row.pretraining, row.unseen_classes])
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-    notes = [
+    """A table of scores (per cent, mean ± standard deviation over seeds) and costs, with notes and failures below it.
+
+    failures: the error message of each entry of the study that failed.
+    """
+    table = markdown_table(["backbone", "method", *TABLE, *COST_COLUMNS], map(_cells, rows))
+    notes = [*_seed_counts(rows), *_machines(rows), *_choices(rows)]
+    notes += [f"FAILED {entry}: {message.splitlines()[0]}" for entry, message in failures.items()]
+    return table + "".join(f"\n{note}\n" for note in notes)
+
+
+def _cells(row: Row) -> list[str]:
+    scores = [percent(row.mean[key], row.std[key], row.seeds) for key in TABLE.values()]
+    speed = "" if row.images_per_second is None else f"{row.images_per_second:.1f}"
+    cost = [f"{row.parameters / 1e6:.1f}", f"{row.flops / 1e9:.2f}", speed, f"{row.input_size}²"]
+    method = row.method if row.protocol == "honest" else f"{row.method} ({row.protocol})"
+    return [row.backbone, method, *scores, *cost, row.pretraining, row.unseen_classes]
+
+
+def _seed_counts(rows: Sequence[Row]) -> list[str]:
+    return [
         f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else "One seed, which has no spread."
         for seeds in sorted({row.seeds for row in rows})
     ]
-    for where in sorted({row.measured_on for row in rows if row.images_per_second is not None}):
-        names = dict.fromkeys(row.backbone for row in rows if row.measured_on == where)
-        notes.append(f"images/s: extraction with decoding on {where} ({', '.join(names)}).")
-    notes += _choices(rows)
-    notes += [f"FAILED {entry}: {message.splitlines()[0]}" for entry, message in failures.items()]
-    return text + "".join(f"\n{note}\n" for note in notes)
+
+
+def _machines(rows: Sequence[Row]) -> list[str]:
+    """One note for each machine that extraction was timed on, with its backbones."""
+    notes = []
+    for machine in sorted({row.measured_on for row in rows if row.images_per_second is not None}):
+        names = dict.fromkeys(row.backbone for row in rows if row.measured_on == machine)
+        notes.append(f"images/s: extraction with decoding on {machine} ({', '.join(names)}).")
+    return notes
 
 
 def _choices(rows: Sequence[Row]) -> list[str]:
-    """On which folds γ and all else was chosen, where that is not the same for all backbones."""
-    where: dict[str, dict[str, None]] = {}
+    """A note on the folds that γ and all else was chosen on, where these differ between backbones."""
+    backbones: dict[str, dict[str, None]] = {}  # by the folds, in words
     for row in rows:
         if row.folds:
             folds = ", ".join(map(str, row.folds)) + " and, for γ, calibration folds" * row.calibrated
-            where.setdefault(folds, {})[row.backbone] = None
-    if len(where) < 2:
+            backbones.setdefault(folds, {})[row.backbone] = None
+    if len(backbones) < 2:
         return []
-    told = [f"{folds} for {', '.join(names)}" for folds, names in where.items()]
+    parts = [f"{folds} for {', '.join(names)}" for folds, names in backbones.items()]
     return [
-        f"γ and all else that is chosen was chosen on unlike validation folds: {'; '.join(told)}.  Fewer folds choose "
+        f"γ and all else that is chosen was chosen on unlike validation folds: {'; '.join(parts)}.  Fewer folds choose "
         "less well; fine-tuned weights have those of their --folds, and no calibration folds: they know those classes."
     ]
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """One line a row: fractions, unrounded."""
+    """Write one line for each row, with scores as unrounded fractions."""
     with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         facts = ["parameters", "flops", "images_per_second", "input_size", "pretraining", "unseen_classes", "protocol"]
@@ -91,36 +109,65 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
             writer.writerow([row.entry, row.backbone, row.method, row.seeds, *values, *about, row.measured_on])
 
 
-def plot(rows: Sequence[Row]) -> Figure | None:
-    """H [%] against images/s (logarithmic): a colour a backbone, a marker a method, a bar of one sd either way.
+# --- plot ------------------------------------------------------------------------------------------------------------
 
-    None where no row has a rate.
+
+@dataclass(frozen=True)
+class _Paint:
+    line: str
+    fill: str  # the colour of the line, or none
+
+
+def _draw(rows: Sequence[Row], folder: Path) -> None:
+    """Draw H [%] against images/s, on a logarithmic axis; all of `rows` have a rate.
+
+    Each backbone has a colour, each method a marker; a bar is one standard deviation long in either direction.
     """
-    shown = [row for row in rows if row.images_per_second is not None]
-    if not shown:
-        return None
-    backbones = list(dict.fromkeys(row.backbone for row in shown))
-    methods = list(dict.fromkeys(row.method for row in shown))
-    palette = mpl.colormaps["tab10" if len(backbones) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
-    colours = {name: palette[i % len(palette)] for i, name in enumerate(backbones)}
-    markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(methods)}
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for row in shown:
-        axes.errorbar(
-            row.images_per_second or 0.0, 100 * row.mean["harmonic"], yerr=100 * row.std["harmonic"],
-            color=colours[row.backbone], marker=markers[row.method], markersize=8, capsize=4, linestyle="none",
-        )  # fmt: skip
+    paints = {name: _paint(i) for i, name in enumerate(dict.fromkeys(row.backbone for row in rows))}
+    markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(dict.fromkeys(row.method for row in rows))}
+    height = max(LEAST_HEIGHT, LEGEND_LINE * (len(paints) + len(markers)))
+    with drawing(height, WIDTH) as (figure, axes):
+        for row in rows:
+            paint = paints[row.backbone]
+            axes.errorbar(
+                row.images_per_second or 0.0, 100 * row.mean["harmonic"], yerr=100 * row.std["harmonic"],
+                color=paint.line, markerfacecolor=paint.fill, marker=markers[row.method], markersize=7, capsize=3,
+                linestyle="none",
+            )  # fmt: skip
+        _label(axes)
+        figure.legend(handles=_legend(paints, markers), loc="outside right upper")
+        points = ", ".join(f"{row.method} on {row.backbone}: {_percent(row)}" for row in rows)
+        finish(figure, "study", f"H against images/s at extraction, per cent: {points}", folder)
+
+
+def _paint(number: int) -> _Paint:
+    """The paint of the backbone of this number; after the last colour they begin again, with hollow markers."""
+    again, index = divmod(number, len(COLOURS))
+    return _Paint(COLOURS[index], "none" if again % 2 else COLOURS[index])
+
+
+def _percent(row: Row) -> str:
+    return percent(row.mean["harmonic"], row.std["harmonic"], row.seeds)
+
+
+def _label(axes: Axes) -> None:
+    from matplotlib.ticker import LogFormatter
+
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(LogFormatter())  # 40, not 4 × 10^1
     axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
-    axes.set_xlabel("images/s at extraction")
-    axes.set_ylabel("H [%], mean ± sd over seeds")
-    axes.grid(visible=True, which="both", alpha=0.25)
-    handles = [Line2D([], [], color=colours[name], marker="s", linestyle="none", label=name) for name in backbones]
-    handles += [
-        Line2D([], [], color="black", marker=markers[name], markerfacecolor="none", linestyle="none", label=name)
-        for name in methods
-    ]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize="small")
-    return figure
+    axes.set(xlabel="images/s at extraction", ylabel="H, %; mean ± sd over seeds")
+    axes.grid(visible=True, which="both")
+
+
+def _legend(paints: Mapping[str, _Paint], markers: Mapping[str, str]) -> list[Line2D]:
+    """A square in each backbone's paint, then a hollow marker in ink for each method."""
+    from matplotlib.lines import Line2D
+
+    def handle(name: str, marker: str, paint: _Paint) -> Line2D:
+        return Line2D(
+            [], [], marker=marker, linestyle="none", label=name, color=paint.line, markerfacecolor=paint.fill
+        )  # fmt: skip
+
+    of_backbones = [handle(name, "s", paint) for name, paint in paints.items()]
+    return [*of_backbones, *(handle(name, marker, _Paint(INK, "none")) for name, marker in markers.items())]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from tyro.conf import FlagConversionOff
@@ -15,11 +15,16 @@ from tyro.conf import FlagConversionOff
 from zsl.common.config import flatten, override
 from zsl.common.drawing import COLOURS, DASHES, MARKERS, drawing, finish
 from zsl.common.files import write_json, write_text
+from zsl.common.markdown import markdown_table
 from zsl.common.progress import progress_bar
 from zsl.experiments.results import percent
 from zsl.experiments.search import Trials, clear_steps, describe_trials
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.features.manifest import Manifest
 from zsl.training.method import Method
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # of a trial
 
@@ -58,7 +63,7 @@ def sweep(
     folds: Folds,
     folder: Path,
     *,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     seeds: Sequence[int],
 ) -> list[Point]:
     """Train every method at every value with every seed on every fold; what `folder` holds is not trained again.
@@ -106,12 +111,13 @@ def write_sweep(points: Sequence[Point], field: str, folder: Path) -> str:
 def _markdown(points: Sequence[Point], field: str) -> str:
     methods, values = _axes(points)
     head = [f"`{field}`", *(f"{method}: {score}" for method in methods for score in SCORES)]
-    lines = [head, ["---"] * len(head)]
-    for value in values:
-        of_value = [point for point in points if point.value == value]
-        cells = [_spread(getattr(point, name)) for point in of_value for name in SCORES.values()]
-        lines.append([str(value), *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(head, [_row(value, points) for value in values])
+
+
+def _row(value: Any, points: Sequence[Point]) -> list[str]:
+    """The cells of one value: each method's T1 and H."""
+    of_value = [point for point in points if point.value == value]
+    return [str(value), *(_spread(getattr(point, name)) for point in of_value for name in SCORES.values())]
 
 
 def _spread(scores: Sequence[float]) -> str:
@@ -123,20 +129,25 @@ def _axes(points: Sequence[Point]) -> tuple[list[str], list[Any]]:
 
 
 def _draw(points: Sequence[Point], field: str, folder: Path) -> None:
-    """H of every method over the values, one bar of a standard deviation either way."""
+    """Draw H of every method over the values; a bar is one standard deviation long in either direction."""
     methods, values = _axes(points)
     with drawing(3.0) as (figure, axes):
         for number, method in enumerate(methods):
             scores = [[100 * h for h in point.harmonic] for point in points if point.method == method]
-            spread = [stdev(of_value) if len(of_value) > 1 else 0.0 for of_value in scores]
-            axes.errorbar(
-                range(len(values)), [fmean(of_value) for of_value in scores], yerr=spread, label=method, capsize=3,
-                color=COLOURS[number % len(COLOURS)], linestyle=DASHES[number % len(DASHES)],
-                marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.2,
-            )  # fmt: skip
+            _draw_line(axes, number, method, scores)
         axes.set_xticks(range(len(values)), [str(value) for value in values])
         axes.set(xlabel=field, ylabel="H on validation folds, %")
         axes.grid(True, axis="y")
         figure.legend(loc="outside upper center", ncols=min(4, len(methods)))
-        told = ", ".join(f"{p.method} at {p.value}: {_spread(p.harmonic)}" for p in points)
-        finish(figure, "sweep", f"H on validation folds over {field}: {told}", folder)
+        numbers = ", ".join(f"{p.method} at {p.value}: {_spread(p.harmonic)}" for p in points)
+        finish(figure, "sweep", f"H on validation folds over {field}: {numbers}", folder)
+
+
+def _draw_line(axes: Axes, number: int, method: str, scores: list[list[float]]) -> None:
+    """Draw the mean of each value's `scores` and its standard deviation; `number` decides colour, dashes and marker."""
+    spread = [stdev(of_value) if len(of_value) > 1 else 0.0 for of_value in scores]
+    axes.errorbar(
+        range(len(scores)), [fmean(of_value) for of_value in scores], yerr=spread, label=method, capsize=3,
+        color=COLOURS[number % len(COLOURS)], linestyle=DASHES[number % len(DASHES)],
+        marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.2,
+    )  # fmt: skip

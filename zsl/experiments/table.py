@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten
+from zsl.common.markdown import markdown_table
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import NAME
 from zsl.dcrgan.variants import VARIANTS
@@ -108,13 +109,17 @@ def _kind(result: Results) -> list[object]:
     return [*facts, version, sorted(entry.seed for entry in result.seeds)]
 
 
-def markdown_table(results: Mapping[str, Results]) -> str:
-    """Per cent, mean ± sd over seeds; H at γ = 0, and H on the folds that chose γ, beside H at that γ."""
+def scores_table(results: Mapping[str, Results]) -> str:
+    """The scores of each method in Markdown: per cent, mean ± standard deviation over seeds.
+
+    H at γ = 0, and H on the folds that chose γ, stand beside H at that γ.
+    """
     head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol"]
-    lines = [head, ["---"] * len(head)]
-    for name, result in results.items():
-        cells = [spread_text(result, key) for key in TABLE.values()]
-        plain = [f"{100 * result.mean[key]:.1f}" for key in UNCALIBRATED.values()]
-        on_folds = "" if result.gamma.harmonic_on_folds is None else f"{100 * result.gamma.harmonic_on_folds:.1f}"
-        lines.append([name, *cells, *plain, on_folds, result.protocol.split(":")[0]])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(head, [_cells(name, result) for name, result in results.items()])
+
+
+def _cells(name: str, result: Results) -> list[str]:
+    scores = [spread_text(result, key) for key in TABLE.values()]
+    uncalibrated = [f"{100 * result.mean[key]:.1f}" for key in UNCALIBRATED.values()]
+    on_folds = "" if result.gamma.harmonic_on_folds is None else f"{100 * result.gamma.harmonic_on_folds:.1f}"
+    return [name, *scores, *uncalibrated, on_folds, result.protocol.split(":")[0]]

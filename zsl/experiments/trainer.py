@@ -13,7 +13,7 @@ from zsl.features.split import RowsRead, TestSplit, TrainSplit
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
 from zsl.training.journal import Journal, StepsBehind
-from zsl.training.log import Log, silent
+from zsl.training.log import Entry, Log, silent
 from zsl.training.method import Method, Step
 
 KEPT = 16  # results that a Trainer keeps of each step: five seeds, three folds and several calibration folds
@@ -25,7 +25,7 @@ class _Result:
     """What a step came to."""
 
     value: Any
-    log: list[dict[str, Any]]  # what the log had once the step was done
+    log: list[Entry]  # what the log had once the step was done
     reads: list[RowsRead]  # what its stages were given
 
 

@@ -17,7 +17,15 @@ from zsl.features.scaling import AttributeScaler, FeatureScaler
 from zsl.features.table import FeatureTable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class RowsFacts:
+    """How many rows, and which."""
+
+    count: int
+    hash: str | None  # comparable with those of a split file; None where the rows are not known
+
+
+@dataclass(frozen=True, eq=False)
 class RowsRead:
     """That a stage was given these rows."""
 
@@ -25,9 +33,9 @@ class RowsRead:
     rows: Tensor  # [n] official rows
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> RowsFacts:
         """Number and hash of the rows; the hash of all trainval rows is the split file's."""
-        return {"count": len(self.rows), "hash": rows_hash(self.rows.cpu().numpy())}
+        return RowsFacts(count=len(self.rows), hash=rows_hash(self.rows.cpu().numpy()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,9 +106,9 @@ class LabelledFeatures:
     rows: np.ndarray | None = None  # [N] official rows, where they are known
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> RowsFacts:
         """Number and hash of the rows."""
-        return {"count": len(self.features), "hash": None if self.rows is None else rows_hash(self.rows)}
+        return RowsFacts(count=len(self.features), hash=None if self.rows is None else rows_hash(self.rows))
 
     def to(self, device: torch.device) -> Self:
         """The same features on `device`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from zsl.scores.details import Details
 from zsl.scores.model import ZeroShotModel
 from zsl.scores.summary import Scores, scores_of
 
-Record = Callable[[dict[str, Any]], None]  # what is done with the note that test rows were opened
+Note = dict[str, Any]  # that test rows were opened: which, and what for
+Record = Callable[[Note], None]  # keeps it
 
 
-def say(note: dict[str, Any]) -> None:
+def say(note: Note) -> None:
     """A Record that puts the note into the program's log."""
     logging.getLogger(__name__).info("test rows opened: %s", note)
 
@@ -34,7 +36,7 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     Before anything is scored, `record` is told which test rows are opened: {"test_seen": {"count", "hash"}, …}.  So a
     second look at them leaves a trace, whatever became of the first one.
     """
-    record({"test_seen": test.seen.facts, "test_unseen": test.unseen.facts})
+    record({"test_seen": asdict(test.seen.facts), "test_unseen": asdict(test.unseen.facts)})
     seen, unseen = test.seen, test.unseen
     seen_scores, unseen_scores = model.gzsl_scores(seen.features), model.gzsl_scores(unseen.features)
     return Details(
@@ -55,7 +57,7 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
 
 def open_for_figures(test: TestSplit, record: Record) -> LabelledFeatures:
     """The test images of unseen classes, to be shown and to choose nothing; `record` is told that they were opened."""
-    record({"test_unseen": test.unseen.facts, "purpose": "figures"})
+    record({"test_unseen": asdict(test.unseen.facts), "purpose": "figures"})
     return test.unseen
 
 

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 from zsl.common.files import read_json_lines, write_text
 from zsl.common.progress import progress_bar
 from zsl.training.checkpoint import RandomState, Stateful, load_checkpoint, save_checkpoint
-from zsl.training.log import Log
+from zsl.training.log import Entry, Log
 
 CHECKPOINTS_FOLDER = "checkpoints"
 PATIENCE = 20  # at least this many times as long as saving took passes until the next save
@@ -67,7 +66,7 @@ class Journal(Log):
                 save_checkpoint(path, parts, run=self.run, step=step + 1)
                 due = time.monotonic() + max(self.seconds, PATIENCE * (time.monotonic() - began))
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[Entry]:
         """All lines."""
         return read_json_lines(self.path) if self.path.is_file() else []
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from zsl.common.progress import progress_bar
 
+Entry = dict[str, Any]  # {"stage", "step", term: value, …}
 NEVER = -1  # the first step with a term that is not finite, where there was none
 
 
@@ -26,11 +27,11 @@ class Log:
         """The steps of `stage` that are left to do; between them `modules` and `optimizers` hold all of its state."""
         yield from progress_bar(range(count), what=stage, unit=" steps")
 
-    def entries(self) -> list[dict[str, Any]]:
-        """All notes that are kept: {"stage", "step", term: value, …} each."""
+    def entries(self) -> list[Entry]:
+        """All notes that are kept."""
         return []
 
-    def repeat(self, entries: list[dict[str, Any]]) -> None:
+    def repeat(self, entries: list[Entry]) -> None:
         """Copy the notes of another log that this one lacks, for a stage whose result both share."""
         present = self.entries()
         for entry in entries:

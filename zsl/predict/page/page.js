@@ -13,7 +13,7 @@ function make(tag, text = "", className = "") {
 const readable = (name) =>
   name.replace(/^\d+\./, "").replace(/^has_/, "").replace("::", ": ").replaceAll("_", " ").trim() || name;
 
-const number = (value) => (Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(3));
+const number = (value) => value.toFixed(Math.abs(value) >= 10 ? 1 : 3).replace("-", "−");
 
 function say(id, text, isError = false) {
   at(id).textContent = text;
