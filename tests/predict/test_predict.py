@@ -31,6 +31,7 @@ from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.model import DCRGAN
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.selection import Selection, Trial
@@ -44,12 +45,14 @@ from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file
 from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
 from zsl.predict.reader import Reader, export, open_backbone
 from zsl.scores.details import DETAILS_FILE, load_details
+from zsl.scores.folds import FoldScores
+from zsl.scores.model import Calibrated
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "softmax": {},
     "discriminant": {"classifiers.fit": "discriminant", "gan.shortcut_ridge": 0.3},
     "linear sampling": {"sampling": "ldf", "gan.generator_sees": "all"},
-    "attributes as given": {"attribute_norm": None, "classifiers.gamma": 2.0},
+    "attributes as given": {"attribute_norm": None},
 }
 
 
@@ -57,10 +60,11 @@ def toy_predictor(overrides: dict[str, Any]) -> Predictor:
     train, _ = toy_splits()
     config = override(TINY, overrides)
     facts = {
-        "format": 1, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
+        "format": 2, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
         "unit_attributes": False, "config": dataclasses.asdict(config), "benchmark": "toy", "method": "dcrgan",
     }  # fmt: skip
-    return Predictor(facts=facts, train=train, models={3: train_dcrgan(train, config, seed=3)})
+    model = Calibrated(train_dcrgan(train, config, seed=3), 2.0, train.seen)
+    return Predictor(facts=facts, train=train, models={3: model})
 
 
 def without_the_last(predictor: Predictor) -> Predictor:
@@ -69,14 +73,16 @@ def without_the_last(predictor: Predictor) -> Predictor:
     def left(train: TrainSplit) -> TrainSplit:
         return dataclasses.replace(train, attributes=train.attributes[:-1], unseen=train.unseen[:-1])
 
-    (model,) = predictor.models.values()
-    made = model.synthesizer
-    assert made is not None
-    model.synthesizer = dataclasses.replace(
-        made, train=left(made.train), representations=made.representations[:-1], condition=made.condition[:-1]
+    ((seed, calibrated),) = predictor.models.items()
+    model = calibrated.model
+    whole = model.synthesizer
+    synthesizer = dataclasses.replace(
+        whole, train=left(whole.train), representations=whole.representations[:-1], condition=whole.condition[:-1]
     )
+    model = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
     train = dataclasses.replace(left(predictor.train), class_names=predictor.train.class_names[:-1])
-    return dataclasses.replace(predictor, train=train)
+    models = {seed: Calibrated(model, calibrated.gamma.item(), train.seen)}
+    return dataclasses.replace(predictor, train=train, models=models)
 
 
 def table(names: Sequence[str], attributes: Sequence[str], strengths: Any) -> AttributeTable:
@@ -108,9 +114,10 @@ def test_each_seed_answers_every_test_photo_as_the_run_did(
 def test_a_run_with_a_selections_gamma_predicts_with_it(
     tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    """The run keeps that γ beside the model, the recipe's within its configuration; an export has one of both."""
-    config = override(TINY, {"classifiers.gamma": 2.0})
-    trial = Trial(config=dataclasses.asdict(config), gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
+    """The run keeps that γ beside the model, and so does an export."""
+    config = TINY
+    scores = FoldScores(gamma=0.7, harmonic=0.0, acc_zsl=0.0, acc_seen=0.0, ausuc=0.0)
+    trial = Trial(config=json.loads(json.dumps(dataclasses.asdict(config))), scores=scores)
     selection = Selection(
         method="dcrgan", method_version=1, benchmark="shapes", backbone="x", features={}, attributes_hash="",
         goal="harmonic", seed=0, folds={}, trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
@@ -124,7 +131,7 @@ def test_a_run_with_a_selections_gamma_predicts_with_it(
     place = {row: at for at, row in enumerate(table_.rows.tolist())}
     features = torch.from_numpy(table_.features[[place[row] for row in details.unseen_rows.tolist()]].copy())
     loaded = load_predictor(tmp_path / "run")
-    assert loaded.models[0].config.gamma == pytest.approx(2.7)
+    assert loaded.models[0].gamma.item() == pytest.approx(0.7)
     torch.testing.assert_close(score(loaded, features).scores, details.unseen_scores, rtol=1e-4, atol=1e-4)
     save_predictor(loaded, tmp_path / "saved")
     assert torch.equal(score(load_predictor(tmp_path / "saved"), features).scores, score(loaded, features).scores)
