@@ -48,9 +48,9 @@ class Args:
 def main(args: Args) -> None:
     predictor = load_predictor(args.run, args.seeds)
     facts = predictor.facts
-    if facts["config"]["gan"]["semantic_transductive"]:
+    if facts.config["gan"]["semantic_transductive"]:
         raise ValueError(f"{args.run} is transductive: its networks saw the attributes of the classes to be held out")
-    table = read_features(find_features(args.data, facts["benchmark"], facts["backbone"]["name"]))
+    table = read_features(find_features(args.data, facts.benchmark, facts.backbone.name))
     seeds = list(predictor.models)
     details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in seeds}
     chance = 1 / len(predictor.class_names)
@@ -95,13 +95,12 @@ def _without(predictor: Predictor, label: int) -> Predictor:
         attributes[label] = 0
         return replace(train, attributes=attributes, unseen=train.unseen[train.unseen != label])
 
-    def without(calibrated: Calibrated) -> Calibrated:
+    models = {}
+    for seed, calibrated in predictor.models.items():
         model: DCRGAN = calibrated.model
         synthesizer = replace(model.synthesizer, train=left(model.synthesizer.train))
-        rest = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
-        return Calibrated(rest, calibrated.gamma.item(), predictor.train.seen)
-
-    models = {seed: without(model) for seed, model in predictor.models.items()}
+        fewer = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
+        models[seed] = Calibrated(fewer, calibrated.gamma.item(), predictor.train.seen)
     return replace(predictor, train=left(predictor.train), models=models)
 
 

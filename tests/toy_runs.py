@@ -6,16 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from accelerate import Accelerator
-from toy import toy_splits, toy_table
+from toy import toy_manifest, toy_splits, toy_table
 
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.results import GammaFacts, RunFacts
 
-SOURCE = {"verdict": "toy", "missing": 0, "split_hashes": []}
-MANIFEST: dict[str, Any] = {
-    "benchmark": "toy", "backbone": "b", "pretraining": "none", "source": SOURCE,
-    **dict.fromkeys(("shards_sha256", "weights_sha256", "precision", "dim", "count"), "x"),
-}  # fmt: skip
 NO_GAMMA = GammaFacts(value=0.0, source="--gamma")
 FACTS = RunFacts(
     benchmark="toy", backbone="b", pretraining="none", unseen_classes="none", data="toy", missing_photos=0,
@@ -30,5 +25,5 @@ def toy_experiment(accelerator: Accelerator, *, seeds: tuple[int, ...] = (0, 1),
     """Both parts of the toy problem behind a feature table; `manifest` has other values for some of its fields."""
     table, splits = toy_table()
     train, test = toy_splits()
-    whole = replace(table, manifest=MANIFEST | manifest)
+    whole = replace(table, manifest=toy_manifest(**manifest))
     return Experiment(table=whole, splits=splits, train=train, test=test, seeds=seeds, accelerator=accelerator)

@@ -101,7 +101,8 @@ def test_a_reference_recipe_has_what_is_the_same_for_all(name: str) -> None:
     assert (heads.fit, heads.standardise, heads.lr_falls, heads.betas) == ("softmax", False, False, (0.5, 0.999))
     assert (heads.epochs, heads.semantic_epochs, heads.semantic_batch_size, heads.least_steps) == (25, 20, 100, 1)
     assert heads.weight_vs == 1.0
-    assert find_recipe("cub", f"reference-{name}").gamma == 0.0
+    for backbone in ("resnet101.tv_in1k", "any other"):
+        assert find_recipe("cub", f"reference-{name}").gamma_for("any", backbone, config) == 0.0
 
 
 @pytest.mark.parametrize("name", NAMES)

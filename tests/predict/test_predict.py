@@ -32,6 +32,7 @@ from zsl.common.config import override
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.model import DCRGAN
+from zsl.dcrgan.saved import FORMAT
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.selection import Selection, Trial
@@ -60,7 +61,7 @@ def toy_predictor(overrides: dict[str, Any]) -> Predictor:
     train, _ = toy_splits()
     config = override(TINY, overrides)
     facts = {
-        "format": 2, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
+        "format": FORMAT, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
         "unit_attributes": False, "config": dataclasses.asdict(config), "benchmark": "toy", "method": "dcrgan",
     }  # fmt: skip
     model = Calibrated(train_dcrgan(train, config, seed=3), 2.0, train.seen)
@@ -74,15 +75,17 @@ def without_the_last(predictor: Predictor) -> Predictor:
         return dataclasses.replace(train, attributes=train.attributes[:-1], unseen=train.unseen[:-1])
 
     ((seed, calibrated),) = predictor.models.items()
-    model = calibrated.model
-    whole = model.synthesizer
+    model: DCRGAN = calibrated.model
     synthesizer = dataclasses.replace(
-        whole, train=left(whole.train), representations=whole.representations[:-1], condition=whole.condition[:-1]
+        model.synthesizer,
+        train=left(model.synthesizer.train),
+        representations=model.synthesizer.representations[:-1],
+        condition=model.synthesizer.condition[:-1],
     )
-    model = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
+    fewer = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
+    predictor = dataclasses.replace(predictor, models={seed: Calibrated(fewer, 2.0, predictor.train.seen)})
     train = dataclasses.replace(left(predictor.train), class_names=predictor.train.class_names[:-1])
-    models = {seed: Calibrated(model, calibrated.gamma.item(), train.seen)}
-    return dataclasses.replace(predictor, train=train, models=models)
+    return dataclasses.replace(predictor, train=train)
 
 
 def table(names: Sequence[str], attributes: Sequence[str], strengths: Any) -> AttributeTable:
@@ -114,9 +117,9 @@ def test_each_seed_answers_every_test_photo_as_the_run_did(
 def test_a_run_with_a_selections_gamma_predicts_with_it(
     tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    """The run keeps that γ beside the model, and so does an export."""
+    """The run keeps it beside the model, and so does an export."""
     config = TINY
-    scores = FoldScores(gamma=0.7, harmonic=0.0, acc_zsl=0.0, acc_seen=0.0, ausuc=0.0)
+    scores = FoldScores(gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
     trial = Trial(config=json.loads(json.dumps(dataclasses.asdict(config))), scores=scores)
     selection = Selection(
         method="dcrgan", method_version=1, benchmark="shapes", backbone="x", features={}, attributes_hash="",

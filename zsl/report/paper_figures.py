@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsl.common.config import flatten, override
 from zsl.common.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
+from zsl.common.records import content_of
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.reads import ACCESS_FILE, record_to
@@ -60,7 +61,7 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
     assert context.train is not None
     results = run.results
     key = {
-        "config": results.config, "features": results.features, "splits": results.splits,
+        "config": results.config, "features": content_of(results.features), "splits": results.splits,
         "gamma": results.gamma.value, "format": FORMAT,
     }  # fmt: skip
     name = name_of_run(key, run.first_seed)

@@ -35,7 +35,7 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
     """(name, value) of all that the numbers depend on."""
     r = run.results
     features = r.features
-    hashes = "/".join(context.table.manifest["source"]["split_hashes"]) if context.table else "features not at hand"
+    hashes = context.table.manifest.source.hashes_text if context.table else "features not at hand"
     rows, classes = r.rows, r.classes
     return [
         ("benchmark", r.benchmark),
@@ -48,9 +48,9 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
         ("backbone", r.backbone),
         ("its pretraining", r.pretraining),
         (PRETRAINING, _seen_before(r.unseen_classes)),
-        ("weights sha256", str(features.get("weights_sha256"))),
-        ("shards sha256", str(features.get("shards_sha256"))),
-        ("features", f"{features.get('count', 0):,} x {features.get('dim')}, precision {features.get('precision')}"),
+        ("weights sha256", str(features.weights_sha256)),
+        ("shards sha256", str(features.shards_sha256)),
+        ("features", f"{features.count:,} x {features.dim}, precision {features.precision}"),
         ("method", r.method),
         ("protocol", r.protocol),
         ("γ", f"{r.gamma.value:.4g} ({r.gamma.source})"),
@@ -129,7 +129,7 @@ def find_audit(run: ReportRun, context: Context, file: Path | None, folder: Path
         "config": read_json(run.folder / "config.json"),
         "results": run.folder.joinpath("results.json").stat().st_mtime,
         "shards": None if context.index is None else context.index.sha256,
-        "table": context.table.manifest,
+        "table": context.table.manifest.as_json,
         "splits": list(read_split_file(context.data / context.benchmark / "splits").hashes),
     }
     key = json.loads(json.dumps(inputs))  # as the file will have it
