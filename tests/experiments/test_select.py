@@ -1,16 +1,14 @@
 """Selection: on validation folds alone, resumable, sparing what is known; and the table and protocols built on it."""
 
 import json
-import sys
 from dataclasses import asdict, replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import load_script
 from tiny_configs import ALL_STAGES
 from torch import Tensor
 from toy import toy_manifest, toy_splits
@@ -362,17 +360,6 @@ class Interrupted(Trainer):
         raise KeyboardInterrupt
 
 
-def script(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "scripts" / name
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    made = module_from_spec(spec)
-    sys.modules[spec.name] = made  # where tyro and dataclasses look for it
-    spec.loader.exec_module(made)
-    return made
-
-
 @pytest.mark.parametrize(("method", "goal"), [("supervised", "acc_seen"), ("eszsl", "acc_zsl")])
 def test_choosing_goes_by_what_the_method_is_good_for(
     tiny_features: Path,
@@ -382,7 +369,7 @@ def test_choosing_goes_by_what_the_method_is_good_for(
     accelerator: Accelerator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    choose = script("choose.py")
+    choose = load_script("choose.py")
     monkeypatch.setattr(choose, "make_accelerator", lambda precision: accelerator)
     choose.main(choose.Args(features=tiny_features, data=tiny_features.parents[2], runs=tmp_path, method=method))
     chosen = json.loads((tmp_path / f"shapes-{method}-selection" / "selection.json").read_text())
