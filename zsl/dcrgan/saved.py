@@ -1,4 +1,4 @@
-"""What a run keeps of a model for prediction: its files, written and read."""
+"""The files that a run keeps for prediction: how they are written and read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from zsl.scores.model import Calibrated
 FORMAT = 2
 FACTS_FILE, TRAIN_FILE, BACKBONE_FILE = "predictor.json", "train.safetensors", "backbone.safetensors"
 MODEL_FILE, SYNTHESIZER_FILE = "model.safetensors", "synthesizer.safetensors"
-UNIT_TOLERANCE = 1e-3  # float32 attributes divided by their norm keep it to 1e-6
+UNIT_TOLERANCE = 1e-3  # norms of unit float32 attributes differ from 1 by about 1e-6
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def save_synthesizer(model: DCRGAN, folder: Path) -> None:
-    """Keep what a DCRGAN was made with."""
+    """Write the synthesizer of a DCRGAN: generator, SRN and representations."""
     synthesizer = model.synthesizer
     parts = {"generator": synthesizer.generator} | ({"srn": synthesizer.srn} if synthesizer.srn is not None else {})
     tensors = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
@@ -50,7 +50,7 @@ def save_synthesizer(model: DCRGAN, folder: Path) -> None:
 
 
 def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSplit, facts: Mapping[str, Any]) -> None:
-    """Write what all seeds of a run share; `facts` are those of its `config.json`."""
+    """Write what all seeds of a run share; `facts` is the content of the run's `config.json`."""
     norms = train.attributes[torch.cat([train.seen, train.unseen])].norm(dim=1)
     keys = ("name", "weights_sha256", "pretraining", "dim", "precision", "transform", "encode", "weights_file")
     of_backbone = {key: table.manifest.get("backbone" if key == "name" else key) for key in keys}
@@ -70,7 +70,7 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
 
 
 def save_shared(facts: Mapping[str, Any], train: TrainSplit, folder: Path) -> None:
-    """Write what all models of a run, or of an export, share."""
+    """Write the facts and the training data that all models of a run, or of an export, share."""
     tensors = {key: getattr(train, key) for key in ("features", "labels", "attributes", "seen", "unseen", "rows")}
     scaler = {"scaler.low": train.scaler.low, "scaler.span": train.scaler.span}
     save_tensors(tensors | scaler, folder / TRAIN_FILE)
@@ -78,19 +78,21 @@ def save_shared(facts: Mapping[str, Any], train: TrainSplit, folder: Path) -> No
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """The content of `predictor.json`.
+    """Read the content of `predictor.json`.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it is no run or export that can predict, or of another version.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder is no run or export that can predict, or it is of another version.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; --run is a folder below runs/, or one that --export made")
     if not (folder / FACTS_FILE).is_file():
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-        method, able = config.get("method"), ("dcrgan", *VARIANTS)
-        if method is not None and method not in able:
-            raise ValueError(f"{folder} is a run of {method}, which does not predict photos; {', '.join(able)} do")
+        method, predicting = config.get("method"), ("dcrgan", *VARIANTS)
+        if method is not None and method not in predicting:
+            raise ValueError(
+                f"{folder} is a run of {method}, which does not predict photos; {', '.join(predicting)} do"
+            )
         if method is None:
             raise ValueError(f"{folder} is neither a run nor an export: it has no {FACTS_FILE}")
         raise ValueError(
@@ -104,22 +106,22 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def load_train(path: Path, facts: Mapping[str, Any]) -> TrainSplit:
-    """The trainval data of a run, with attributes as they were given."""
+    """Read the trainval data of a run; its attributes are those of the split file."""
     tensors: dict[str, Any] = load_file(path)
     scaler = FeatureScaler(tensors.pop("scaler.low"), tensors.pop("scaler.span"))
     return TrainSplit(**tensors, scaler=scaler, class_names=tuple(facts["class_names"]))
 
 
 def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int) -> Calibrated:
-    """The model of one seed, as it was scored.
+    """Read the model of one seed; it gives the scores that the run reported.
 
-    train: what `load_train` gives.
+    train: the result of `load_train`.
     """
-    kept, state = load_file(folder / SYNTHESIZER_FILE), load_file(folder / MODEL_FILE)
+    tensors, state = load_file(folder / SYNTHESIZER_FILE), load_file(folder / MODEL_FILE)
     gamma = float(state.pop("gamma"))
     state.pop("is_seen")
     state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
-    synthesizer = _load_synthesizer(kept, train, config, seed)
+    synthesizer = _load_synthesizer(tensors, train, config, seed)
     zsl, gzsl = (
         Ensemble(*(_head(state, f"{over}.{space}") for space in ("visual", "semantic", "representation")))
         for over in ("zsl", "gzsl")
@@ -129,19 +131,19 @@ def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int)
     return Calibrated(model, gamma, train.seen)
 
 
-def _load_synthesizer(kept: Mapping[str, Tensor], train: TrainSplit, config: DCRGANConfig, seed: int) -> Synthesizer:
-    """The synthesizer behind `kept`; its regressors are still as they were made, for the model's file has them."""
+def _load_synthesizer(tensors: Mapping[str, Tensor], train: TrainSplit, config: DCRGANConfig, seed: int) -> Synthesizer:
+    """Make the synthesizer from its file's tensors.  The model's file holds the regressors; these are random here."""
     scaler = attribute_scaler(train, config)
     scaled = as_networks_see(train, scaler, config)
-    representations = kept["representations"]
+    representations = tensors["representations"]
     condition = generator_condition(scaled.attributes, representations, config.gan)
     feature_dim, attribute_dim = train.features.shape[1], train.attributes.shape[1]
     shortcut = config.gan.shortcut_ridge is not None
     generator = Generator(condition.shape[1], attribute_dim, config.gan.hidden_dim, feature_dim, shortcut=shortcut)
-    generator.load_state_dict(_part(kept, "generator."))
+    generator.load_state_dict(_part(tensors, "generator."))
     srn = SRN(attribute_dim, representations.shape[1], config.srn.output) if config.sampling == "srn" else None
     if srn is not None:
-        srn.load_state_dict(_part(kept, "srn."))
+        srn.load_state_dict(_part(tensors, "srn."))
     regressors = Regressors(
         feature_dim, config.regressors.hidden_dim, attribute_dim, representations.shape[1],
         config.regressors.attributes_output,
