@@ -200,7 +200,7 @@ class _Game:
         fake = self.generator(self.condition_of[labels], noise)
         terms = {"critic": -self.critic(fake, self.critic_condition_of[labels]).mean()}
         images = config.seen_cycle_images
-        seen = (fake, labels) if images is None else self.generate(train.seen, images)
+        seen: tuple[Tensor, Tensor] = (fake, labels) if images is None else self.generate(train.seen, images)
         terms |= self.cycle(*seen, config.cycle_attributes, config.cycle_representations)
         if config.classification != "none":
             class_loss = cross_entropy(self.classifier(fake), self.seen_labels[batch])
