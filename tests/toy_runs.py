@@ -10,12 +10,14 @@ from toy import toy_manifest, toy_splits, toy_table
 
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.results import GammaFacts, RunFacts
+from zsl.features.facts import describe_features
 
 NO_GAMMA = GammaFacts(value=0.0, source="--gamma")
 FACTS = RunFacts(
-    benchmark="toy", backbone="b", pretraining="none", unseen_classes="none", data="toy", missing_photos=0,
+    benchmark="toy", backbone="b", pretraining="none", unseen_classes="unknown", data="toy", missing_photos=0,
     quarantined_photos=0, splits="toy", attributes="att", attributes_hash="a", rows={"trainval_loc": 240},
-    classes={"seen": 16, "unseen": 4}, features={"dim": 24}, method="dcrgan", method_version=2,
+    classes={"seen": 16, "unseen": 4}, features=describe_features(toy_manifest()).features,
+    method="dcrgan", method_version=2,
     protocol="honest: a fixed recipe, nothing chosen on a test row", inductive=True, gamma_asked=0.0, selection=None,
     config={"gan": {"steps": 5}},
 )  # fmt: skip

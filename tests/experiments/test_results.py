@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 from tiny_configs import ALL_STAGES
-from toy import toy_splits
-from toy_runs import FACTS, MANIFEST, toy_experiment
+from toy import toy_manifest, toy_splits
+from toy_runs import FACTS, toy_experiment
 
 from zsl.common.files import read_json, write_json
 from zsl.common.records import write_record
@@ -21,6 +21,7 @@ from zsl.experiments.methods import find_method
 from zsl.experiments.results import GammaFacts, Results, RunFacts, SeedScores, read_facts, read_results, summarise
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, load_selection, read_selection
+from zsl.features.split import RowsFacts
 
 SCORES = (
     SeedScores(
@@ -33,7 +34,7 @@ ESZSL = find_method("eszsl", ALL_STAGES)
 
 
 def results_file(folder: Path) -> tuple[Path, Results]:
-    results = summarise(SCORES, FACTS, GAMMA, {"train_eszsl": {"count": 240, "hash": "a"}})
+    results = summarise(SCORES, FACTS, GAMMA, {"train_eszsl": RowsFacts(count=240, hash="a")})
     write_json(folder / "results.json", results.as_json)
     return folder / "results.json", results
 
@@ -45,17 +46,18 @@ def config_file(folder: Path) -> tuple[Path, RunFacts]:
 
 def selection_file(folder: Path) -> tuple[Path, Selection]:
     chosen = select(
-        replace(ESZSL, rounds=()), {1: toy_splits(1)}, folder, manifest=MANIFEST, goal="harmonic", seed=0, budget=None,
-        calibration={7: toy_splits(7)},
+        replace(ESZSL, rounds=()), {1: toy_splits(1)}, folder, manifest=toy_manifest(), goal="harmonic", seed=0,
+        budget=None, calibration={7: toy_splits(7)},
     )  # fmt: skip
     return folder / "selection.json", chosen
 
 
 def read_chosen(path: Path) -> Selection:
-    return read_selection(path, ESZSL, MANIFEST, toy_splits(1)[0].attributes)
+    return read_selection(path, ESZSL, toy_manifest(), toy_splits(1)[0].attributes)
 
 
-Write, Read = Callable[[Path], tuple[Path, Any]], Callable[[Path], Any]
+Write = Callable[[Path], tuple[Path, Any]]
+Read = Callable[[Path], Any]
 FILES: dict[str, tuple[Write, Read]] = {
     "results": (results_file, read_results),
     "config": (config_file, read_facts),
