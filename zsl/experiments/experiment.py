@@ -162,7 +162,7 @@ class Experiment:
     def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
         choice = "a fixed recipe" if selection is None else "chosen on validation folds"
         return RunFacts(
-            **describe_data(self.table, self.splits).as_json,
+            **vars(describe_data(self.table, self.splits)),
             method=method.name,
             method_version=version_of(method),
             protocol=f"{HONEST}: {choice}, nothing chosen on a test row",
