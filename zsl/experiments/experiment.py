@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.common.files import read_json, write_json
+from zsl.common.records import content_of
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
@@ -169,7 +169,7 @@ class Experiment:
             inductive=not method.transductive(config),
             gamma_asked=gamma,
             selection=None if selection is None else asdict(selection),
-            config=json.loads(json.dumps(asdict(config))),  # as the file has it: lists, no tuples
+            config=content_of(config),
         )
 
     def _settle_gamma(
