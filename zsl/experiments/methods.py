@@ -13,10 +13,10 @@ METHOD_VERSION = 2  # raised by every change that moves results, so that old and
 METHOD_NAMES = (NAME, *VARIANTS, *BASELINES)
 
 
-def find_method(name: str, config: DCRGANConfig, *, own_start: bool = True) -> Method:
+def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
     """The method `name`: dcrgan, one of its variants, a baseline, or `FILE.py:NAME`.
 
-    config: DCR-GAN's, of a recipe or a search; own_start: as for `dcrgan_method`.
+    config: DCR-GAN's, of a recipe or a search; variant_start: as for `dcrgan_method`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -30,7 +30,7 @@ def find_method(name: str, config: DCRGANConfig, *, own_start: bool = True) -> M
         raise ValueError(
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
         )
-    return dcrgan_method(name, config, own_start=own_start)
+    return dcrgan_method(name, config, variant_start=variant_start)
 
 
 def version_of(method: Method) -> int | str:

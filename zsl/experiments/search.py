@@ -65,8 +65,9 @@ def select(
         config = override(method.configured(method.config), flatten(best.config))
         calibrated = calibrate(method, config, calibration, folder, manifest=manifest, seed=seed, trainer=trainer)
     selection = Selection(
-        **facts | {"features": describe_features(manifest).features}, trials=count, best=best, gamma=(calibrated or best).scores.gamma,
-        calibration_folds=describe_folds(calibration or {}), calibration=calibrated,
+        **facts | {"features": describe_features(manifest).features}, trials=count, best=best,
+        gamma=(calibrated or best).scores.gamma, calibration_folds=describe_folds(calibration or {}),
+        calibration=calibrated,
     )  # fmt: skip
     write_record(folder / SELECTION_FILE, selection)
     clear_steps(folder)
