@@ -32,11 +32,12 @@ from zsl.common.config import override
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.model import DCRGAN
-from zsl.dcrgan.saved import FORMAT
+from zsl.dcrgan.saved import FORMAT, BackboneFacts, PredictorFacts
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.selection import Selection, Trial
 from zsl.experiments.trainer import Trainer
+from zsl.features.facts import describe_features
 from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
@@ -60,10 +61,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def toy_predictor(overrides: dict[str, Any]) -> Predictor:
     train, _ = toy_splits()
     config = override(TINY, overrides)
-    facts = {
-        "format": FORMAT, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
-        "unit_attributes": False, "config": dataclasses.asdict(config), "benchmark": "toy", "method": "dcrgan",
-    }  # fmt: skip
+    backbone = BackboneFacts(
+        name="toy", weights_sha256=None, pretraining="none", dim=train.features.shape[1], precision="no",
+        transform=None, encode=None, weights_file=None,
+    )  # fmt: skip
+    facts = PredictorFacts(
+        format=FORMAT, benchmark="toy", method="dcrgan", data="toy", backbone=backbone, unit_attributes=False,
+        attribute_names=(), class_names=train.class_names, new_classes=(), config=dataclasses.asdict(config),
+    )  # fmt: skip
     model = Calibrated(train_dcrgan(train, config, seed=3), 2.0, train.seen)
     return Predictor(facts=facts, train=train, models={3: model})
 
@@ -121,11 +126,12 @@ def test_a_run_with_a_selections_gamma_predicts_with_it(
     config = TINY
     scores = FoldScores(gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
     trial = Trial(config=json.loads(json.dumps(dataclasses.asdict(config))), scores=scores)
-    selection = Selection(
-        method="dcrgan", method_version=1, benchmark="shapes", backbone="x", features={}, attributes_hash="",
-        goal="harmonic", seed=0, folds={}, trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
-    )  # fmt: skip
     table_ = read_features(tiny_features)
+    selection = Selection(
+        method="dcrgan", method_version=1, benchmark="shapes", backbone="x",
+        features=describe_features(table_.manifest).features, attributes_hash="", goal="harmonic", seed=0, folds={},
+        trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
+    )  # fmt: skip
     splits = load_splits("shapes", tiny_shapes, table_)
     train, test = split_features(table_, splits)
     data = Experiment(table=table_, splits=splits, train=train, test=test, seeds=(0,), accelerator=accelerator)
