@@ -28,7 +28,8 @@ from zsl.datasets.attribute_table import read_attributes
 from zsl.features.load import find_features
 from zsl.features.split import TrainSplit
 from zsl.features.table import read_features
-from zsl.predict.predictor import Predictor, add_classes, load_predictor, score
+from zsl.predict.new_classes import add_classes
+from zsl.predict.predictor import Predictor, load_predictor, score
 from zsl.scores.details import DETAILS_FILE, load_details
 from zsl.scores.per_class import wilson_interval
 

@@ -24,7 +24,6 @@ from zsl.datasets.shapes import ShapesConfig, write_shapes
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.trainer import Trainer
 from zsl.features.extract import extract_features
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
@@ -119,13 +118,13 @@ def tiny_run(
         {
             "feature_power": 0.5, "attribute_power": 0.5,
             "metric.steps": 20, "srn.steps": 20, "gan.steps": 5, "gan.hidden_dim": 32, "gan.shortcut_ridge": 0.3,
-            "regressors.hidden_dim": 16, "classifiers.fit": "discriminant", "classifiers.gamma": 1.5,
+            "regressors.hidden_dim": 16, "classifiers.fit": "discriminant",
             "classifiers.images_per_unseen_class": 10,
         },
     )  # fmt: skip
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    data.honest(find_method("dcrgan", config), config, folder, trainer=Trainer())
+    data.honest(find_method("dcrgan", config), config, folder, gamma=1.5)
     return folder
 
 

@@ -29,7 +29,6 @@ from toy import toy_splits, toy_table
 from backbones import export_weights, load_backbone
 from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
-from zsl.datasets.attribute_names import find_names, read_names, write_names
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.experiments.experiment import Experiment
@@ -40,8 +39,9 @@ from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
 from zsl.predict.answers import Answer
+from zsl.predict.new_classes import add_classes
 from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file, read_photo
-from zsl.predict.predictor import Predictor, add_classes, load_predictor, save_predictor, score
+from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
 from zsl.predict.reader import Reader, export, open_backbone
 from zsl.scores.details import DETAILS_FILE, load_details
 
@@ -170,21 +170,6 @@ def test_the_audit_finds_and_checks_the_scaler_that_a_run_keeps(
     (finding,) = check_scaler(features, load_splits("shapes", tiny_shapes, features), tiny_run)
     assert finding.severity == "ok"
     assert f"as are 1 saved in {tiny_run}" in finding.message
-
-
-def test_attribute_names_are_found_in_each_archives_form_and_kept(tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "attributes.csv").write_text('class,"stripes, many",hooves\nzebra,1,1\n')
-    assert find_names(tmp_path / "own", 2) == ("stripes, many", "hooves")
-    (tmp_path / "awa").mkdir()
-    (tmp_path / "awa" / "predicates.txt").write_text("     1\tblack\n     2\twhite spots\n")
-    assert find_names(tmp_path / "awa", 2) == ("black", "white spots")
-    assert find_names(tmp_path / "awa", 3) == ()  # the file is of something else
-    write_names(tmp_path, ("black", "white spots"))
-    assert read_names(tmp_path, 2) == ("black", "white spots")
-    assert read_names(tmp_path / "awa", 2) == ()
-    with pytest.raises(ValueError, match="has 2 names, the classes have 5 attributes"):
-        read_names(tmp_path, 5)
 
 
 # --- new classes -----------------------------------------------------------------------------------------------------

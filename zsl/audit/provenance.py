@@ -1,4 +1,4 @@
-"""Where splits, features, scaler and runs come from, checked against each other."""
+"""Whether splits, features, scaler and run come from each other, as their manifests say."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FITTED_ON = "fitted on trainval rows only"
 
 
 def check_overlap(splits: Splits) -> Finding:
-    """No row is in two parts, and no class is both seen and unseen."""
+    """Whether no row is in two parts and no class is both seen and unseen."""
     both = np.intersect1d(splits.seen, splits.unseen)
     if len(both):
         return fail("row overlap", f"{len(both)} classes are seen and unseen", classes=both.tolist())
@@ -34,27 +34,27 @@ def check_overlap(splits: Splits) -> Finding:
         if len(rows):
             common[f"{first} and {second}"] = rows.tolist()
     if common:
-        told = "; ".join(f"{len(rows)} rows in {where}, the first is {rows[0]}" for where, rows in common.items())
-        return fail("row overlap", told, rows={where: rows[:100] for where, rows in common.items()})
+        message = "; ".join(f"{len(rows)} rows in {where}, the first is {rows[0]}" for where, rows in common.items())
+        return fail("row overlap", message, rows={where: rows[:100] for where, rows in common.items()})
     return ok("row overlap", f"none: {splits.describe()}")
 
 
 def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
-    """Which split this is; a file of the vintage that leaks test rows was refused on reading."""
+    """Which split this is.  Reading has already refused a file of the vintage that leaks test rows."""
     official = split_file.dataset if split_file.dataset and split_file.dataset.official else None
     if official and official.name.lower() != benchmark.lower():
-        found = fail("splits", f"this is the {split_file.verdict}, the benchmark is {benchmark}")
+        finding = fail("splits", f"this is the {split_file.verdict}, the benchmark is {benchmark}")
     elif official:
-        found = ok("splits", split_file.verdict)
+        finding = ok("splits", split_file.verdict)
     else:
-        found = warn("splits", f"{split_file.verdict}: comparable with results on the same hash only")
-    return [found, ok("vintage", "no test row in train_loc or val_loc of the split file")]
+        finding = warn("splits", f"{split_file.verdict}: comparable with results on the same hash only")
+    return [finding, ok("vintage", "no test row in train_loc or val_loc of the split file")]
 
 
 def check_source(
     source: dict[str, Any], split_file: SplitFile, what: str, *, tell_missing: bool = True
 ) -> list[Finding]:
-    """Shards or features were made with these splits, and with all photos."""
+    """Whether shards or features were made with these splits and, with `tell_missing`, of all photos."""
     made_with = list(source.get("split_hashes") or [])
     if made_with != list(split_file.hashes):
         return [fail(what, f"made with splits {'/'.join(made_with)}, these are {'/'.join(split_file.hashes)}")]
@@ -64,7 +64,7 @@ def check_source(
 
 
 def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, photos: list[Photo]) -> list[Finding]:
-    """The feature table has a manifest of its making, and is of the shards that are there, row for row."""
+    """Whether the feature table was made from these shards, row for row, and its manifest says how."""
     check, manifest = f"features {folder.name}", table.manifest
     if manifest.get("imported"):
         facts = manifest["imported"]
@@ -102,20 +102,22 @@ def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Findin
 
 
 def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
-    """The scaler that training uses, and those that a run saved, are those of the trainval rows and of no other."""
+    """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other."""
     features, _ = table.at(splits.trainval_loc)
     expected = FeatureScaler.fit(features)
     train, _ = split_features(table, splits)
-    given = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
-    wrong = {name for name, scaler in given.items() if not _same_scaler(scaler, expected)}
+    scalers = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
+    wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
     if wrong:
         name = sorted(wrong)[0]
         everything = FeatureScaler.fit(torch.from_numpy(np.array(table.features)))
-        how = "on all rows, test rows included" if _same_scaler(given[name], everything) else "on other rows"
+        how = "on all rows, test rows included" if _same_scaler(scalers[name], everything) else "on other rows"
         return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
-    saved = len(given) - 1
-    told = f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
-    return [ok("scaler", f"{FITTED_ON} ({len(features):,}), recomputed from the table{told}")]
+    saved = len(scalers) - 1
+    others = (
+        f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
+    )
+    return [ok("scaler", f"{FITTED_ON} ({len(features):,}), recomputed from the table{others}")]
 
 
 def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:
@@ -126,7 +128,7 @@ def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:
 
 
 def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
-    """Every pair of tensors `…low` and `…span` of a scaler in the safetensors files of `run`."""
+    """The scalers in the safetensors files of `run`: each pair of tensors `…low` and `…span`."""
     scalers = {}
     for path in sorted(run.rglob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
@@ -140,7 +142,7 @@ def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
 
 
 def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
-    """The run was made from this table and these splits, and says what its protocol is."""
+    """Whether the run was made from this table and these splits, honestly and inductively."""
     config = read_json(run / "config.json")
     manifest, check = table.manifest, f"run {run.name}"
     differing = [

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.results import GammaFacts
@@ -15,6 +13,9 @@ from zsl.experiments.selection import Selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.table import FeatureTable
 from zsl.training.method import Method
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Gamma = float | Literal["auto"]
 

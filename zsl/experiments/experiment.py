@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.common.files import read_json, write_json
 from zsl.datasets.splits import Splits
@@ -31,6 +29,9 @@ from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
 from zsl.training.log import Log
 from zsl.training.method import Method
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 PUBLISHED_FILE = "published.json"
 Protocol = Literal["honest", "published"]

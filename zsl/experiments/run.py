@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any
 
 from zsl.common.files import atomic_path, read_json, remove_leftovers, write_json
 from zsl.common.provenance import note_start
@@ -31,6 +29,9 @@ from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
 from zsl.training.journal import Journal
 from zsl.training.log import Log
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LOG_FILE, SCORES_FILE = "metrics.jsonl", "scores.json"
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import platform
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-from scipy.io import savemat
 
 from shards import Location, open_index, open_shard, read_samples
 from shards.index import file_sha256
@@ -71,7 +70,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
         "weights_sha256": None,
         "transform": None,
         "precision": "unknown",
-        "versions": {"python": platform.python_version(), "scipy": scipy.__version__},
+        "versions": {"python": platform.python_version(), "scipy": version("scipy")},
         "count": len(rows),
         "dim": features.shape[1],
         "imported": {
@@ -101,6 +100,8 @@ def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
         FileNotFoundError: the shards are absent.
         ValueError: the shards are not those that the table was made from.
     """
+    from scipy.io import savemat
+
     table = read_features(folder)
     imported = table.manifest.get("imported", {})
     features = np.load(folder / DOUBLE_FILE) if (folder / DOUBLE_FILE).is_file() else np.asarray(table.features)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 import backbones
@@ -23,6 +22,9 @@ from zsl.finetune.images import TrainImages
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
 from zsl.scores.folds import FoldScores, score_folds
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Judge = Literal["dcrgan", "eszsl"]
 JUDGE_STEPS = 100  # of a judging DCR-GAN, at most; as many as CUB's: the closed-form start of G does most of the work
