@@ -103,9 +103,9 @@ def make_instances(
     names: Sequence[str],
     class_names: Sequence[str],
     official: OfficialRows | None,
-    boxes: Sequence[Box] | None = None,
+    boxes: Sequence[Box | None] | None = None,
 ) -> list[Instance]:
-    """One instance a row, in the order of `files`: file, class name and, where rows are boxes, box.
+    """One instance a row, in the order of `files`: file, class name and, where rows are boxes, box or None.
 
     Class names are compared in Unicode form NFC; files stay as the disk spells them.
 
@@ -121,8 +121,10 @@ def make_instances(
     if official is not None:
         _check_labels(files, labels, class_names, official)
     return [
-        Instance(row, label, name, file, None if boxes is None else boxes[row])
-        for row, (file, name, label) in enumerate(zip(files, names, labels, strict=True))
+        Instance(row, label, name, file, box=box, box_absent=boxes is not None and box is None)
+        for row, (file, name, label, box) in enumerate(
+            zip(files, names, labels, boxes or [None] * len(files), strict=True)
+        )
     ]
 
 
