@@ -415,7 +415,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
         "awa2",
         lambda raw, _: (raw / "JPEGImages/ox").rename(raw / "JPEGImages/oxen"),
         ValueError,
-        r"3 class names are not in the split file, the first is 'oxen': JPEGImages/oxen/x 1 copy\.jpg, ",
+        r"1 class names are not in the split file, the first is 'oxen': JPEGImages/oxen/x 1 copy\.jpg, ",
     ),
     "no raw folder": (
         "awa2",
@@ -465,7 +465,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
             },
         ),
         ValueError,
-        r"3 class names are not in the split file, the first is 'dessert_sand'",
+        r"1 class names are not in the split file, the first is 'dessert_sand'",
     ),
     "a list of numbers": (
         "sun",

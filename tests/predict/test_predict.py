@@ -416,8 +416,8 @@ def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) ->
         results = find_photos([str(tmp_path / word) for word in words], within)
         return [r.reason if isinstance(r, Unread) else str(r.relative_to(tmp_path)) for r in results]
 
-    assert found("a") == ["a/1.jpg", "a/b/2.PNG"]
-    assert found("a/1.jpg", "a", "**/*.jp*g") == ["a/1.jpg", "a/b/2.PNG", "c/3.jpeg"]
+    assert found("a") == ["a/1.jpg", "a/b/2.PNG", "a/notes.txt"]  # a photo by its content
+    assert found("a/1.jpg", "a/b", "**/*.jp*g") == ["a/1.jpg", "a/b/2.PNG", "c/3.jpeg"]
     assert found("a/notes.txt") == ["a/notes.txt"]  # named by itself, it is tried
     assert "a folder without photos" in found("nothing")[0]
     assert found("*.gif", "gone.jpg") == ["no file matches this pattern", "no such file or folder"]
@@ -442,9 +442,8 @@ def test_the_script_passes_bad_files_over_and_says_so_at_the_end(
     content = json.loads(process.stdout)
     assert [Path(answer["photo"]).name for answer in content["photos"]] == ["good.jpg"]
     assert {choice["kind"] for choice in content["photos"][0]["classes"]} == {"seen", "unseen", "new"}
-    expected = {name for name in BAD if not name.endswith(".eps")}  # a folder's files of other kinds are not photos
-    assert {Path(failure["photo"]).name for failure in content["failed"]} == expected
-    for name in expected:
+    assert {Path(failure["photo"]).name for failure in content["failed"]} == set(BAD)
+    for name in BAD:
         (line,) = [line for line in process.stderr.splitlines() if f"/{name}: " in line]
         assert BAD[name][1] in line
 
