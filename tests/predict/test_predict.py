@@ -217,6 +217,15 @@ def test_strengths_of_unit_length_runs_may_come_in_any_scale_and_column_order(ti
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_new_class_that_is_another_one_by_its_attributes_is_refused(tiny_reader: Reader, scale: float) -> None:
+    predictor = tiny_reader.predictor
+    first = int(predictor.train.seen[0])
+    strengths = scale * predictor.train.attributes[[first]].numpy()
+    with pytest.raises(ValueError, match=rf"classes '{predictor.train.class_names[first]}' and 'x' have equal or prop"):
+        add_classes(predictor, table(["x"], predictor.attribute_names, strengths))
+
+
 def test_tables_that_do_not_fit_are_refused(tiny_reader: Reader) -> None:
     predictor = tiny_reader.predictor
     names = list(predictor.attribute_names)

@@ -26,6 +26,7 @@ from zsl.common.determinism import derive_seed
 from zsl.datasets import folders
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE, read_attributes
 from zsl.datasets.class_lists import FOLDS
+from zsl.datasets.distinct import check_distinct
 from zsl.datasets.held_out import VALIDATION_SHARE
 from zsl.datasets.instances import Instance
 from zsl.datasets.official_files import write_class_lists, write_split_file
@@ -66,6 +67,7 @@ def prepare(folder: Path, out: Path) -> None:
 def _prepare_from_tables(folder: Path, out: Path) -> None:
     """The folder has attributes.csv and splits.csv: write the official files from them."""
     table = read_attributes(folder / ATTRIBUTES_FILE)
+    check_distinct(table.strengths, table.classes, str(folder / ATTRIBUTES_FILE))
     photos = _photos(folder, table.classes)
     parts = read_splits(folder / SPLITS_FILE, table.classes, photos)
     labels = np.array([photo.label for photo in photos])
