@@ -116,7 +116,10 @@ def loose(raw: Raw) -> None:
 
 
 def bytes_named(name: str, content: bytes) -> Callable[[Raw], None]:
-    return lambda raw: (raw.of("ant") / name).write_bytes(content) and None
+    def write(raw: Raw) -> None:
+        (raw.of("ant") / name).write_bytes(content)
+
+    return write
 
 
 def dangling(raw: Raw) -> None:

@@ -19,7 +19,7 @@ from zsl.datasets.places import features_folder, shards_folder
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable, read_features
@@ -51,7 +51,7 @@ def test_photos_at_hand_go_from_the_raw_folder_to_a_prediction(
     index, _ = make_shards(name, data, images=raw, splits=splits, allow_missing=True)
     shards = shards_folder(data, name)
     out = features_folder(data, name, tiny_backbone.name)
-    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, batch_size=64)
+    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, ExtractSettings(batch_size=64))
     table = read_features(out)
     at_hand = rows_at_hand(raw, splits)
     assert index.count == len(table.rows) == len(at_hand)

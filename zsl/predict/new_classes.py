@@ -45,7 +45,7 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
         unseen=torch.cat([train.unseen, new]),
         class_names=(*names, *table.classes),
     )
-    facts = predictor.facts | {"new_classes": [*predictor.facts["new_classes"], *table.classes]}
+    facts = replace(predictor.facts, new_classes=(*predictor.facts.new_classes, *table.classes))
     models = {seed: _extend(model, extended, new) for seed, model in predictor.models.items()}
     return Predictor(facts=facts, train=extended, models=models)
 
@@ -76,7 +76,7 @@ def _in_run_units(strengths: Tensor, predictor: Predictor) -> Tensor:
     Raises:
         ValueError: a strength is far above the run's strongest one.
     """
-    if predictor.facts["unit_attributes"]:
+    if predictor.facts.unit_attributes:
         strengths = strengths / strengths.abs().amax(dim=1, keepdim=True)  # first, because squares may overflow
         strengths = strengths / strengths.norm(dim=1, keepdim=True)
     usual, highest = predictor.train.attributes.abs().max().item(), strengths.abs().max().item()
@@ -94,7 +94,7 @@ def _check_distinct(strengths: Tensor, table: AttributeTable, predictor: Predict
     classes = torch.cat([train.seen, train.unseen]).cpu()
     names = [train.class_names[class_id] for class_id in classes.tolist()]
     attributes = torch.cat([train.attributes[classes].cpu(), strengths.cpu()])
-    by_direction = bool(predictor.facts["unit_attributes"])
+    by_direction = predictor.facts.unit_attributes
     check_distinct(attributes.numpy(), [*names, *table.classes], "the new classes", by_direction=by_direction)
 
 
@@ -105,7 +105,7 @@ def _in_run_order(table: AttributeTable, predictor: Predictor) -> Tensor:
         ValueError: the table's attributes are not the run's.
     """
     names = predictor.attribute_names
-    if predictor.facts["attribute_names"]:
+    if predictor.facts.attribute_names:
         _check_names(table.attributes, names)
         columns = [table.attributes.index(name) for name in names]
     elif len(table.attributes) == len(names):
