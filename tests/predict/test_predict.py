@@ -233,6 +233,15 @@ def test_strengths_of_unit_length_runs_may_come_in_any_scale_and_column_order(ti
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_new_class_that_is_another_one_by_its_attributes_is_refused(tiny_reader: Reader, scale: float) -> None:
+    predictor = tiny_reader.predictor
+    first = int(predictor.train.seen[0])
+    strengths = scale * predictor.train.attributes[[first]].numpy()
+    with pytest.raises(ValueError, match=rf"classes '{predictor.train.class_names[first]}' and 'x' have equal or prop"):
+        add_classes(predictor, table(["x"], predictor.attribute_names, strengths))
+
+
 def test_tables_that_do_not_fit_are_refused(tiny_reader: Reader) -> None:
     predictor = tiny_reader.predictor
     names = list(predictor.attribute_names)
@@ -432,8 +441,8 @@ def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) ->
         results = find_photos([str(tmp_path / word) for word in words], within)
         return [r.reason if isinstance(r, Unread) else str(r.relative_to(tmp_path)) for r in results]
 
-    assert found("a") == ["a/1.jpg", "a/b/2.PNG"]
-    assert found("a/1.jpg", "a", "**/*.jp*g") == ["a/1.jpg", "a/b/2.PNG", "c/3.jpeg"]
+    assert found("a") == ["a/1.jpg", "a/b/2.PNG", "a/notes.txt"]  # a photo by its content
+    assert found("a/1.jpg", "a/b", "**/*.jp*g") == ["a/1.jpg", "a/b/2.PNG", "c/3.jpeg"]
     assert found("a/notes.txt") == ["a/notes.txt"]  # named by itself, it is tried
     assert "a folder without photos" in found("nothing")[0]
     assert found("*.gif", "gone.jpg") == ["no file matches this pattern", "no such file or folder"]
@@ -458,9 +467,8 @@ def test_the_script_passes_bad_files_over_and_says_so_at_the_end(
     content = json.loads(process.stdout)
     assert [Path(answer["photo"]).name for answer in content["photos"]] == ["good.jpg"]
     assert {choice["kind"] for choice in content["photos"][0]["classes"]} == {"seen", "unseen", "new"}
-    expected = {name for name in BAD if not name.endswith(".eps")}  # a folder's files of other kinds are not photos
-    assert {Path(failure["photo"]).name for failure in content["failed"]} == expected
-    for name in expected:
+    assert {Path(failure["photo"]).name for failure in content["failed"]} == set(BAD)
+    for name in BAD:
         (line,) = [line for line in process.stderr.splitlines() if f"/{name}: " in line]
         assert BAD[name][1] in line
 

@@ -394,7 +394,7 @@ KINDS: dict[str, tuple[Case, str]] = {
         r"are the same photo, byte for byte",
     ),
     "own: a photo of another type": (
-        own_with(lambda first, second: second.rename(second.with_suffix(".webp"))),
+        own_with(lambda first, second: second.with_suffix(".heic").write_bytes(b"\0\0\0\x18ftypheic")),
         r"neither JPEG nor PNG",
     ),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zsl.common.config import at_least_one
+from zsl.common.ranges import Count, Decay, NotNegative, Positive, Share, check_ranges
 from zsl.dcrgan.gan import synthesize
 from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
 from zsl.dcrgan.losses import class_means
@@ -29,30 +29,30 @@ class ClassifierConfig:
     """
 
     fit: Literal["softmax", "discriminant"] = "softmax"
-    shrinkage: tuple[float, float, float] = (
+    shrinkage: tuple[Share, Share, Share] = (
         0.9,
         0.5,
         0.5,
     )  # of the discriminants' covariances in VS, SS, SRS
 
-    images_per_unseen_class: int = 800  # number of synthetic features
-    weight_vs: float = 1.0
-    weight_ss: float = 1.0  # ω1
-    weight_srs: float = 0.2  # ω2
+    images_per_unseen_class: Count = 800  # number of synthetic features
+    weight_vs: NotNegative = 1.0
+    weight_ss: NotNegative = 1.0  # ω1
+    weight_srs: NotNegative = 0.2  # ω2
     standardise: bool = True  # whether softmax heads divide their inputs by the spread of the real inputs
-    epochs: int = 5
-    batch_size: int = 256
-    semantic_epochs: int | None = None  # epochs of SS and SRS; None: as many as VS
-    semantic_batch_size: int | None = None
-    least_steps: int = 32  # steps of an epoch, at least; batches become smaller where needed
+    epochs: Count = 5
+    batch_size: Count = 256
+    semantic_epochs: Count | None = None  # epochs of SS and SRS; None: as many as VS
+    semantic_batch_size: Count | None = None
+    least_steps: Count = 32  # steps of an epoch, at least; batches become smaller where needed
     lr_falls: bool = True  # whether the learning rate falls to 0 in a straight line; otherwise it is constant
-    lr_vs: float = 1e-3  # learning rate of the first step
-    lr_ss: float = 3e-3
-    lr_srs: float = 5e-2
-    betas: tuple[float, float] = (0.9, 0.999)
+    lr_vs: Positive = 1e-3  # learning rate of the first step
+    lr_ss: Positive = 3e-3
+    lr_srs: Positive = 5e-2
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images_per_unseen_class", "batch_size", "least_steps")
+        check_ranges(self)
 
 
 class Ensemble(nn.Module):
