@@ -24,7 +24,7 @@ from zsl.datasets.shapes import ShapesConfig, write_shapes
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
 from zsl.features.table import read_features
@@ -87,7 +87,7 @@ def tiny_features(tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accel
     """The folder of the feature table of `tiny_shapes` and `tiny_backbone`.  Do not write."""
     shards = shards_folder(tiny_shapes, "shapes")
     out = features_folder(tiny_shapes, "shapes", tiny_backbone.name)
-    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, batch_size=16)
+    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, ExtractSettings(batch_size=16))
     return out
 
 

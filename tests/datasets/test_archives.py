@@ -316,6 +316,35 @@ def test_missing_photos_of_apy_leave_official_boxes(tmp_path: Path) -> None:
     assert [(i.row, i.file, i.box) for i in made.instances] == [(r, BOXES[r][0], BOXES[r][2]) for r in range(3, 16)]
 
 
+def no_annotation(raw: Path, number: str) -> None:
+    (raw / f"VOCdevkit/VOC2008/Annotations/2008_0000{number}.xml").unlink()
+
+
+@pytest.mark.parametrize("photos_at_hand", [True, False], ids=["photos at hand", "photos absent"])
+def test_a_photo_of_apy_without_a_box_counts_as_missing(photos_at_hand: bool, tmp_path: Path) -> None:
+    raw, splits = draw(ARCHIVES["apy from VOC's XML"], tmp_path)
+    boxless = BOXES[0][0]
+    no_annotation(raw, "08")
+    if not photos_at_hand:
+        (raw / boxless).unlink()
+    message = "no box for 1 photos: .*--allow-missing counts" if photos_at_hand else "1 of 16 photos|3 of 16 photos"
+    with pytest.raises(FileNotFoundError, match=message):
+        read_benchmark("apy", raw, splits)
+    kept = read_benchmark("apy", raw, splits, allow_missing=True)
+    rows = [row for row, (file, _, _) in enumerate(BOXES) if file != boxless]
+    assert [(i.row, i.file, i.box) for i in kept.instances] == [(r, BOXES[r][0], BOXES[r][2]) for r in rows]
+    assert kept.missing == len(BOXES) - len(rows)
+
+
+def test_boxes_of_a_photo_that_is_absent_need_not_fit_its_rows(tmp_path: Path) -> None:
+    raw, splits = draw(ARCHIVES["apy from VOC's XML"], tmp_path)
+    (raw / "attribute_data/ayahoo_test.txt").write_text("donkey_1.jpg donkey 1 1 9 9\n")  # one box for two rows
+    (raw / "ayahoo_test_images/donkey_1.jpg").unlink()
+    (raw / "ayahoo_test_images/donkey 2.v1.jpg").unlink()
+    kept = read_benchmark("apy", raw, splits, allow_missing=True)
+    assert {i.file for i in kept.instances} == {file for file, _, _ in BOXES if "donkey" not in file}
+
+
 # --- errors in words -------------------------------------------------------------------------------------------------
 
 
@@ -386,7 +415,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
         "awa2",
         lambda raw, _: (raw / "JPEGImages/ox").rename(raw / "JPEGImages/oxen"),
         ValueError,
-        r"3 class names are not in the split file, the first is 'oxen': JPEGImages/oxen/x 1 copy\.jpg, ",
+        r"1 class names are not in the split file, the first is 'oxen': JPEGImages/oxen/x 1 copy\.jpg, ",
     ),
     "no raw folder": (
         "awa2",
@@ -436,7 +465,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
             },
         ),
         ValueError,
-        r"3 class names are not in the split file, the first is 'dessert_sand'",
+        r"1 class names are not in the split file, the first is 'dessert_sand'",
     ),
     "a list of numbers": (
         "sun",

@@ -306,6 +306,31 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "short line": (table("attributes.csv", "horse,0.5,", "horse,"), r"line 3: 6 cells, the header has 7"),
     "no class column": (table("attributes.csv", "class,", "name,"), r"begins with the column 'name'"),
     "nothing known": (table("attributes.csv", "0.9,0.6,0,0,0,1", "0,0,0,0,0,0"), r"'orca' has no attribute but 0"),
+    "classes alike": (
+        table("attributes.csv", "horse,0.5,0.3,0.9,0,1,0", "horse,0.9,0.9,0,1,1,0"),
+        r"attributes\.csv: classes 'zebra' and 'horse' have equal or proportional attributes \(1 such pairs\)",
+    ),
+    "classes in proportion": (
+        table("attributes.csv", "horse,0.5,0.3,0.9,0,1,0", "horse,2.7,2.7,0,3,3,0"),
+        r"classes 'zebra' and 'horse' have equal or proportional .*no method can tell them apart; give them attributes",
+    ),
+    "one attribute": (
+        saved(
+            "attributes.csv",
+            lambda text: "".join(",".join(line.split(",")[:2]) + "\n" for line in text.splitlines()).encode(),
+        ),
+        r"attributes\.csv: there is 1 attribute; .*'zebra' and 'horse' not apart, give 2 or more",
+    ),
+    "all alike": (
+        saved(
+            "attributes.csv",
+            lambda text: "".join(
+                f"{line.split(',')[0]},{'a,b' if number == 0 else '1,2'}\n"
+                for number, line in enumerate(text.splitlines())
+            ).encode(),
+        ),
+        r"attributes\.csv: classes 'zebra' and 'horse' .* \(4 such pairs\)",
+    ),
     "no table": (lambda folder: (folder / "attributes.csv").unlink(), r"no attributes\.csv in .*own-benchmark\.md"),
     "no split": (lambda folder: (folder / "splits.csv").unlink(), r"no splits\.csv in"),
     "two splits": (second_split, r"has both splits\.csv and att_splits\.mat"),

@@ -14,6 +14,7 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 from tiny_configs import TINY
 from toy import toy_splits, toy_table
+from toy_runs import FACTS, NO_GAMMA
 
 from zsl.datasets import shapes
 from zsl.datasets.class_lists import check_class_lists, read_class_list
@@ -28,9 +29,11 @@ from zsl.datasets.split_file import (
 )
 from zsl.datasets.splits import Splits, make_splits
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.experiments.results import Results, read_results
 from zsl.experiments.run import run_seeds
 from zsl.features.split import LabelledFeatures, TestSplit, TrainSplit, split_features
 from zsl.scores.evaluate import evaluate
+from zsl.scores.model import Calibrated
 from zsl.training.stage import stage
 
 # Xian et al. 2019 and the public copies of the files: attributes, classes, rows of each part, seen and unseen classes,
@@ -236,6 +239,42 @@ def test_the_small_split_file_is_good(tmp_path: Path) -> None:
     splits = make_splits(split_file, np.arange(20), GOOD_LABELS)
     assert splits.seen.tolist() == [0, 1, 2]
     assert splits.unseen.tolist() == [3]
+
+
+ATTRIBUTES = np.random.default_rng(0).random((3, 4))  # A x C
+ALIKE = {
+    "equal": (ATTRIBUTES[:, [0, 0, 2, 3]], r"att: classes 'ant' and 'bee' have equal or proportional attributes \(1 "),
+    "proportional": (ATTRIBUTES[:, [0, 1, 2, 1]] * [1, 1, 1, 7], r"classes 'bee' and 'dog' have equal or proportional"),
+    "seen ones alike": (ATTRIBUTES[:, [0, 0, 0, 3]], r"classes 'ant' and 'bee' .* \(2 such pairs\)"),
+    "all 0": (ATTRIBUTES * [1, 1, 0, 1], r"class 'cat' has no attribute but 0; .* leave the class out"),
+    "one attribute": (ATTRIBUTES[:1], r"there is 1 attribute; .* 'ant' and 'bee' not apart, give 2 or more"),
+}
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_classes_that_no_method_can_tell_apart_are_named(tmp_path: Path, case: str) -> None:
+    attributes, message = ALIKE[case]
+    split_file = small_split_file(tmp_path, att=attributes)
+    with pytest.raises(ValueError, match=rf"att_splits\.mat, .*{message}".replace(", .*att: ", ", att: ")):
+        make_splits(split_file, np.arange(20), GOOD_LABELS)
+
+
+def test_classes_without_rows_need_not_be_told_apart(tmp_path: Path) -> None:
+    split_file = small_split_file(tmp_path, att=ATTRIBUTES[:, [0, 1, 0, 3]])
+    rows = np.flatnonzero(GOOD_LABELS != 2)
+    assert make_splits(split_file, rows, GOOD_LABELS[rows]).seen.tolist() == [0, 1]
+
+
+def test_strengths_as_given_may_be_proportional(tmp_path: Path) -> None:
+    folder = write_split_file(tmp_path, original_att=ATTRIBUTES[:, [0, 0, 2, 3]] * [1, 7, 1, 1])
+    make_splits(read_split_file(folder, attributes="original_att"), np.arange(20), GOOD_LABELS)
+    with pytest.raises(ValueError, match="original_att: classes 'ant' and 'bee' have equal or proportional"):
+        make_splits(read_split_file(folder, attributes="original_att", normalise=True), np.arange(20), GOOD_LABELS)
+
+
+def test_official_classes_are_told_apart(shared_data: Path) -> None:
+    for folder in FOLDERS:
+        official_splits(shared_data / "xlsa17" / folder)
 
 
 @pytest.mark.parametrize(
@@ -546,10 +585,10 @@ def test_each_stage_notes_which_rows_it_was_given_also_through_copies() -> None:
     ]
 
 
-def run_toy(folder: Path, accelerator: Accelerator, train: TrainSplit, test: TestSplit) -> dict[str, Any]:
+def run_toy(folder: Path, accelerator: Accelerator, train: TrainSplit, test: TestSplit) -> Results:
     return run_seeds(
-        lambda split, seed, log: train_dcrgan(split, TINY, seed=seed, log=log),
-        train, test, (0, 3), folder, {"benchmark": "toy"}, accelerator,
+        lambda split, seed, log: Calibrated(train_dcrgan(split, TINY, seed=seed, log=log), 0.0, split.seen),
+        train, test, (0, 3), folder, FACTS, NO_GAMMA, accelerator,
     )  # fmt: skip
 
 
@@ -560,8 +599,9 @@ def test_results_say_which_rows_each_stage_read_and_every_test_leaves_a_line(
     results = run_toy(tmp_path, accelerator, train, test)
     expected = {"count": 240, "hash": train.rows_hash}
     stages = ("train_metric", "train_srn", "train_regressors", "train_gan", "train_classifiers")
-    assert results["rows_read"] == dict.fromkeys(stages, expected)
-    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert results.rows_read == dict.fromkeys(stages, expected)
+    assert json.loads((tmp_path / "results.json").read_text())["rows_read"] == results.rows_read
+    assert read_results(tmp_path / "results.json") == results
 
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for line in (tmp_path / "test_access.jsonl").read_text().splitlines()]

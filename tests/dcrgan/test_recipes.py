@@ -29,7 +29,6 @@ from zsl.dcrgan.metric import class_prototypes, train_metric
 from zsl.dcrgan.networks import SRN, Regressor
 from zsl.dcrgan.recipes import PUBLISHED, RECIPES, find_recipe
 from zsl.dcrgan.regressors import RegressorConfig, train_regressors
-from zsl.dcrgan.saved import MODEL_FILE
 from zsl.dcrgan.srn import train_srn
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
@@ -38,7 +37,6 @@ from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
 from zsl.predict.predictor import load_predictor
-from zsl.report.gallery import load_regressor
 from zsl.scores.model import ZeroShotModel
 from zsl.training.log import Log
 
@@ -103,7 +101,8 @@ def test_a_reference_recipe_has_what_is_the_same_for_all(name: str) -> None:
     assert (heads.fit, heads.standardise, heads.lr_falls, heads.betas) == ("softmax", False, False, (0.5, 0.999))
     assert (heads.epochs, heads.semantic_epochs, heads.semantic_batch_size, heads.least_steps) == (25, 20, 100, 1)
     assert heads.weight_vs == 1.0
-    assert find_recipe("cub", f"reference-{name}").gamma == 0.0
+    for backbone in ("resnet101.tv_in1k", "any other"):
+        assert find_recipe("cub", f"reference-{name}").gamma_for("any", backbone, config) == 0.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,9 +175,7 @@ def test_a_run_in_the_reference_codes_form_reads_back_as_it_was(experiment: Expe
     assert torch.equal(read.gzsl_scores(features), kept[0].gzsl_scores(features))
     synthesizer = read.model.synthesizer
     assert synthesizer.srn is not None
-    shown = load_regressor(tmp_path / "run" / "seed-0" / MODEL_FILE, config.regressors.attributes_output)
-    assert shown is not None
-    assert torch.equal(shown(features), kept[0].regressors.attributes(features))
+    assert torch.equal(read.model.regressors.attributes(features), kept[0].regressors.attributes(features))
     made = synthesizer.srn(synthesizer.train.attributes)
     torch.testing.assert_close(made, kept[0].synthesizer.representations)
 

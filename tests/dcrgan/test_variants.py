@@ -147,7 +147,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"no recipe 'sun'; there are shapes, cub, reference-cub-gzsl"):
         find_recipe("sun", "sun")
     assert find_recipe("sun").config == DCRGANConfig()
-    assert find_recipe("sun").gamma is None
+    assert find_recipe("sun").gamma_for("sun", "resnet101.tv_in1k", DCRGANConfig()) is None
 
 
 def test_gamma_is_taken_off_the_seen_columns() -> None:
@@ -177,10 +177,12 @@ def test_on_any_recipe_a_variant_leaves_out_what_it_is_defined_without(recipe: s
 
 def test_gamma_of_a_recipe_is_not_taken_off_scores_of_another_configuration() -> None:
     recipe = find_recipe("cub")
-    assert recipe.gamma is not None
-    assert recipe.gamma > 0
+    assert all(gamma > 0 for gamma in recipe.gammas.values())
     for name in VARIANTS:
         method = find_method(name, recipe.config, own_start=False)
         own = name != "C-5"  # which is the recipe itself; any other has scores for which γ was not found
-        gamma = recipe.gamma_for("cub", recipe.backbones[0], method.configured(method.config))
-        assert gamma == (None if own else recipe.gamma), name
+        for backbone, found in recipe.gammas.items():
+            gamma = recipe.gamma_for("cub", backbone, method.configured(method.config))
+            assert gamma == (None if own else found), name
+            assert recipe.gamma_for("awa1", backbone, recipe.config) is None
+        assert recipe.gamma_for("cub", "resnet101.tv_in1k", recipe.config) is None

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from tiny_configs import ALL_STAGES
 from torch import Tensor
-from toy import toy_splits, toy_table
+from toy import toy_manifest, toy_splits, toy_table
 
 from zsl.common.config import flatten, override
 from zsl.dcrgan.dcrgan import train_dcrgan
@@ -24,12 +24,14 @@ from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.table import finished_methods, run_methods, scores_table
 from zsl.experiments.trainer import Trainer
+from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.evaluate import evaluate
 from zsl.training.journal import Journal
 
 Folds = dict[int, tuple[TrainSplit, TestSplit]]
-MANIFEST: dict[str, Any] = {"benchmark": "toy", "backbone": "b", "precision": "no", "dim": 24}
+MANIFEST = toy_manifest(precision="no")
+IMPORTED = Imported(file="res101.mat", sha256="f")
 
 
 @pytest.fixture
@@ -183,10 +185,10 @@ def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(fol
     for changed, message in (
         ({"backbone": "other"}, "chosen on other backbone .backbone: 'b' there, 'other' now"),
         ({"precision": "bf16"}, r"chosen on other features .features\.precision: 'no' there, 'bf16' now"),
-        ({"imported": {"sha256": "f"}}, r"chosen on other features .features\.imported_sha256: None there, 'f' now"),
+        ({"imported": IMPORTED}, r"chosen on other features .features\.imported_sha256: None there, 'f' now"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_selection(tmp_path, method(), MANIFEST | changed, attributes)
+            read_selection(tmp_path, method(), replace(MANIFEST, **changed), attributes)
     with pytest.raises(ValueError, match=r"was chosen on other attributes .attributes_hash: "):
         read_selection(tmp_path, method(), MANIFEST, attributes + 1)
     with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of eszsl"):
@@ -239,11 +241,7 @@ def test_a_variant_that_shares_a_generator_has_the_log_of_one_that_trains_its_ow
 def experiment(accelerator: Accelerator) -> Experiment:
     table, splits = toy_table()
     train, test = toy_splits()
-    source = {"verdict": "toy", "missing": 0, "split_hashes": []}
-    manifest = {"benchmark": "toy", "backbone": "b", "pretraining": "none", "source": source}
-    manifest |= dict.fromkeys(("shards_sha256", "weights_sha256", "precision", "dim", "count"), "x")
-    whole = replace(table, manifest=manifest)
-    return Experiment(table=whole, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
+    return Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
 
 
 def test_the_table_has_a_line_a_method_and_is_not_made_twice(
@@ -313,14 +311,14 @@ def test_the_published_protocol_is_never_below_any_of_its_looks(
 def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experiment, tmp_path: Path) -> None:
     eszsl = find_method("eszsl", ALL_STAGES)
     experiment.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
-    manifest = experiment.table.manifest | {"precision": "bf16"}
+    manifest = replace(experiment.table.manifest, precision="bf16")
     other = replace(experiment, table=replace(experiment.table, manifest=manifest))
     with pytest.raises(ValueError, match=r"run with other features .features\.precision: 'x' there, 'bf16' now"):
         other.honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
     splits = replace(experiment.splits, attributes=experiment.splits.attributes + 1)
     with pytest.raises(ValueError, match="run with other attributes_hash"):
         replace(experiment, splits=splits).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
-    imported = replace(experiment.table, manifest=experiment.table.manifest | {"imported": {"sha256": "f"}})
+    imported = replace(experiment.table, manifest=replace(experiment.table.manifest, imported=IMPORTED))
     with pytest.raises(ValueError, match=r"run with other features .features\.imported_sha256: None there, 'f' now"):
         replace(experiment, table=imported).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
     killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json

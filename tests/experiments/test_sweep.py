@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tiny_configs import ALL_STAGES
-from toy import toy_splits
+from toy import toy_manifest, toy_splits
 
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import train_dcrgan
@@ -20,7 +20,7 @@ from zsl.scores.evaluate import evaluate_details
 from zsl.scores.summary import curve_of
 
 FOLDS = {1: toy_splits(seed=1), 2: toy_splits(seed=2)}
-MANIFEST: dict[str, Any] = {"benchmark": "toy", "backbone": "b", "precision": "no", "dim": 24}
+MANIFEST = toy_manifest(precision="no")
 FIELD = "metric.representation_dim"
 
 

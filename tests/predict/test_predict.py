@@ -24,17 +24,20 @@ from bad_photos import BAD, JPEG, encoded, noise
 from command_line import SCRIPTS, assert_refused, run
 from PIL import Image
 from tiny_configs import TINY
-from toy import toy_splits, toy_table
+from toy import toy_manifest, toy_splits, toy_table
 
 from backbones import export_weights, load_backbone
 from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.model import DCRGAN
+from zsl.dcrgan.saved import FORMAT, BackboneFacts, PredictorFacts
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.selection import Selection, Trial
 from zsl.experiments.trainer import Trainer
+from zsl.features.facts import describe_features
 from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
@@ -44,23 +47,30 @@ from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file
 from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
 from zsl.predict.reader import Reader, export, open_backbone
 from zsl.scores.details import DETAILS_FILE, load_details
+from zsl.scores.folds import FoldScores
+from zsl.scores.model import Calibrated
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "softmax": {},
     "discriminant": {"classifiers.fit": "discriminant", "gan.shortcut_ridge": 0.3},
     "linear sampling": {"sampling": "ldf", "gan.generator_sees": "all"},
-    "attributes as given": {"attribute_norm": None, "classifiers.gamma": 2.0},
+    "attributes as given": {"attribute_norm": None},
 }
 
 
 def toy_predictor(overrides: dict[str, Any]) -> Predictor:
     train, _ = toy_splits()
     config = override(TINY, overrides)
-    facts = {
-        "format": 1, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
-        "unit_attributes": False, "config": dataclasses.asdict(config), "benchmark": "toy", "method": "dcrgan",
-    }  # fmt: skip
-    return Predictor(facts=facts, train=train, models={3: train_dcrgan(train, config, seed=3)})
+    backbone = BackboneFacts(
+        name="b", weights_sha256=None, pretraining="none", dim=train.features.shape[1], precision="no", transform=None,
+        encode=None, weights_file=None,
+    )  # fmt: skip
+    facts = PredictorFacts(
+        format=FORMAT, benchmark="toy", method="dcrgan", data="toy", backbone=backbone, unit_attributes=False,
+        attribute_names=(), class_names=train.class_names, new_classes=(), config=dataclasses.asdict(config),
+    )  # fmt: skip
+    model = Calibrated(train_dcrgan(train, config, seed=3), 2.0, train.seen)
+    return Predictor(facts=facts, train=train, models={3: model})
 
 
 def without_the_last(predictor: Predictor) -> Predictor:
@@ -69,12 +79,16 @@ def without_the_last(predictor: Predictor) -> Predictor:
     def left(train: TrainSplit) -> TrainSplit:
         return dataclasses.replace(train, attributes=train.attributes[:-1], unseen=train.unseen[:-1])
 
-    (model,) = predictor.models.values()
-    made = model.synthesizer
-    assert made is not None
-    model.synthesizer = dataclasses.replace(
-        made, train=left(made.train), representations=made.representations[:-1], condition=made.condition[:-1]
+    ((seed, calibrated),) = predictor.models.items()
+    model: DCRGAN = calibrated.model
+    synthesizer = dataclasses.replace(
+        model.synthesizer,
+        train=left(model.synthesizer.train),
+        representations=model.synthesizer.representations[:-1],
+        condition=model.synthesizer.condition[:-1],
     )
+    fewer = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
+    predictor = dataclasses.replace(predictor, models={seed: Calibrated(fewer, 2.0, predictor.train.seen)})
     train = dataclasses.replace(left(predictor.train), class_names=predictor.train.class_names[:-1])
     return dataclasses.replace(predictor, train=train)
 
@@ -108,11 +122,13 @@ def test_each_seed_answers_every_test_photo_as_the_run_did(
 def test_a_run_with_a_selections_gamma_predicts_with_it(
     tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    """The run keeps that γ beside the model, the recipe's within its configuration; an export has one of both."""
-    config = override(TINY, {"classifiers.gamma": 2.0})
-    trial = Trial(config=dataclasses.asdict(config), gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
+    """The run keeps it beside the model, and so does an export."""
+    config = TINY
+    scores = FoldScores(gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
+    trial = Trial(config=json.loads(json.dumps(dataclasses.asdict(config))), scores=scores)
     selection = Selection(
-        method="dcrgan", method_version=1, benchmark="shapes", backbone="x", features={}, attributes_hash="",
+        method="dcrgan", method_version=1, benchmark="shapes", backbone="x", attributes_hash="",
+        features=describe_features(toy_manifest()).features,
         goal="harmonic", seed=0, folds={}, trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
     )  # fmt: skip
     table_ = read_features(tiny_features)
@@ -124,7 +140,7 @@ def test_a_run_with_a_selections_gamma_predicts_with_it(
     place = {row: at for at, row in enumerate(table_.rows.tolist())}
     features = torch.from_numpy(table_.features[[place[row] for row in details.unseen_rows.tolist()]].copy())
     loaded = load_predictor(tmp_path / "run")
-    assert loaded.models[0].config.gamma == pytest.approx(2.7)
+    assert loaded.models[0].gamma.item() == pytest.approx(0.7)
     torch.testing.assert_close(score(loaded, features).scores, details.unseen_scores, rtol=1e-4, atol=1e-4)
     save_predictor(loaded, tmp_path / "saved")
     assert torch.equal(score(load_predictor(tmp_path / "saved"), features).scores, score(loaded, features).scores)
@@ -215,6 +231,15 @@ def test_strengths_of_unit_length_runs_may_come_in_any_scale_and_column_order(ti
     one = score(add_classes(predictor, table(["x"], names, strengths)), features).scores
     other = score(add_classes(predictor, table(["x"], names[::-1], 7 * strengths[:, ::-1])), features).scores
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_new_class_that_is_another_one_by_its_attributes_is_refused(tiny_reader: Reader, scale: float) -> None:
+    predictor = tiny_reader.predictor
+    first = int(predictor.train.seen[0])
+    strengths = scale * predictor.train.attributes[[first]].numpy()
+    with pytest.raises(ValueError, match=rf"classes '{predictor.train.class_names[first]}' and 'x' have equal or prop"):
+        add_classes(predictor, table(["x"], predictor.attribute_names, strengths))
 
 
 def test_tables_that_do_not_fit_are_refused(tiny_reader: Reader) -> None:
@@ -416,8 +441,8 @@ def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) ->
         results = find_photos([str(tmp_path / word) for word in words], within)
         return [r.reason if isinstance(r, Unread) else str(r.relative_to(tmp_path)) for r in results]
 
-    assert found("a") == ["a/1.jpg", "a/b/2.PNG"]
-    assert found("a/1.jpg", "a", "**/*.jp*g") == ["a/1.jpg", "a/b/2.PNG", "c/3.jpeg"]
+    assert found("a") == ["a/1.jpg", "a/b/2.PNG", "a/notes.txt"]  # a photo by its content
+    assert found("a/1.jpg", "a/b", "**/*.jp*g") == ["a/1.jpg", "a/b/2.PNG", "c/3.jpeg"]
     assert found("a/notes.txt") == ["a/notes.txt"]  # named by itself, it is tried
     assert "a folder without photos" in found("nothing")[0]
     assert found("*.gif", "gone.jpg") == ["no file matches this pattern", "no such file or folder"]
@@ -442,9 +467,8 @@ def test_the_script_passes_bad_files_over_and_says_so_at_the_end(
     content = json.loads(process.stdout)
     assert [Path(answer["photo"]).name for answer in content["photos"]] == ["good.jpg"]
     assert {choice["kind"] for choice in content["photos"][0]["classes"]} == {"seen", "unseen", "new"}
-    expected = {name for name in BAD if not name.endswith(".eps")}  # a folder's files of other kinds are not photos
-    assert {Path(failure["photo"]).name for failure in content["failed"]} == expected
-    for name in expected:
+    assert {Path(failure["photo"]).name for failure in content["failed"]} == set(BAD)
+    for name in BAD:
         (line,) = [line for line in process.stderr.splitlines() if f"/{name}: " in line]
         assert BAD[name][1] in line
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shards import ShardIndex, read_index
+from shards.index import INDEX_FILE
 from zsl.audit.findings import Finding, Severity, as_json, counts, fail, failed, text_table, warn
 from zsl.audit.near import check_near_duplicates
 from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
@@ -17,6 +18,7 @@ from zsl.common.files import write_json
 from zsl.datasets.places import features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
+from zsl.features.manifest import MANIFEST_FILE, Source
 from zsl.features.table import FeatureTable, read_features
 
 AUDIT_FILE, PICTURE_FILE = "audit.json", "near_duplicates.jpg"
@@ -41,7 +43,7 @@ def audit(
         FileNotFoundError: there are neither shards nor features.
     """
     if tables is None:
-        tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob("*/manifest.json"))
+        tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob(f"*/{MANIFEST_FILE}"))
     findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run)
     write_json(out / AUDIT_FILE, {"benchmark": benchmark} | as_json(findings))
     return findings
@@ -69,7 +71,8 @@ def _audit(
     findings += [*check_split_hashes(benchmark, split_file), check_overlap(splits)]
     if index is not None:
         part = part_of_rows(splits)
-        findings += check_source(index.source, split_file, "photos")
+        source = Source.read(index.source, f"{shards_folder(data, benchmark) / INDEX_FILE}: source")
+        findings += check_source(source, split_file, "photos")
         findings += check_same_photos(photos, part)
         findings.append(check_near_duplicates(photos, part, shards_folder(data, benchmark), index, out / PICTURE_FILE))
     for folder, features in read.items():
@@ -116,13 +119,13 @@ def _table(
     splits: Splits,
 ) -> list[Finding]:
     manifest = features.manifest
-    unseen = [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
+    unseen = splits.unseen_names
     trainval = rows_hash(splits.trainval_loc)
     return [
         *check_table(features, folder, index, photos),
-        *check_source(manifest["source"], split_file, f"features {folder.name}", tell_missing=index is None),
-        *check_pretraining(str(manifest.get("backbone")), str(manifest.get("pretraining", "unknown")), unseen),
-        *check_finetuning(manifest.get("finetuned") or {}, manifest["benchmark"], split_file.hashes, trainval, unseen),
+        *check_source(manifest.source, split_file, f"features {folder.name}", tell_missing=index is None),
+        *check_pretraining(manifest.backbone, manifest.pretraining, unseen),
+        *check_finetuning(manifest.finetuned, manifest.benchmark, split_file.hashes, trainval, unseen),
     ]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from backbones.presets import IMAGENET, unseen_classes
+from backbones.tuned import TunedFacts
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.features.pretraining import check_tuned_rows, in_imagenet, tuned_on, tunings
 
@@ -51,11 +51,11 @@ def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) ->
 
 
 def check_finetuning(
-    tuned: Mapping[str, Any], benchmark: str, split_hashes: Sequence[str], trainval_hash: str, unseen: Sequence[str]
+    tuned: TunedFacts | None, benchmark: str, split_hashes: Sequence[str], trainval_hash: str, unseen: Sequence[str]
 ) -> list[Finding]:
     """Compare the rows and classes that the backbone was fine-tuned on with the splits and the unseen classes.
 
-    tuned: as in a feature manifest; empty where the backbone was not fine-tuned.
+    tuned: the field `finetuned` of a feature manifest; None where the backbone was not fine-tuned.
     """
     check, findings = "fine-tuning", []
     try:
@@ -67,15 +67,15 @@ def check_finetuning(
         message = f"the backbone was fine-tuned on {len(names)} of {len(unseen)} unseen classes: {listed}"
         findings.append(fail(check, message, classes=names))
     for tuning in tunings(tuned):
-        if "classes" not in tuning:
-            message = f"the manifest does not name the classes of {tuning['benchmark']} that the backbone was tuned on"
+        if tuning.classes is None:
+            message = f"the manifest does not name the classes of {tuning.benchmark} that the backbone was tuned on"
             findings.append(warn(check, f"{message}; extract anew"))
-        if tuning["fold"] is not None:
-            message = f"the backbone was fine-tuned for validation fold {tuning['fold']} of {tuning['benchmark']}"
+        if tuning.fold is not None:
+            message = f"the backbone was fine-tuned for validation fold {tuning.fold} of {tuning.benchmark}"
             findings.append(warn(check, f"{message}; such features judge a recipe, they are not for results"))
     if tuned and not findings:
         stages = " and before that on ".join(
-            f"{one['benchmark']} ({len(one['classes'])} classes)" for one in tunings(tuned)
+            f"{one.benchmark} ({len(one.classes or ())} classes)" for one in tunings(tuned)
         )
         findings.append(ok(check, f"on {stages}, with these splits; no unseen class among them"))
     return findings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from zsl.audit.photos import Photo
 from zsl.common.files import read_json
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits
+from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
@@ -51,35 +51,32 @@ def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
     return [finding, ok("vintage", "no test row in train_loc or val_loc of the split file")]
 
 
-def check_source(
-    source: dict[str, Any], split_file: SplitFile, what: str, *, tell_missing: bool = True
-) -> list[Finding]:
+def check_source(source: Source, split_file: SplitFile, what: str, *, tell_missing: bool = True) -> list[Finding]:
     """Whether shards or features were made with these splits and, with `tell_missing`, of all photos."""
-    made_with = list(source.get("split_hashes") or [])
-    if made_with != list(split_file.hashes):
-        return [fail(what, f"made with splits {'/'.join(made_with)}, these are {'/'.join(split_file.hashes)}")]
-    if tell_missing and source.get("missing"):
-        return [warn(what, f"{source.get('verdict', '')}: not comparable with results on the whole benchmark")]
+    if source.split_hashes != split_file.hashes:
+        return [fail(what, f"made with splits {source.hashes_text}, these are {'/'.join(split_file.hashes)}")]
+    if tell_missing and source.missing:
+        return [warn(what, f"{source.verdict or ''}: not comparable with results on the whole benchmark")]
     return []
 
 
 def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, photos: list[Photo]) -> list[Finding]:
     """Whether the feature table was made from these shards, row for row, and its manifest says how."""
     check, manifest = f"features {folder.name}", table.manifest
-    if manifest.get("imported"):
-        facts = manifest["imported"]
+    if manifest.imported:
+        facts = manifest.imported
         return [
-            warn(check, f"imported from {facts['file']} (sha256 {facts['sha256'][:12]}…): how they were made, and from "
+            warn(check, f"imported from {facts.file} (sha256 {facts.sha256[:12]}…): how they were made, and from "
                  "which photos, cannot be checked"),
             *_labels(table, photos, check),
         ]  # fmt: skip
     if index is None:
         return [warn(check, "there are no shards to compare it with")]
-    if manifest.get("shards_sha256") != index.sha256:
+    if manifest.shards_sha256 != index.sha256:
         return [
             fail(
                 check,
-                f"made from other shards ({str(manifest.get('shards_sha256'))[:12]}…) than those that are there "
+                f"made from other shards ({str(manifest.shards_sha256)[:12]}…) than those that are there "
                 f"({index.sha256[:12]}…); extract anew",
             )
         ]
@@ -87,11 +84,11 @@ def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, pho
     if len(table.rows) != index.count or not np.array_equal(table.rows, rows):
         return [fail(check, f"{len(table.rows):,} rows for {index.count:,} photos, or other rows than the shards have")]
     findings = _labels(table, photos, check)
-    if not manifest.get("weights_sha256"):
+    if not manifest.weights_sha256:
         findings.append(warn(check, "the manifest does not say which weights (no weights_sha256)"))
-    weights = str(manifest.get("weights_sha256"))[:12]
+    weights = str(manifest.weights_sha256)[:12]
     return findings or [
-        ok(check, f"{len(table.rows):,} rows of these shards, weights {weights}…, precision {manifest['precision']}")
+        ok(check, f"{len(table.rows):,} rows of these shards, weights {weights}…, precision {manifest.precision}")
     ]
 
 
@@ -146,7 +143,9 @@ def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     config = read_json(run / "config.json")
     manifest, check = table.manifest, f"run {run.name}"
     differing = [
-        key for key in ("shards_sha256", "weights_sha256") if config.get("features", {}).get(key) != manifest.get(key)
+        name
+        for name in ("shards_sha256", "weights_sha256")
+        if config.get("features", {}).get(name) != getattr(manifest, name)
     ]
     if differing:
         return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]

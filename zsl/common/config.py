@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+Settings = dict[str, Any]  # a configuration, or facts, as JSON has them: by name, nested
 Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
 
 
@@ -20,9 +21,9 @@ def override(config: Any, overrides: Overrides) -> Any:
     return config
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Settings:
     """{"gan.steps": 450, …} of nested dictionaries: the overrides that make a configuration."""
-    flat: dict[str, Any] = {}
+    flat: Settings = {}
     for key, value in config.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

@@ -18,26 +18,28 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from zsl.datasets.dataset import Archive, Dataset
 from zsl.datasets.instances import Instance
 from zsl.datasets.row_order import OfficialRows, first_three, make_instances, official_files, read_official_rows
-from zsl.datasets.voc import ANNOTATIONS, LISTS, VOC, YAHOO, Object, read_annotations, read_lists
+from zsl.datasets.voc import ANNOTATIONS, BOX_FILES, LISTS, VOC, YAHOO, Object, read_annotations, read_lists
 
 
 def instances(images: Path, class_names: Sequence[str], split_folder: Path | None = None) -> list[Instance]:
     """All boxes of aPY in official row order, whether or not the photo is on the disk.
 
-    `images` is the folder that holds `VOCdevkit`, `ayahoo_test_images` and `attribute_data`.
+    `images` is the folder that holds `VOCdevkit`, `ayahoo_test_images` and `attribute_data`.  Where the split folder
+    names the rows, a row whose box no file states is marked so (`Instance.box_absent`).
 
     Raises:
-        FileNotFoundError: no file has the boxes, or the order of the rows.
+        FileNotFoundError: no file has the order of the rows.
         ValueError: boxes do not fit rows, labels, or the size of a photo that is on the disk.
     """
     official = read_official_rows(split_folder)
     if official is not None and official.files is not None:
-        objects = _official_objects(images, official)
+        objects = _official_objects(images, official, class_names)
     else:
         objects = _listed_objects(images)
     rows = make_instances(
@@ -51,13 +53,27 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
     return rows
 
 
-def _official_objects(images: Path, official: OfficialRows) -> list[Object]:
-    """The object of each row of `official`, whose boxes are in the text files or in VOC's XML."""
+def _official_objects(images: Path, official: OfficialRows, class_names: Sequence[str]) -> list[Object]:
+    """The object of each row of `official`, whose boxes are in the text files or in VOC's XML.
+
+    A photo of which neither has a box gives objects without one, and their class is that of the row's label.
+    """
     files = official_files(official, _below_archive)
     objects = read_lists(images)
     listed = {item.file for item in objects}
     objects += read_annotations(images, [file for file in dict.fromkeys(files) if file not in listed])
-    return _match(files, objects)
+    boxless = _photos_without_boxes(images, files, objects)
+    classes = np.clip(official.labels - 1, 0, len(class_names) - 1)  # a label out of range is refused with the others
+    rows = [(file, label) for file, label in zip(files, classes.tolist(), strict=False) if file in boxless]
+    with_boxes = [item for item in objects if item.file not in boxless]
+    return _match(files, with_boxes + [Object(file, class_names[label], None) for file, label in rows])
+
+
+def _photos_without_boxes(images: Path, files: Sequence[str], objects: Sequence[Object]) -> set[str]:
+    """Those of `files` that have no box or, where the photo is not on the disk, not as many boxes as rows."""
+    rows_of, boxes_of = Counter(files), Counter(item.file for item in objects)
+    different = [file for file in rows_of if boxes_of[file] != rows_of[file]]
+    return {file for file in different if not boxes_of[file] or not (images / file).is_file()}
 
 
 def _listed_objects(images: Path) -> list[Object]:
@@ -126,6 +142,7 @@ APY = Dataset(
     name="aPY",
     split_hashes=("faa2d6", "126ab1", "fcefd0"),
     class_hash="ac6f79",
+    box_files=BOX_FILES,
     attribute_files=("attribute_data/attribute_names.txt",),
     archive=Archive(
         photos="VOCtrainval_14-Jul-2008.tar, ayahoo_test_images.tar.gz and attribute_data (the boxes)",

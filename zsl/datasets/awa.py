@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsl.common.photo_files import list_photos
 from zsl.datasets.dataset import Archive, Dataset
 from zsl.datasets.instances import Instance
-from zsl.datasets.row_order import list_photos, make_instances, official_files, read_official_rows
+from zsl.datasets.row_order import check_depth, make_instances, official_files, read_official_rows
 
 FOLDER = "JPEGImages"
 
@@ -33,6 +34,7 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
         files = official_files(official, lambda parts: "/".join(parts[-2:]) if len(parts) > 1 else None)
     else:
         files = sorted(list_photos(images / FOLDER))
+        check_depth(files, images / FOLDER, f"{FOLDER}/<class>/", 1, 1)
     return make_instances(
         [f"{FOLDER}/{file}" for file in files], [file.split("/", 1)[0] for file in files], class_names, official
     )

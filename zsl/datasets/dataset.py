@@ -39,6 +39,7 @@ class Dataset:
     split_hashes: tuple[str, str, str]
     class_hash: str | None = None
     missing_strength: float | None = None  # what `original_att` holds where people gave no strength
+    box_files: str = ""  # in words: what states the boxes; "" where rows are whole photos
     attribute_files: tuple[str, ...] = ()  # below the raw folder; a line each attribute
     archive: Archive | None = None  # of the photos; None where they are drawn
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsl.common.photo_files import check_photos, list_entries
 from zsl.common.text import nfc
 from zsl.datasets.dataset import Dataset
 from zsl.datasets.instances import Instance
-from zsl.datasets.row_order import SUFFIXES, make_instances, read_official_rows
+from zsl.datasets.row_order import check_depth, make_instances, read_official_rows
 
 
 def instances(images: Path, class_names: Sequence[str], split_folder: Path | None = None) -> list[Instance]:
@@ -19,13 +20,16 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class is not in `class_names`, or labels are not those of the split folder.
+        ValueError: a file is no photo or lies elsewhere, a class is not in `class_names`, or labels are not those of
+            the split folder.
     """
     root = images / "images"
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}; photos are expected in images/<class>/ below {images}")
-    paths = [path.relative_to(root).as_posix() for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES]
-    files = sorted(paths, key=nfc)
+    entries = list(list_entries(root))
+    check_depth([entry.file for entry in entries], root, "images/<class>/", 1, 1)
+    check_photos(root, entries)
+    files = sorted((entry.file for entry in entries), key=nfc)
     return make_instances(
         [f"images/{file}" for file in files],
         [file.split("/", 1)[0] for file in files],

@@ -16,3 +16,4 @@ class Instance:
     class_name: str
     file: str  # relative to the benchmark's raw folder, with forward slashes
     box: Box | None = None  # None: the whole photo
+    box_absent: bool = False  # True: the row is a box, and no file at hand states which

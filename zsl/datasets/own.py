@@ -1,7 +1,7 @@
 """A benchmark of one's own: a folder with photos and tables in; the official split files out.
 
     birds/
-        images/<class>/*.jpg       photos, also .jpeg and .png
+        images/<class>/*.jpg       photos, by their content (`zsl.common.photo_files`)
         attributes.csv             class,<attribute>,<attribute>,…      one line a class
         splits.csv                 class,split    seen or unseen        one line a class; or
                                    file,split     trainval, test_seen or test_unseen, one line a photo
@@ -26,15 +26,13 @@ from zsl.common.determinism import derive_seed
 from zsl.datasets import folders
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE, read_attributes
 from zsl.datasets.class_lists import FOLDS
+from zsl.datasets.distinct import check_distinct
 from zsl.datasets.held_out import VALIDATION_SHARE
 from zsl.datasets.instances import Instance
 from zsl.datasets.official_files import write_class_lists, write_split_file
-from zsl.datasets.row_order import SUFFIXES
 from zsl.datasets.split_file import SPLIT_FILE, read_split_file
 from zsl.datasets.split_table import SPLITS_FILE, read_splits
 from zsl.datasets.splits import make_splits
-
-NOT_READ = {".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
 
 
 def is_own(benchmark: str) -> bool:
@@ -69,6 +67,7 @@ def prepare(folder: Path, out: Path) -> None:
 def _prepare_from_tables(folder: Path, out: Path) -> None:
     """The folder has attributes.csv and splits.csv: write the official files from them."""
     table = read_attributes(folder / ATTRIBUTES_FILE)
+    check_distinct(table.strengths, table.classes, str(folder / ATTRIBUTES_FILE))
     photos = _photos(folder, table.classes)
     parts = read_splits(folder / SPLITS_FILE, table.classes, photos)
     labels = np.array([photo.label for photo in photos])
@@ -110,12 +109,6 @@ def _write_lists(out: Path, classes: Sequence[str], seen: np.ndarray, unseen: np
 def _photos(folder: Path, classes: Sequence[str]) -> list[Instance]:
     """All photos in row order; every class has one, and no two have the same bytes."""
     images = folder / "images"
-    unread = sorted(path for path in images.glob("*/*") if path.suffix.lower() in NOT_READ)
-    if unread:
-        raise ValueError(f"{len(unread)} photos are neither JPEG nor PNG, the first is {unread[0]}; convert them")
-    loose = sorted(path for path in images.glob("*") if path.suffix.lower() in SUFFIXES)
-    if loose:
-        raise ValueError(f"{loose[0]} lies in no class folder; photos are expected in images/<class>/")
     photos = folders.instances(folder, classes)
     counts = np.bincount([photo.label for photo in photos], minlength=len(classes))
     if (counts == 0).any():

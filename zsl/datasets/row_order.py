@@ -7,7 +7,7 @@ and by the label, and the two must agree.
 
 from __future__ import annotations
 
-import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from zsl.common.text import nfc
 from zsl.datasets.instances import Box, Instance
 
 ORDER_FILES = ("labels_files.mat", "res101.mat")
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 FILE_LIST = "its list of files"  # how messages call `image_files`, and `images` of SUN
 
 
@@ -63,20 +62,16 @@ def _read_order_file(path: Path) -> OfficialRows:
     return OfficialRows(path=path, labels=labels, files=files)
 
 
-def list_photos(root: Path) -> list[str]:
-    """Paths below `root` of all photos in it, with forward slashes, in no order; hidden files do not count.
+def check_depth(files: Iterable[str], root: Path, layout: str, least: int, most: int) -> None:
+    """Each of `files` below `root` lies in as many folders as the `layout` has.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        ValueError: files lie elsewhere; the message names the first.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f"no folder {root}; --images should be the folder that holds {root.name}/")
-    files = []
-    for folder, _, names in os.walk(root):
-        below = Path(folder).relative_to(root)
-        photos = [name for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
-        files += [(below / name).as_posix() for name in photos]
-    return files
+    for file in sorted(files):
+        if not least <= (folders := file.count("/")) <= most:
+            where = "in no class folder" if not folders else "too deep" if folders > most else "not deep enough"
+            raise ValueError(f"{root / file} lies {where}; photos are expected in {layout}")
 
 
 def official_files(official: OfficialRows, suffix: Callable[[list[str]], str | None]) -> list[str]:
@@ -103,9 +98,9 @@ def make_instances(
     names: Sequence[str],
     class_names: Sequence[str],
     official: OfficialRows | None,
-    boxes: Sequence[Box] | None = None,
+    boxes: Sequence[Box | None] | None = None,
 ) -> list[Instance]:
-    """One instance a row, in the order of `files`: file, class name and, where rows are boxes, box.
+    """One instance a row, in the order of `files`: file, class name and, where rows are boxes, box or None.
 
     Class names are compared in Unicode form NFC; files stay as the disk spells them.
 
@@ -121,21 +116,37 @@ def make_instances(
     if official is not None:
         _check_labels(files, labels, class_names, official)
     return [
-        Instance(row, label, name, file, None if boxes is None else boxes[row])
-        for row, (file, name, label) in enumerate(zip(files, names, labels, strict=True))
+        Instance(row, label, name, file, box=box, box_absent=boxes is not None and box is None)
+        for row, (file, name, label, box) in enumerate(
+            zip(files, names, labels, boxes or [None] * len(files), strict=True)
+        )
     ]
 
 
 def _labels(files: Sequence[str], names: Sequence[str], class_names: Sequence[str]) -> list[int]:
     """The class id of each name: its position in `class_names`."""
     position = {name: label for label, name in enumerate(class_names)}
-    unknown = [(file, name) for file, name in zip(files, names, strict=True) if name not in position]
-    if unknown:
+    if unknown := [name for name in dict.fromkeys(names) if name not in position]:
+        first = next(iter(unknown))
+        examples = first_three(file for file, name in zip(files, names, strict=True) if name == first)
         raise ValueError(
-            f"{len(unknown)} class names are not in the split file, the first is {unknown[0][1]!r}: "
-            f"{first_three(file for file, _ in unknown)}; the split file has {class_names[0]!r}, {class_names[1]!r}, …"
+            f"{len(unknown)} class names are not in the split file, the first is {first!r}: {examples}; the split file "
+            f"has {_spelling(first, class_names)}"
         )
     return [position[name] for name in names]
+
+
+def _spelling(name: str, class_names: Sequence[str]) -> str:
+    """The class that differs from `name` in case and signs only, or else the first two classes."""
+    alike = [other for other in class_names if letters(other) == letters(name)]
+    if not alike:
+        return f"{class_names[0]!r}, {class_names[1]!r}, …"
+    return f"{alike[0]!r}; rename the folder"
+
+
+def letters(name: str) -> str:
+    """What remains of a name without case and signs, to find `grizzly+bear` where `Grizzly_bear` is."""
+    return re.sub(r"[\W_]", "", nfc(name)).casefold()
 
 
 def _check_labels(files: Sequence[str], labels: list[int], class_names: Sequence[str], official: OfficialRows) -> None:
@@ -167,7 +178,7 @@ def _raise_other_count(labels: list[int], official_labels: np.ndarray, class_nam
     ]
     raise ValueError(
         f"{len(labels):,} found, {path} has {len(official_labels):,} rows: {first_three(different)}.  Without "
-        "image_files in that file, or with boxes missing, rows cannot be told; all must be there"
+        "image_files in that file, or with boxes missing, rows cannot be told; all must be there, and no others"
     )
 
 

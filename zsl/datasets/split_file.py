@@ -34,6 +34,7 @@ class SplitFile:
     test_seen_loc: np.ndarray
     test_unseen_loc: np.ndarray
     attribute_kind: AttributeKind = "att"
+    path: Path | None = None  # of the file, for messages
     normalise: bool = False  # divide each class's attributes by their L2 norm, once the gaps are filled
 
     @property
@@ -106,7 +107,9 @@ def read_split_file(
         _check_class_order(names, dataset, path)
         if attributes == "original_att" and dataset.missing_strength is not None:  # elsewhere -1 may be a strength
             strengths[strengths == dataset.missing_strength] = np.nan
-    return SplitFile(class_names=names, attributes=strengths, attribute_kind=attributes, normalise=normalise, **parts)
+    return SplitFile(
+        class_names=names, attributes=strengths, attribute_kind=attributes, normalise=normalise, path=path, **parts
+    )
 
 
 def check_vintage(folder: Path) -> dict[str, dict[str, int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsl.datasets.distinct import check_distinct
 from zsl.datasets.split_file import PARTS, SplitFile
 
 
@@ -29,6 +30,11 @@ class Splits:
     attribute_kind: str = "att"  # which of the file's attributes, and what was done to them
     attribute_names: tuple[str, ...] = ()  # A, empty where they are not known
 
+    @property
+    def unseen_names(self) -> list[str]:
+        """Names of the unseen classes [U], in the order of their ids."""
+        return [self.class_names[class_id] for class_id in self.unseen.tolist()]
+
     def describe(self) -> str:
         """Counts in one line, for terminals and manifests."""
         rows = " / ".join(f"{len(getattr(self, part)):,}" for part in PARTS)
@@ -49,8 +55,8 @@ def make_splits(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> 
     too, since nothing could learn it.  A missing attribute of a class is filled by its mean over the other seen ones.
 
     Raises:
-        ValueError: a row or label is out of range, a row occurs twice, a part is empty, or a test_unseen class has
-            trainval rows.
+        ValueError: a row or label is out of range, a row occurs twice, a part is empty, a test_unseen class has
+            trainval rows, or attributes do not tell the classes apart.
     """
     _check_rows(split_file, rows, labels)
     label_of = np.full(split_file.count, -1, dtype=np.int64)  # [N official], -1 where the photo is absent
@@ -64,9 +70,11 @@ def make_splits(split_file: SplitFile, rows: np.ndarray, labels: np.ndarray) -> 
     empty = [part for part, loc in parts.items() if len(loc) == 0]
     if empty:
         raise ValueError(f"no image at hand belongs to {', '.join(empty)}; all three parts are needed")
+    attributes = _complete(split_file, seen)
+    _check_attributes(split_file, attributes, np.union1d(seen, unseen))
     return Splits(
         class_names=split_file.class_names,
-        attributes=_complete(split_file, seen),
+        attributes=attributes,
         seen=seen,
         unseen=unseen,
         verdict=split_file.verdict,
@@ -111,9 +119,16 @@ def _complete(split_file: SplitFile, seen: np.ndarray) -> np.ndarray:
     if not split_file.normalise:
         return attributes
     norms = np.linalg.norm(attributes, axis=1, keepdims=True)
-    if (norms == 0).any():
-        raise ValueError(f"class {split_file.class_names[int(np.argmin(norms))]!r} has no attribute but 0")
-    return attributes / norms
+    return attributes / np.where(norms > 0, norms, 1)  # a class without strengths is refused where it has rows
+
+
+def _check_attributes(split_file: SplitFile, attributes: np.ndarray, classes: np.ndarray) -> None:
+    """The attributes [C, A] tell all `classes` with rows apart."""
+    kind = split_file.attribute_kind
+    where = f"{split_file.path or 'the split file'}, {kind}"
+    names = [split_file.class_names[class_id] for class_id in classes.tolist()]
+    by_direction = kind == "att" or split_file.normalise
+    check_distinct(attributes[classes], names, where, by_direction=by_direction)
 
 
 def _fill(attributes: np.ndarray, gaps: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zsl.common.matlab import read_variables, strings
+from zsl.common.photo_files import list_photos
 from zsl.datasets.dataset import Archive, Dataset
 from zsl.datasets.instances import Instance
-from zsl.datasets.row_order import FILE_LIST, list_photos, make_instances, official_files, read_official_rows
+from zsl.datasets.row_order import FILE_LIST, check_depth, make_instances, official_files, read_official_rows
 
 FOLDER = "images"
 LISTS = ("SUNAttributeDB/images.mat", "images.mat")
@@ -41,6 +42,7 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
         files = _read_listing(listing)
     else:
         files = sorted(list_photos(images / FOLDER))
+        check_depth(files, images / FOLDER, f"{FOLDER}/<a>/<scene…>/", 2, 3)
     return make_instances([f"{FOLDER}/{file}" for file in files], list(map(class_name, files)), class_names, official)
 
 

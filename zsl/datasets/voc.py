@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from zsl.common.text import read_lines
 from zsl.datasets.instances import Box
-from zsl.datasets.row_order import first_three
 
 VOC, YAHOO = "VOCdevkit/VOC2008/JPEGImages", "ayahoo_test_images"
 ANNOTATIONS = "VOCdevkit/VOC2008/Annotations"
@@ -26,6 +25,7 @@ LISTS = {
     "attribute_data/apascal_test.txt": VOC,
     "attribute_data/ayahoo_test.txt": YAHOO,
 }
+BOX_FILES = f"{', '.join(LISTS)}, or for VOC photos {ANNOTATIONS}/*.xml"  # what states boxes, in words
 # A photo's name may hold spaces and ends in a suffix; the class may not hold any, and four numbers follow it.
 LINE = re.compile(r"(?P<file>\S.*?\.\w+)\s+(?P<name>\S+)\s+" + r"\s+".join([r"(-?\d+(?:\.\d+)?)"] * 4) + r"(?:\s.*)?")
 
@@ -35,7 +35,7 @@ class Object(NamedTuple):
 
     file: str  # below the raw folder
     class_name: str
-    box: Box
+    box: Box | None  # None: no file states it
 
 
 def read_lists(images: Path) -> list[Object]:
@@ -65,20 +65,15 @@ def _read_list(path: Path, folder: str) -> list[Object]:
 
 
 def read_annotations(images: Path, files: Sequence[str]) -> list[Object]:
-    """The boxes of `files` from VOC's XML, in the order of the XML; boxes of parts (heads, hands) do not count.
+    """The boxes of those `files` that VOC's XML annotates, in the order of the XML.
+
+    Boxes of parts (heads, hands) do not count.
 
     Raises:
-        FileNotFoundError: some of `files` have no annotation.
         ValueError: a file is no VOC annotation.
     """
     paths = {file: images / ANNOTATIONS / f"{Path(file).stem}.xml" for file in files if file.startswith(f"{VOC}/")}
-    absent = [file for file in files if file not in paths or not paths[file].is_file()]
-    if absent:
-        raise FileNotFoundError(
-            f"no box for {len(absent):,} photos: {first_three(absent)}.  Boxes are in {', '.join(LISTS)}, or for VOC "
-            f"photos in {ANNOTATIONS}/*.xml, below {images}"
-        )
-    return [item for file, path in paths.items() for item in _read_annotation(file, path)]
+    return [item for file, path in paths.items() if path.is_file() for item in _read_annotation(file, path)]
 
 
 def _read_annotation(file: str, path: Path) -> list[Object]:

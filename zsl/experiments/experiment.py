@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -21,7 +22,8 @@ from zsl.experiments.results import HONEST, GammaFacts, Results, RunFacts, SeedS
 from zsl.experiments.run import check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
-from zsl.features.load import describe_data, load_calibration
+from zsl.features.facts import describe_data
+from zsl.features.load import load_calibration
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
@@ -109,7 +111,7 @@ class Experiment:
             train_model, self.train, self.test, self.seeds, folder, facts, taken, self.accelerator, method.keep
         )
         if self.accelerator.is_main_process and method.keep is not None:
-            save_facts(folder, self.table, self.splits, self.train, asdict(facts))
+            save_facts(folder, self.table, self.splits, self.train, method.name, config)
         return results
 
     def published(
@@ -162,14 +164,14 @@ class Experiment:
     def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
         choice = "a fixed recipe" if selection is None else "chosen on validation folds"
         return RunFacts(
-            **describe_data(self.table, self.splits),
+            **describe_data(self.table, self.splits).as_json,
             method=method.name,
             method_version=version_of(method),
             protocol=f"{HONEST}: {choice}, nothing chosen on a test row",
             inductive=not method.transductive(config),
             gamma_asked=gamma,
             selection=None if selection is None else asdict(selection),
-            config=asdict(config),
+            config=json.loads(json.dumps(asdict(config))),  # as the file has it: lists, no tuples
         )
 
     def _settle_gamma(

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from zsl.common.config import Settings
 from zsl.common.files import read_json
 from zsl.common.records import as_record, read_record
+from zsl.features.facts import DataFacts
 from zsl.features.split import RowsFacts
 from zsl.scores.summary import SCORES, Scores
 
@@ -35,29 +37,16 @@ class GammaFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFacts:
+class RunFacts(DataFacts):
     """All that a run depends on: the content of `config.json`."""
 
-    benchmark: str
-    backbone: str
-    pretraining: str
-    unseen_classes: str  # what the pretraining data mean for them
-    data: str  # which photos
-    missing_photos: int
-    quarantined_photos: int
-    splits: str
-    attributes: str
-    attributes_hash: str
-    rows: dict[str, int]  # by part
-    classes: dict[str, int]  # seen, unseen
-    features: dict[str, Any]
     method: str
     method_version: int | str
     protocol: str
     inductive: bool  # no training loss touches attributes of unseen classes
     gamma_asked: float | str  # auto, or the number of --gamma
-    selection: dict[str, Any] | None  # the folds' choice of configuration
-    config: dict[str, Any]
+    selection: Settings | None  # the folds' choice of configuration, as in `selection.json`
+    config: Settings
     every: int | None = None  # GAN steps between two looks of the published protocol
 
     @property
@@ -90,7 +79,7 @@ class Results(RunFacts):
     details: str | None = None  # of which look the scores of single images are, by the published protocol
 
     @property
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Settings:
         """The content of the file."""
         content = asdict(self)
         for entry in content["seeds"]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsl.common.config import Settings
 from zsl.common.files import atomic_path, read_json, remove_leftovers, write_json
 from zsl.common.provenance import note_start
 from zsl.dcrgan.saved import MODEL_FILE, save_tensors
@@ -124,7 +125,7 @@ def write_results(results: Results, folder: Path, accelerator: Accelerator) -> N
     accelerator.wait_for_everyone()
 
 
-def claim_folder(folder: Path, facts: dict[str, Any]) -> None:
+def claim_folder(folder: Path, facts: Settings) -> None:
     """Write `config.json`, or check that the folder's is the same."""
     now = json.loads(json.dumps(facts))
     if not (folder / CONFIG_FILE).is_file():
@@ -149,7 +150,7 @@ def first_difference(then: Any, now: Any, path: str) -> str:
     return f"{path}: {then!r} there, {now!r} now"
 
 
-def name_of_run(facts: dict[str, Any], seed: int) -> str:
+def name_of_run(facts: Settings, seed: int) -> str:
     """A hash of all that a checkpoint depends on."""
     return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
 

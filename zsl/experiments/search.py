@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zsl.common.config import flatten, override
+from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json_lines, write_text
 from zsl.common.progress import progress_bar
 from zsl.common.records import as_record, write_record
@@ -23,7 +23,8 @@ from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.selection import SELECTION_FILE, FoldHashes, Selection, Trial
 from zsl.experiments.trainer import Folds, Trainer, key_of
-from zsl.features.load import describe_features
+from zsl.features.facts import describe_features
+from zsl.features.manifest import Manifest
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
 from zsl.training.method import Goal, Method
@@ -36,7 +37,7 @@ def select(
     folds: Folds,
     folder: Path,
     *,
-    manifest: Any,
+    manifest: Manifest,
     goal: Goal,
     seed: int,
     budget: int | None,
@@ -73,7 +74,7 @@ def select(
 
 
 def calibrate(
-    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Any, seed: int, trainer: Trainer
+    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Manifest, seed: int, trainer: Trainer
 ) -> Trial:
     """The trial of one configuration on calibration folds, whose γ is the one to use; kept in `folder`."""
     trials = Trials(folder / CALIBRATION_FILE, describe_trials(method, manifest, folds, seed))
@@ -102,13 +103,13 @@ def _search(
     return best, len(considered)
 
 
-def describe_trials(method: Method, manifest: Any, folds: Folds, seed: int) -> dict[str, Any]:
+def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int) -> Settings:
     """What the trials of a search depend on, beside their configurations."""
     train, _ = next(iter(folds.values()))
     return {
         "method": method.name,
         "method_version": version_of(method),
-        **describe_features(manifest),
+        **describe_features(manifest).as_json,
         "attributes_hash": attributes_hash(train.attributes.cpu().numpy()),
         "seed": seed,
         "folds": describe_folds(folds),
@@ -159,7 +160,7 @@ class Trials:
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         return self.trials[key]
 
-    def _check_facts(self, facts: dict[str, Any]) -> None:
+    def _check_facts(self, facts: Settings) -> None:
         different = [key for key in facts if self.lines[0].get(key) != facts[key]]
         if different:
             raise ValueError(f"{self.path.parent} holds a search with other {', '.join(different)}; use another --name")

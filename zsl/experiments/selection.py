@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from zsl.common.config import flatten, override
+from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json
 from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.run import first_difference
-from zsl.features.load import describe_features
+from zsl.features.facts import FeatureFacts, describe_features
+from zsl.features.manifest import Manifest
 from zsl.scores.folds import FoldScores
 from zsl.training.method import Goal, Method
 
@@ -28,7 +29,7 @@ FoldHashes = dict[str, dict[str, str]]  # by number: hashes of a fold's rows and
 class Trial:
     """One configuration on all folds."""
 
-    config: dict[str, Any]
+    config: Settings
     scores: FoldScores
 
 
@@ -40,7 +41,7 @@ class Selection:
     method_version: int | str
     benchmark: str
     backbone: str
-    features: dict[str, Any]  # what tells the feature table from another of the same backbone
+    features: FeatureFacts  # what tells the feature table from another of the same backbone
     attributes_hash: str
     goal: Goal
     seed: int
@@ -60,7 +61,7 @@ class Selection:
         return override(method.config, flatten(self.best.config))
 
 
-def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor) -> Selection:
+def read_selection(path: Path, method: Method, manifest: Manifest, attributes: Tensor) -> Selection:
     """The outcome of a search that serves `method`, for a run on the features and attributes that it was made with.
 
     Raises:
@@ -71,7 +72,7 @@ def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor
     path = path / SELECTION_FILE if path.is_dir() else path
     content = _read(path)
     of_attributes = {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
-    for key, value in (describe_features(manifest) | of_attributes).items():
+    for key, value in (describe_features(manifest).as_json | of_attributes).items():
         if content.get(key) != value:
             what, difference = key.split("_")[0], first_difference(content.get(key), value, key)
             raise ValueError(f"{path} was chosen on other {what} ({difference}); choose on these with another --name")
@@ -96,7 +97,7 @@ def load_selection(path: Path) -> Selection:
     return as_record(_read(path), Selection, str(path), REMEDY)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Settings:
     if not path.is_file():
         raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
     try:

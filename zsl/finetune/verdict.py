@@ -16,8 +16,9 @@ from zsl.datasets.splits import Splits
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
+from zsl.features.manifest import Manifest
 from zsl.features.split import split_features
-from zsl.features.table import FORMAT, FeatureTable
+from zsl.features.table import FeatureTable
 from zsl.finetune.images import TrainImages
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
@@ -68,7 +69,7 @@ def judge_features(
             features=of_fold.numpy(),
             labels=images.labels.astype(np.int64),
             rows=images.rows,
-            manifest={"format": FORMAT, "benchmark": benchmark},
+            manifest=Manifest.in_memory(benchmark, count=len(of_fold), dim=of_fold.shape[1]),
         )
         train, test = split_features(table, splits)
         for seed in seeds if judge == "dcrgan" else (0,):

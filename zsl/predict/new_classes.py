@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zsl.datasets.attribute_table import AttributeTable
+from zsl.datasets.distinct import check_distinct
 from zsl.dcrgan.dcrgan import as_networks_see, fit_classifiers
 from zsl.dcrgan.gan import generator_condition
 from zsl.dcrgan.model import DCRGAN, Synthesizer
@@ -26,13 +27,14 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
     features.  The heads are fitted again; no network is trained.
 
     Raises:
-        ValueError: the predictor has a class of this name, or the table's attributes are not the run's, or are in other
-            units.
+        ValueError: the predictor has a class of this name or with these attributes, or the table's attributes are not
+            the run's, or are in other units.
     """
     train = predictor.train
     if common := [name for name in table.classes if name in predictor.class_names]:
         raise ValueError(f"the class {common[0]!r} is there already; give the new one another name")
     strengths = _in_run_units(_in_run_order(table, predictor), predictor)
+    _check_distinct(strengths, table, predictor)
     count = len(train.class_names)
     new = torch.arange(count, count + len(strengths))
     # A class of the benchmark that the run left out keeps its id and attributes; its name is the new class's.
@@ -43,7 +45,7 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
         unseen=torch.cat([train.unseen, new]),
         class_names=(*names, *table.classes),
     )
-    facts = predictor.facts | {"new_classes": [*predictor.facts["new_classes"], *table.classes]}
+    facts = replace(predictor.facts, new_classes=(*predictor.facts.new_classes, *table.classes))
     models = {seed: _extend(model, extended, new) for seed, model in predictor.models.items()}
     return Predictor(facts=facts, train=extended, models=models)
 
@@ -74,7 +76,7 @@ def _in_run_units(strengths: Tensor, predictor: Predictor) -> Tensor:
     Raises:
         ValueError: a strength is far above the run's strongest one.
     """
-    if predictor.facts["unit_attributes"]:
+    if predictor.facts.unit_attributes:
         strengths = strengths / strengths.abs().amax(dim=1, keepdim=True)  # first, because squares may overflow
         strengths = strengths / strengths.norm(dim=1, keepdim=True)
     usual, highest = predictor.train.attributes.abs().max().item(), strengths.abs().max().item()
@@ -86,6 +88,16 @@ def _in_run_units(strengths: Tensor, predictor: Predictor) -> Tensor:
     return strengths
 
 
+def _check_distinct(strengths: Tensor, table: AttributeTable, predictor: Predictor) -> None:
+    """The `strengths` [n, A] tell the new classes from each other and from those that the predictor has."""
+    train = predictor.train
+    classes = torch.cat([train.seen, train.unseen]).cpu()
+    names = [train.class_names[class_id] for class_id in classes.tolist()]
+    attributes = torch.cat([train.attributes[classes].cpu(), strengths.cpu()])
+    by_direction = predictor.facts.unit_attributes
+    check_distinct(attributes.numpy(), [*names, *table.classes], "the new classes", by_direction=by_direction)
+
+
 def _in_run_order(table: AttributeTable, predictor: Predictor) -> Tensor:
     """The table's strengths [n, A] with the columns in the run's order; without names, in the order of the table.
 
@@ -93,7 +105,7 @@ def _in_run_order(table: AttributeTable, predictor: Predictor) -> Tensor:
         ValueError: the table's attributes are not the run's.
     """
     names = predictor.attribute_names
-    if predictor.facts["attribute_names"]:
+    if predictor.facts.attribute_names:
         _check_names(table.attributes, names)
         columns = [table.attributes.index(name) for name in names]
     elif len(table.attributes) == len(names):

@@ -16,9 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 import backbones
+from zsl.common.photo_files import list_entries
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_MEGABYTES, MAX_MEGAPIXELS = 20.0, 50.0
 
 
@@ -57,8 +57,9 @@ def printable(text: str) -> str:
 def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Path | Unread]:
     """The files that the words of a command line mean.
 
-    A word is a file, a folder (all photos in it and below it) or a pattern (all matches).  Each file comes once, in the
-    order of the words.  With `within`, a file outside that folder gives an Unread; links are followed first.
+    A word is a file, a folder (all files in it and below it but junk: `zsl.common.photo_files`) or a pattern (all
+    matches).  Each file comes once, in the order of the words.  With `within`, a file outside that folder gives an
+    Unread; links are followed first.
     """
     seen: set[Path] = set()
     for word in words:
@@ -75,8 +76,7 @@ def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Pa
 def _expand(word: str) -> list[Path | Unread]:
     path = Path(word)
     if path.is_dir():
-        inside: list[Path | Unread] = [p for p in sorted(path.rglob("*")) if _is_photo(p)]
-        return inside or [Unread(word, f"a folder without photos ({', '.join(sorted(SUFFIXES))})")]
+        return _in_folder(path) or [Unread(word, f"a folder without photos ({', '.join(FORMATS)})")]
     if path.is_file():
         return [path]
     if glob.has_magic(word):
@@ -86,8 +86,10 @@ def _expand(word: str) -> list[Path | Unread]:
     return [Unread(word, "no such file or folder")]
 
 
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+def _in_folder(folder: Path) -> list[Path | Unread]:
+    """All files in a folder and below it but those that computers leave behind; what is no photo is named so."""
+    entries = sorted(list_entries(folder), key=lambda entry: Path(entry.file))
+    return [Unread(str(folder / entry.file), entry.fault) if entry.fault else folder / entry.file for entry in entries]
 
 
 def read_file(path: Path, limits: Limits = Limits()) -> tuple[Tensor, tuple[str, ...]]:

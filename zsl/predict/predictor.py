@@ -11,9 +11,8 @@ A run's folder has these files beside its results.  An export has only these and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +25,7 @@ from zsl.dcrgan.saved import (
     MODEL_FILE,
     SYNTHESIZER_FILE,
     TRAIN_FILE,
+    PredictorFacts,
     load_model,
     load_train,
     read_facts,
@@ -43,7 +43,7 @@ SPACES = ("VS", "SS", "SRS")
 class Predictor:
     """The trained models of one run, one for each seed."""
 
-    facts: dict[str, Any]  # the content of predictor.json
+    facts: PredictorFacts
     train: TrainSplit  # with attributes in the units of the split file
     models: Mapping[int, Calibrated]  # by seed: each a DCRGAN with its γ
 
@@ -60,14 +60,14 @@ class Predictor:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kind of each column's class: seen, unseen or new."""
-        new = set(self.facts["new_classes"])
+        new = set(self.facts.new_classes)
         unseen = ["new" if self.train.class_names[label] in new else "unseen" for label in self.train.unseen.tolist()]
         return ("seen",) * len(self.train.seen) + tuple(unseen)
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
         """The A names; numbers from 1 where the benchmark has no names."""
-        names = self.facts["attribute_names"]
+        names = self.facts.attribute_names
         return tuple(names or map(str, range(1, self.train.attributes.shape[1] + 1)))
 
 
@@ -107,7 +107,7 @@ def save_predictor(predictor: Predictor, folder: Path) -> None:
     for seed, calibrated in predictor.models.items():
         save_tensors(calibrated.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
         save_synthesizer(calibrated.model, folder / f"seed-{seed}")
-    save_shared(predictor.facts | {"class_names": list(predictor.train.class_names)}, predictor.train, folder)
+    save_shared(replace(predictor.facts, class_names=predictor.train.class_names), predictor.train, folder)
 
 
 def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
@@ -121,7 +121,7 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
     """
     facts = read_facts(folder)
     seeds = _find_seeds(folder, seeds)
-    config = override(DCRGANConfig(), flatten(facts["config"]))
+    config = override(DCRGANConfig(), flatten(facts.config))
     try:
         train = load_train(folder / TRAIN_FILE, facts)
         models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds}

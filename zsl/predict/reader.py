@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from backbones import Backbone, EncodeOptions, Transform, export_manifest, export_weights, load_backbone
-from zsl.common.compute import make_accelerator
+from zsl.common.compute import Precision, make_accelerator
 from zsl.common.files import atomic_path
 from zsl.datasets.attribute_table import AttributeTable, read_attributes
-from zsl.dcrgan.saved import BACKBONE_FILE
+from zsl.dcrgan.saved import BACKBONE_FILE, BackboneFacts
+from zsl.features.manifest import EncodeFacts, TransformFacts
 from zsl.predict.answers import Answer
 from zsl.predict.explain import explain
 from zsl.predict.new_classes import add_classes
@@ -101,7 +102,7 @@ def open_reader(
     """
     predictor = load_predictor(run, seeds)
     backbone = open_backbone(predictor, run, weights)
-    accelerator = make_accelerator(predictor.facts["backbone"]["precision"])
+    accelerator = make_accelerator(cast(Precision, predictor.facts.backbone.precision))
     reader = Reader(predictor=predictor, backbone=backbone, accelerator=accelerator, top=top, strongest=strongest)
     return reader if classes is None else with_classes(reader, read_attributes(classes, at_least=1))
 
@@ -129,25 +130,24 @@ def open_backbone(predictor: Predictor, folder: Path, weights: Path | None = Non
         ValueError: the features came from no backbone, or these are other weights.
         FileNotFoundError: the weights cannot be had.
     """
-    facts = predictor.facts["backbone"]
-    if not facts["transform"]:
-        raise ValueError(f"the features of {folder} were imported ({facts['name']}); no backbone here makes them")
+    facts = predictor.facts.backbone
+    if facts.transform is None:
+        raise ValueError(f"the features of {folder} were imported ({facts.name}); no backbone here makes them")
     exported = folder / BACKBONE_FILE
     name = _architecture(predictor, has_file=weights is not None or exported.is_file())
     backbone = load_backbone(name, weights or (exported if exported.is_file() else None), _options(facts))
-    if backbone.weights_sha256 != facts["weights_sha256"]:
+    if backbone.weights_sha256 != facts.weights_sha256:
         raise ValueError(
-            f"the features of {folder} were made with weights {facts['weights_sha256'][:8]}, these of {name} are "
+            f"the features of {folder} were made with weights {str(facts.weights_sha256)[:8]}, these of {name} are "
             f"{backbone.weights_sha256[:8]}; name the right file by --weights"
         )
-    transform = _transform(facts["transform"])
-    return replace(backbone, name=facts["name"], pretraining=facts["pretraining"], transform=transform)
+    transform = _transform(facts.transform)
+    return replace(backbone, name=facts.name, pretraining=facts.pretraining, transform=transform)
 
 
-def _transform(facts: Mapping[str, Any]) -> Transform:
+def _transform(facts: TransformFacts) -> Transform:
     """The transform that a manifest describes."""
-    fields: dict[str, Any] = {key: value for key, value in facts.items() if key not in ("crop", "decoder")}
-    fields |= {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+    fields = {key: value for key, value in vars(facts).items() if key not in ("crop", "decoder")}
     return Transform(**fields)
 
 
@@ -156,26 +156,27 @@ def _architecture(predictor: Predictor, has_file: bool) -> str:
 
     has_file: whether a file of weights is at hand.
     """
-    facts = predictor.facts["backbone"]
-    name = str(facts["name"]).removesuffix(_options(facts).tag)
+    facts = predictor.facts.backbone
+    name = facts.name.removesuffix(_options(facts).tag)
     # Earlier versions' tables do not name the file; there the pretraining says that it was one.
-    if not (facts.get("weights_file") or facts["pretraining"].startswith("unknown (weights file")):
+    if not (facts.weights_file or facts.pretraining.startswith("unknown (weights file")):
         return name
     if not has_file:
         raise FileNotFoundError(f"the features were made with weights of your own ({name}); name the file by --weights")
     return name.partition(".")[0]
 
 
-def _options(facts: dict[str, Any]) -> EncodeOptions:
+def _options(facts: BackboneFacts) -> EncodeOptions:
     """The EncodeOptions that a manifest describes."""
-    transform, encode = facts["transform"], facts["encode"] or {}
-    side = transform["size"][0]
+    assert facts.transform is not None
+    side, encode = facts.transform.size[0], facts.encode or EncodeFacts(flip=False, layer=None, fp32_layers=())
     options = EncodeOptions(
-        crop_pct=transform["crop_pct"], crops=transform["crops"], flip=encode.get("flip", False),
-        layer=encode.get("layer"), fp32_layers=tuple(encode.get("fp32_layers", ())),
+        crop_pct=facts.transform.crop_pct, crops=5 if facts.transform.crops == 5 else 1,
+        flip=encode.flip, layer=encode.layer,
+        fp32_layers=encode.fp32_layers,
     )  # fmt: skip
     # The name says the size where it is not the backbone's own.
-    return replace(options, image_size=side) if re.search(rf"-{side}px(-|$)", facts["name"]) else options
+    return replace(options, image_size=side) if re.search(rf"-{side}px(-|$)", facts.name) else options
 
 
 def export(predictor: Predictor, folder: Path, source: Path, weights: Path | None = None) -> None:

@@ -6,15 +6,14 @@ import re
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from shards import ShardIndex, read_index
-from zsl.common.files import read_json
 from zsl.datasets.attribute_names import find_names_below, read_names_file, readable_attribute
 from zsl.datasets.places import shards_folder
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits
-from zsl.dcrgan.saved import FACTS_FILE
+from zsl.features.facts import describe_features
 from zsl.features.load import find_features, load_splits
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable, read_features
@@ -126,19 +125,14 @@ def check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
     Raises:
         ValueError: photos, weights, precision, size or transform differ; the message names the first that does.
     """
-    made_from = {"backbone": run.results.backbone} | run.results.features | _transform_of(run)
+    then = {"backbone": run.results.backbone} | vars(run.results.features)
+    now = {"backbone": table.manifest.backbone} | vars(describe_features(table.manifest).features)
     for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform"):
-        if key in made_from and made_from[key] != table.manifest.get(key):
+        if then[key] != now[key]:
             raise ValueError(
-                f"{run.folder} was made from other features than {folder} ({key} differs: {made_from[key]} there, "
-                f"{table.manifest.get(key)} here); give the --data or --features that it was trained on"
+                f"{run.folder} was made from other features than {folder} ({key} differs: {then[key]} there, "
+                f"{now[key]} here); give the --data or --features that it was trained on"
             )
-
-
-def _transform_of(run: ReportRun) -> dict[str, Any]:
-    """{"transform": …}, how photos became inputs of the backbone; {} where the run did not keep it for prediction."""
-    path = run.folder / FACTS_FILE
-    return {"transform": read_json(path)["backbone"]["transform"]} if path.is_file() else {}
 
 
 def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:

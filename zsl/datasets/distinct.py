@@ -1,0 +1,55 @@
+"""Whether attributes tell classes apart: no method can name a class whose attributes are those of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SAME = 1e-6  # distance of two unit vectors that float32 cannot tell apart
+
+
+def check_distinct(attributes: np.ndarray, names: Sequence[str], where: str, *, by_direction: bool = True) -> None:
+    """Refuse classes that their attributes [C, A] do not tell apart.
+
+    by_direction: attributes are divided by their L2 norm later, which makes proportional rows equal.  where: the file,
+    for the message.
+
+    Raises:
+        ValueError: a class has no attribute but 0, there is one attribute only, or two classes have the same ones; the
+            message names the two.
+    """
+    strengths = np.asarray(attributes, dtype=np.float64)
+    largest = np.abs(strengths).max(axis=1, initial=0)
+    if len(empty := np.flatnonzero(largest == 0)):
+        raise ValueError(
+            f"{where}: class {names[empty[0]]!r} has no attribute but 0; nothing tells what it looks like, give it "
+            "strengths or leave the class out"
+        )
+    if by_direction:
+        if strengths.shape[1] == 1 and len(strengths) > 1:
+            raise ValueError(
+                f"{where}: there is 1 attribute; divided by its L2 norm it is 1 or -1 for every class and tells "
+                f"{names[0]!r} and {names[1]!r} not apart, give 2 or more"
+            )
+        strengths = strengths / largest[:, None]  # first, because squares may overflow
+        strengths = strengths / np.linalg.norm(strengths, axis=1, keepdims=True)
+    pairs = _same_rows(strengths)
+    if pairs:
+        first, second = pairs[0]
+        raise ValueError(
+            f"{where}: classes {names[first]!r} and {names[second]!r} have "
+            f"{'equal or proportional' if by_direction else 'equal'} attributes ({len(pairs):,} such pairs), so that "
+            "no method can tell them apart; give them attributes that differ, or make them one class"
+        )
+
+
+def _same_rows(rows: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs of `rows` [C, A] that are the same but for rounding: each row with the first one that is like it."""
+    scale = np.abs(rows).max(initial=1)
+    pairs: list[tuple[int, int]] = []
+    for second in range(1, len(rows)):
+        distances = np.linalg.norm((rows[:second] - rows[second]) / scale, axis=1)
+        if len(like := np.flatnonzero(distances <= SAME)):
+            pairs.append((int(like[0]), second))
+    return pairs
