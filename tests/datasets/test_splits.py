@@ -580,8 +580,8 @@ def test_each_stage_notes_which_rows_it_was_given_also_through_copies() -> None:
     assert harmless(some, seed=0) == 9
     assert [read.stage for read in train.reads] == ["harmless", "harmless"]
     assert [read.facts for read in train.reads] == [
-        {"count": 240, "hash": train.rows_hash},
-        {"count": 9, "hash": rows_hash(train.rows[:9].numpy())},
+        RowsFacts(count=240, hash=train.rows_hash),
+        RowsFacts(count=9, hash=rows_hash(train.rows[:9].numpy())),
     ]
 
 
