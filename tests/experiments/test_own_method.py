@@ -241,13 +241,13 @@ def test_scripts_take_it_and_give_each_of_its_fields_a_flag(
 STEPS = "steps=one_step(train_nearest_mean)"
 FAULTS = {
     # what replaces what, the line, what the message says
-    "does not parse": ("ridge: float = 0.1", "ridge: float = = 0.1", "ridge: float = =", "SyntaxError: invalid syntax"),
+    "does not parse": ("Positive = 0.1", "Positive = = 0.1", "ridge: Positive = =", "SyntaxError: invalid syntax"),
     "has a bracket too many": ('goal="acc_zsl",', 'goal="acc_zsl"},', 'goal="acc', "SyntaxError: closing parenthes"),
     "raises": ("METHOD = Method(", 'raise RuntimeError("no")\nMETHOD = Method(', "raise Runtime", "RuntimeError: no"),
     "imports what there is not": ("import torch\n", "import torch\nimport no_such\n", "import no_such", "No module"),
     "has a typing error": ("config=NearestMeanConfig()", "konfig=1", "METHOD =", "argument 'konfig'"),
-    "lets a config refuse itself": ("config=NearestMeanConfig()", "config=NearestMeanConfig(ridge=-1)", "raise ValueE",
-                                    "ridge is -1; a positive number is needed"),
+    "lets a config refuse itself": ("config=NearestMeanConfig()", "config=NearestMeanConfig(ridge=-1)", "check_ranges(",
+                                    "ridge is -1; it is above 0"),
     "lacks the name": ("METHOD = Method(", "METHODE = Method(", None, "has no 'METHOD'; its methods are METHODE"),
     "is no Method": ("METHOD = Method(", "METHOD = dict(", "METHOD =", "METHOD is a dict; it should be a zsl."),
     "has a built-in's name": ('"nearest-mean"', '"eszsl"', "METHOD =", "has the name 'eszsl' of a built-in method"),
@@ -329,7 +329,7 @@ def test_other_objects_of_the_file_are_methods_too(file: Path) -> None:
 
 def test_two_files_of_one_name_are_two_methods(file: Path, tmp_path: Path) -> None:
     other = tmp_path / file.name
-    other.write_text(file.read_text().replace("ridge: float = 0.1", "ridge: float = 0.7"))
+    other.write_text(file.read_text().replace("ridge: Positive = 0.1", "ridge: Positive = 0.7"))
     first, second = own(file), own(other)
     assert (first.config.ridge, second.config.ridge) == (0.1, 0.7)
     assert first.version != second.version
