@@ -20,7 +20,7 @@ CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
 
 def settle(name: str, config: DCRGANConfig | None = None, **given: Any) -> Any:
-    nothing: dict[str, Any] = {"recipe_given": False, "precision": None, "selection": None}
+    nothing: dict[str, Any] = {"has_recipe": False, "precision": None, "selection": None}
     method = find_method(name, RECIPE)
     return settle_config(method, config or starting_config(method), **nothing | given)
 
@@ -46,11 +46,11 @@ def test_flags_that_fit_make_the_configuration() -> None:
     [
         ("dcrgan", CHANGED, {"selection": Path("x")}, "leave --config.gan.critic-sees or --selection out"),
         ("dcrgan", RECIPE, {"selection": Path("x"), "precision": "bf16"}, "leave --precision or --selection out"),
-        ("dcrgan", RECIPE, {"selection": Path("x"), "recipe_given": True}, "leave --recipe or --selection out"),
+        ("dcrgan", RECIPE, {"selection": Path("x"), "has_recipe": True}, "leave --recipe or --selection out"),
         (
             "eszsl",
             override(DCRGANConfig(), {"gan.critic_sees": "attributes"}),
-            {"recipe_given": True},
+            {"has_recipe": True},
             "--recipe, --config.gan.critic-sees: that is for DCR-GAN",
         ),
         (

@@ -1,4 +1,4 @@
-"""Configurations as frozen dataclasses: values replaced by dotted path, limits checked."""
+"""Configurations as frozen dataclasses: replacing values by dotted path, and checking limits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def at_least_one(config: Any, *names: str) -> None:
-    """Refuse a configuration in which one of these fields is below 1.
+    """Check that these fields of a configuration are at least 1.
 
     Raises:
-        ValueError: it is; the message has the field's name.
+        ValueError: a field is below 1; the message names the field.
     """
     for name in names:
         if getattr(config, name) < 1:
@@ -22,10 +22,10 @@ Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
 
 
 def override(config: Any, overrides: Overrides) -> Any:
-    """The configuration with some values replaced, named by their dotted path.
+    """Return the configuration with some values replaced, named by their dotted path.
 
     Raises:
-        ValueError: there is no such field.
+        ValueError: a path names no field.
     """
     for path, value in overrides.items():
         config = _replace(config, path.split("."), value, path)
@@ -33,7 +33,7 @@ def override(config: Any, overrides: Overrides) -> Any:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"gan.steps": 450, …} of nested dictionaries: the overrides that make a configuration."""
+    """Turn nested dictionaries into overrides, such as {"gan.steps": 450, …}."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -41,9 +41,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _replace(config: Any, path: list[str], value: Any, whole: str) -> Any:
-    known = [item.name for item in fields(config)] if is_dataclass(config) else []
-    if path[0] not in known:
-        raise ValueError(f"no field {whole!r} in the configuration; there are {', '.join(known) or 'none'}")
+    names = [item.name for item in fields(config)] if is_dataclass(config) else []
+    if path[0] not in names:
+        raise ValueError(f"no field {whole!r} in the configuration; there are {', '.join(names) or 'none'}")
     old = getattr(config, path[0])
     new = value if len(path) == 1 else _replace(old, path[1:], value, whole)
     if isinstance(old, tuple) and isinstance(new, list):  # JSON has no tuples

@@ -1,4 +1,4 @@
-"""Facts that travel: frozen dataclasses to JSON files and back, with errors that name file and field."""
+"""Records: frozen dataclasses, written to JSON files and read back, with errors that name file and field."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Record = TypeVar("Record")
 
 
 def read_record(path: Path, record_type: type[Record], remedy: str) -> Record:
-    """The dataclass that the JSON file `path` holds.
+    """Read a dataclass from the JSON file `path`.
 
-    remedy: what to do about a file that holds something else, the end of the message.
+    remedy: the end of an error's message: what to do about the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or a field is absent or of another type; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no JSON, or a field is absent or of another type; the message names the field.
     """
     try:
         content = json.loads(path.read_text())
@@ -31,10 +31,10 @@ def read_record(path: Path, record_type: type[Record], remedy: str) -> Record:
 
 
 def as_record(content: Any, record_type: type[Record], where: str, remedy: str) -> Record:
-    """The dataclass that the parsed JSON `content` of `where` amounts to.
+    """Turn the parsed JSON `content` of the file `where` into a dataclass.
 
     Raises:
-        ValueError: a field is absent or of another type; the message names it.
+        ValueError: a field is absent or of another type; the message names the field.
     """
     try:
         return msgspec.convert(content, record_type)

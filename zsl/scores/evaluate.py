@@ -15,26 +15,26 @@ from zsl.scores.details import Details
 from zsl.scores.model import ZeroShotModel
 from zsl.scores.summary import Scores, scores_of
 
-Note = dict[str, Any]  # that test rows were opened: which, and what for
-Record = Callable[[Note], None]  # keeps it
+Note = dict[str, Any]  # a note that test rows were opened: which rows, and for what
+Record = Callable[[Note], None]  # keeps a note
 
 
 def say(note: Note) -> None:
-    """A Record that puts the note into the program's log."""
+    """Put the note into the program's log: a Record."""
     logging.getLogger(__name__).info("test rows opened: %s", note)
 
 
 def evaluate(model: ZeroShotModel, test: TestSplit, record: Record = say) -> Scores:
-    """ZSL and GZSL accuracies of a trained model; nothing here goes back into training."""
+    """Compute the ZSL and GZSL accuracies of a trained model; nothing here goes back into training."""
     return scores_of(evaluate_details(model, test, record))
 
 
 @torch.no_grad()
 def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say) -> Details:
-    """What a trained model says about each test image; `scores_of` makes Scores of it.
+    """Return a trained model's answers for each test image; `scores_of` computes Scores from them.
 
-    Before anything is scored, `record` is told which test rows are opened: {"test_seen": {"count", "hash"}, …}.  So a
-    second look at them leaves a trace, whatever became of the first one.
+    Before that, `record` gets a note of the test rows: {"test_seen": {"count", "hash"}, …}.  So each look at test rows
+    leaves a trace, even if the scoring fails.
     """
     record({"test_seen": asdict(test.seen.facts), "test_unseen": asdict(test.unseen.facts)})
     seen, unseen = test.seen, test.unseen
@@ -51,12 +51,12 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
         unseen_predicted=model.gzsl_classes[unseen_scores.argmax(dim=1)].cpu(),
         unseen_scores=unseen_scores.float().cpu(),
         unseen_zsl_predicted=model.zsl_classes[model.zsl_scores(unseen.features).argmax(dim=1)].cpu(),
-        gamma=getattr(model, "gamma", torch.zeros(())).cpu(),  # of a Calibrated model; no other has any
+        gamma=getattr(model, "gamma", torch.zeros(())).cpu(),  # only a Calibrated model has one
     )
 
 
 def open_for_figures(test: TestSplit, record: Record) -> LabelledFeatures:
-    """The test images of unseen classes, to be shown and to choose nothing; `record` is told that they were opened."""
+    """Return the test images of unseen classes for figures, not for choices; `record` gets a note of it."""
     record({"test_unseen": asdict(test.unseen.facts), "purpose": "figures"})
     return test.unseen
 
