@@ -61,7 +61,8 @@ from zsl.common.compute import Precision, make_accelerator
 from zsl.common.files import write_json
 from zsl.datasets.instances import Instance
 from zsl.datasets.shapes import ShapesConfig, draw_jpeg, make_design
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
+from zsl.features.manifest import Manifest
 from zsl.features.stream import stream_batches
 
 Section = Literal["speed", "decode", "memory", "precision"]
@@ -241,7 +242,7 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
 
     def ours_compiled(photos: Photos) -> float:
         started = time.perf_counter()
-        seconds = photos.index.count / engine(photos, backbone, accelerator, compiled=True)["images_per_second"]
+        seconds = photos.index.count / (engine(photos, backbone, accelerator, compiled=True).images_per_second or 0.0)
         compile_seconds.append(time.perf_counter() - started - seconds)
         return seconds
 
@@ -270,12 +271,13 @@ def timed(loop: Callable[[Photos], None]) -> Run:
     return run
 
 
-def engine(photos: Photos, backbone: Backbone, accelerator: Accelerator, *, compiled: bool = False) -> dict[str, Any]:
+def engine(photos: Photos, backbone: Backbone, accelerator: Accelerator, *, compiled: bool = False) -> Manifest:
     """Our extraction to a table; its manifest's `images_per_second` begins when compiling is done."""
     with tempfile.TemporaryDirectory() as out:
         return extract_features(
-            backbone, photos.shards, photos.index, Path(out), accelerator, batch_size=BATCH, compiled=compiled
-        )
+            backbone, photos.shards, photos.index, Path(out), accelerator,
+            ExtractSettings(batch_size=BATCH, compiled=compiled),
+        )  # fmt: skip
 
 
 @cache
@@ -474,7 +476,7 @@ def run_job(job: Job) -> dict[str, Any]:
     backbone = load_backbone(job.backbone, weights, EncodeOptions(**job.options))
     backbone = replace(backbone, encoder=Widened(backbone.encoder, job.widen), dim=backbone.dim * job.widen)
     manifest = extract_features(backbone, job.shards, index, Path(job.out), make_accelerator(job.precision))
-    return {key: manifest[key] for key in ("count", "dim", "images_per_second")} | {"peak_mib": peak_mib()}
+    return {name: getattr(manifest, name) for name in ("count", "dim", "images_per_second")} | {"peak_mib": peak_mib()}
 
 
 def peak_mib() -> float:

@@ -19,7 +19,8 @@ from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.files import write_json
 from zsl.dcrgan.classifiers import ClassifierConfig
-from zsl.dcrgan.dcrgan import Synthesizer, fit_classifiers, train_synthesizer
+from zsl.dcrgan.dcrgan import fit_classifiers, train_synthesizer
+from zsl.dcrgan.model import Synthesizer
 from zsl.dcrgan.recipes import find_recipe
 from zsl.features.load import load_folds
 from zsl.features.split import TestSplit
@@ -59,7 +60,7 @@ def main(args: Args) -> None:
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device)
-    recipe = find_recipe(args.benchmark)
+    recipe = find_recipe(args.benchmark).config
     ways = ways_of(recipe.classifiers)
     harmonic: dict[str, list[float]] = {name: [] for name in ways}
     took: dict[str, list[float]] = {name: [] for name in ways}

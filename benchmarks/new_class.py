@@ -10,7 +10,6 @@ choose from; chance is 1 / number of classes.  Beside it: the recall that the cl
 
 from __future__ import annotations
 
-import copy
 import csv
 import tempfile
 import time
@@ -25,11 +24,14 @@ from torch import Tensor
 from zsl.cli import run_script
 from zsl.common.files import write_json
 from zsl.datasets.attribute_table import read_attributes
+from zsl.dcrgan.model import DCRGAN
 from zsl.features.load import find_features
 from zsl.features.split import TrainSplit
 from zsl.features.table import read_features
-from zsl.predict.predictor import Predictor, add_classes, load_predictor, score
+from zsl.predict.new_classes import add_classes
+from zsl.predict.predictor import Predictor, load_predictor, score
 from zsl.scores.details import DETAILS_FILE, load_details
+from zsl.scores.model import Calibrated
 from zsl.scores.per_class import wilson_interval
 
 
@@ -46,9 +48,9 @@ class Args:
 def main(args: Args) -> None:
     predictor = load_predictor(args.run, args.seeds)
     facts = predictor.facts
-    if facts["config"]["gan"]["semantic_transductive"]:
+    if facts.config["gan"]["semantic_transductive"]:
         raise ValueError(f"{args.run} is transductive: its networks saw the attributes of the classes to be held out")
-    table = read_features(find_features(args.data, facts["benchmark"], facts["backbone"]["name"]))
+    table = read_features(find_features(args.data, facts.benchmark, facts.backbone.name))
     seeds = list(predictor.models)
     details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in seeds}
     chance = 1 / len(predictor.class_names)
@@ -86,17 +88,19 @@ def _answers(predictor: Predictor, seed: int, features: Tensor) -> Tensor:
 
 
 def _without(predictor: Predictor, label: int) -> Predictor:
-    """The run as if the class had never been in it; the heads are left, adding a class fits them anew."""
+    """The run as if the class had never been in it; its heads stay, for adding a class fits them again."""
 
     def left(train: TrainSplit) -> TrainSplit:
         attributes = train.attributes.clone()
         attributes[label] = 0
         return replace(train, attributes=attributes, unseen=train.unseen[train.unseen != label])
 
-    models = {seed: copy.copy(model) for seed, model in predictor.models.items()}
-    for model in models.values():
-        assert model.synthesizer is not None
-        model.synthesizer = replace(model.synthesizer, train=left(model.synthesizer.train))
+    models = {}
+    for seed, calibrated in predictor.models.items():
+        model: DCRGAN = calibrated.model
+        synthesizer = replace(model.synthesizer, train=left(model.synthesizer.train))
+        fewer = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
+        models[seed] = Calibrated(fewer, calibrated.gamma.item(), predictor.train.seen)
     return replace(predictor, train=left(predictor.train), models=models)
 
 

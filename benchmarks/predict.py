@@ -49,7 +49,7 @@ def main(args: Args) -> None:
     details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in reader.predictor.models}
     first = next(iter(details.values()))
     chosen = draw(first, args.a_class, args.seed)
-    benchmark = reader.predictor.facts["benchmark"]
+    benchmark = reader.predictor.facts.benchmark
     raw = read_benchmark(benchmark, args.images, splits_folder(args.data, benchmark), allow_missing=True)
     file_of = {instance.row: raw.images / instance.file for instance in raw.instances}
     files = [file_of[row] for row in first.unseen_rows[chosen].tolist()]

@@ -46,6 +46,7 @@ from zsl.dcrgan.losses import class_means, reconstruction_loss
 from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.regressors import Regressors
+from zsl.features.manifest import Manifest
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
 from zsl.scores.evaluate import evaluate
@@ -310,7 +311,7 @@ def evaluate_discriminants(problem: Problem) -> float:
         means = class_means(inputs, labels, SEEN + UNSEEN)
         real = labels < SEEN
         weight, bias = discriminant(means, inputs[real] - means[labels[real]], shrinkage)
-        heads[space] = nn.Sequential(Standardise(standardise), SoftmaxHead.given(weight, bias))
+        heads[space] = nn.Sequential(Standardise(standardise), SoftmaxHead.from_weights(weight, bias))
     return harmonic_of(heads, problem)
 
 
@@ -410,7 +411,7 @@ def measure_awa1(args: Args) -> dict[str, Any]:
     train, test = split_features(table, splits)
     del table
     watch = Stopwatch(len(train.features) // BATCH)
-    config = find_recipe("awa1")
+    config = find_recipe("awa1").config
     config = replace(config, gan=replace(config.gan, steps=args.epochs * watch.steps_per_epoch, batch_size=BATCH))
     print(f"{splits.describe()}; an epoch is {watch.steps_per_epoch} steps of {GANConfig().critic_steps} + 1 updates")
     scores: list[Scores] = []
@@ -445,7 +446,8 @@ def awa1_sized() -> tuple[FeatureTable, Splits]:
         attributes=attributes, seen=np.arange(seen), unseen=np.arange(seen, seen + unseen),
         trainval_loc=trainval, test_seen_loc=test_seen, test_unseen_loc=test_unseen, verdict="random",
     )  # fmt: skip
-    return FeatureTable(features=features, labels=labels, rows=rows, manifest={}), splits
+    manifest = Manifest.in_memory("awa1", count=len(features), dim=FEATURES)
+    return FeatureTable(features=features, labels=labels, rows=rows, manifest=manifest), splits
 
 
 def peak_mib() -> float:

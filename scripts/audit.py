@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsl.audit.findings import table
+from zsl.audit.findings import failed
 from zsl.cli import run_script
 from zsl.common.files import read_json
 from zsl.datasets.places import benchmark_name
@@ -41,7 +41,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Print the findings, the gravest first."""
-    from zsl.audit.audit import AUDIT_FILE, audit
+    from zsl.audit.audit import AUDIT_FILE, audit, report
 
     if args.run and not (args.run / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
@@ -51,8 +51,8 @@ def main(args: Args) -> None:
     findings = audit(
         args.benchmark, args.data, out, tables=[found] if found else None, splits=args.splits, run=args.run
     )
-    print(f"{table(findings)}\n{out / AUDIT_FILE}")
-    sys.exit(any(finding.severity == "fail" for finding in findings))
+    print(f"{report(findings)}\n{out / AUDIT_FILE}")
+    sys.exit(failed(findings))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(args: Args) -> None:
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
     print(f"T1 {100 * best.acc_zsl:.1f}, H {100 * best.harmonic:.1f} at γ = {best.gamma:.3g}")
     if chosen.calibration is None:
-        why = "a fine-tuned backbone knows their classes" if table.manifest.get("finetuned") else "too few seen classes"
+        why = "a fine-tuned backbone knows their classes" if table.manifest.finetuned else "too few seen classes"
         print(f"no calibration folds ({why}): this γ is taken")
     else:
         print(f"on {len(calibration)} folds with the test's share of unseen classes:", end=" ")

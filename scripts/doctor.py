@@ -14,6 +14,7 @@ from pathlib import Path
 
 try:
     from zsl.audit.doctor import doctor, report
+    from zsl.audit.findings import failed
     from zsl.cli import default_backbone, run_script
 except ModuleNotFoundError as error:
     sys.exit(f"error: the package {error.name} is not installed: pip install -e .   (or: make environment)")
@@ -39,12 +40,12 @@ class Args:
 
 def main(args: Args) -> None:
     """Print what is there and what is not."""
-    items = doctor(
+    findings = doctor(
         args.benchmark, args.data, images=args.images, splits=args.splits, weights=args.weights,
         backbone=args.backbone or default_backbone(args.benchmark), allow_missing=args.allow_missing,
     )  # fmt: skip
-    print(report(items))
-    sys.exit(any(item.state == "missing" for item in items))
+    print(report(findings))
+    sys.exit(failed(findings))
 
 
 if __name__ == "__main__":

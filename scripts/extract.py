@@ -18,7 +18,7 @@ from tyro.conf import arg
 from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
-from zsl.datasets.pack import open_shards
+from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.features.mat import export_mat, import_mat
 from zsl.features.stream import Decoder, OnError
@@ -48,27 +48,30 @@ class Args:
 def main(args: Args) -> None:
     """Write the feature table and say where it is."""
     from backbones import load_backbone
-    from zsl.features.extract import extract_features
+    from zsl.features.extract import ExtractSettings, extract_features
 
     if args.splits and not args.import_mat:
         raise ValueError("--splits is for --import-mat; shards have brought their splits along")
     accelerator = make_accelerator(args.precision)
     with accelerator.main_process_first():
         if args.import_mat:
-            out, made = import_mat(args.import_mat, args.benchmark, args.data, splits=args.splits)
+            out, manifest = import_mat(args.import_mat, args.benchmark, args.data, splits=args.splits)
         else:
-            index = open_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
+            index = open_or_draw_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
     shards = args.shards or shards_folder(args.data, args.benchmark)
     if not args.import_mat:
         backbone = load_backbone(args.backbone or default_backbone(args.benchmark), args.weights, args.options)
         out = features_folder(args.data, args.benchmark, backbone.name)
-        made = extract_features(
-            backbone, shards, index, out, accelerator, batch_size=args.batch_size, compiled=args.compile,
-            on_error=args.on_error, allow_pipe=args.allow_pipe, decoder=args.decoder,
+        manifest = extract_features(
+            backbone, shards, index, out, accelerator,
+            ExtractSettings(
+                batch_size=args.batch_size, compiled=args.compile, on_error=args.on_error, allow_pipe=args.allow_pipe,
+                decoder=args.decoder,
+            ),
         )  # fmt: skip
     if accelerator.is_main_process:
-        print(f"{out}: {made['count']:,} images x {made['dim']} from {made['backbone']}, ", end="")
-        print(f"precision {made['precision']}, {made.get('images_per_second', '?')} images/s")
+        print(f"{out}: {manifest.count:,} images x {manifest.dim} from {manifest.backbone}, ", end="")
+        print(f"precision {manifest.precision}, {manifest.images_per_second or '?'} images/s")
         if args.export_mat:
             export_mat(out, args.export_mat, shards)
     accelerator.end_training()

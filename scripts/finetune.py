@@ -15,9 +15,8 @@ from pathlib import Path
 from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
-from zsl.datasets.pack import open_shards
+from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import benchmark_name, shards_folder
-from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.verdict import Judge
 
 
@@ -45,9 +44,11 @@ class Args:
 
 def main(args: Args) -> None:
     """Fine-tune, and say what became of it and what to do next."""
+    from zsl.finetune.command import Finetuning, run_finetuning
+
     accelerator = make_accelerator(args.precision or training_precision())
     with accelerator.main_process_first():
-        index = open_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
+        index = open_or_draw_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-finetune")
     job = Finetuning(
         benchmark=args.benchmark, backbone=args.backbone or default_backbone(args.benchmark), weights=args.weights,

@@ -55,7 +55,7 @@ def main(args: Args) -> None:
         args.run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
     )
     if reader.adding_took is not None:
-        added = len(reader.predictor.facts["new_classes"])
+        added = len(reader.predictor.facts.new_classes)
         print(f"{args.classes}: {added} classes are new; adding them took {reader.adding_took:.1f} s", file=sys.stderr)
     if args.export:
         export(reader.predictor, args.export, args.run, args.weights)

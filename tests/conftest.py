@@ -24,8 +24,7 @@ from zsl.datasets.shapes import ShapesConfig, write_shapes
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.trainer import Trainer
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
 from zsl.features.table import read_features
@@ -88,7 +87,7 @@ def tiny_features(tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accel
     """The folder of the feature table of `tiny_shapes` and `tiny_backbone`.  Do not write."""
     shards = shards_folder(tiny_shapes, "shapes")
     out = features_folder(tiny_shapes, "shapes", tiny_backbone.name)
-    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, batch_size=16)
+    extract_features(tiny_backbone, shards, read_index(shards), out, accelerator, ExtractSettings(batch_size=16))
     return out
 
 
@@ -119,13 +118,13 @@ def tiny_run(
         {
             "feature_power": 0.5, "attribute_power": 0.5,
             "metric.steps": 20, "srn.steps": 20, "gan.steps": 5, "gan.hidden_dim": 32, "gan.shortcut_ridge": 0.3,
-            "regressors.hidden_dim": 16, "classifiers.fit": "discriminant", "classifiers.gamma": 1.5,
+            "regressors.hidden_dim": 16, "classifiers.fit": "discriminant",
             "classifiers.images_per_unseen_class": 10,
         },
     )  # fmt: skip
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    data.honest(find_method("dcrgan", config), config, folder, trainer=Trainer())
+    data.honest(find_method("dcrgan", config), config, folder, gamma=1.5)
     return folder
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from accelerate import Accelerator
 from tiny_configs import TINY
 
+from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.trainer import Trainer
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
 from zsl.features.table import read_features
@@ -25,6 +25,7 @@ def finish_run(
     seeds: tuple[int, ...] = (0, 1),
     published: bool = False,
     fold: int | None = None,
+    gamma: Gamma = 0.0,
 ) -> Path:
     """Train and score `method` on the table in `features`, whose benchmark lies below `data`."""
     table = read_features(features)
@@ -34,7 +35,7 @@ def finish_run(
     found = find_method(method, TINY)
     config = found.configured(found.config)
     if published:
-        made.published(found, config, folder, every=2)
+        made.published(found, config, folder, gamma=gamma, every=2)
     else:
-        made.honest(found, config, folder, trainer=Trainer())
+        made.honest(found, config, folder, gamma=gamma)
     return folder

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from zsl.datasets.splits import Splits
+from zsl.features.manifest import Manifest, Source
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 
@@ -31,8 +34,18 @@ def toy_table(seed: int = 0, per_class: int = PER_CLASS) -> tuple[FeatureTable, 
         test_unseen_loc=rows[labels >= SEEN],
         verdict="toy",
     )
-    table = FeatureTable(features=features, labels=labels, rows=rows, manifest={})
+    table = FeatureTable(features=features, labels=labels, rows=rows, manifest=toy_manifest(count=len(rows)))
     return table, splits
+
+
+def toy_manifest(**changes: Any) -> Manifest:
+    """What a table of the toy problem says of itself, but for `changes`."""
+    facts: dict[str, Any] = {
+        "benchmark": "toy", "backbone": "b", "pretraining": "none", "precision": "x", "shards_sha256": "x",
+        "weights_sha256": "x", "dim": DIM, "count": (SEEN + UNSEEN) * PER_CLASS,
+        "source": Source(verdict="toy", split_hashes=(), missing=0),
+    }  # fmt: skip
+    return Manifest(**facts | changes)
 
 
 def toy_splits(seed: int = 0) -> tuple[TrainSplit, TestSplit]:

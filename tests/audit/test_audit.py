@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from timm.data.imagenet_info import ImageNetInfo
 
 from shards import write_shards
-from zsl.audit.audit import AUDIT_FILE, PICTURE_FILE, audit
-from zsl.audit.findings import Finding, table
+from zsl.audit.audit import AUDIT_FILE, PICTURE_FILE, audit, report
+from zsl.audit.findings import Finding
 from zsl.audit.pretraining import check_pretraining
 from zsl.audit.provenance import check_overlap, check_scaler
 from zsl.common.files import read_json, write_json
@@ -203,7 +203,7 @@ def test_the_table_puts_failures_first() -> None:
         Finding(check="a", severity="ok", message="fine"),
         Finding(check="b", severity="fail", message="leak"),
     ]
-    lines = table(findings).splitlines()
+    lines = report(findings).splitlines()
     assert [line.split()[0] for line in lines] == ["FAIL", "OK", "NOT"]
     assert json.loads(json.dumps(findings[0].details)) == {}
 

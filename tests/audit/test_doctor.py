@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from zsl.audit.doctor import Item, check_packages, doctor, report
+from zsl.audit.doctor import check_packages, doctor, report
+from zsl.audit.findings import Finding
 
 
-def look(items: list[Item], what: str) -> Item:
-    return next(item for item in items if item.what.startswith(what))
+def look(findings: list[Finding], check: str) -> Finding:
+    return next(finding for finding in findings if finding.check.startswith(check))
 
 
 def test_nothing_is_missing_for_the_embedded_benchmark(tiny_shapes: Path, tiny_weights: Path) -> None:
-    items = doctor("shapes", tiny_shapes, images=None, splits=None, backbone="test_vit", weights=tiny_weights)
-    assert [item for item in items if item.state == "missing"] == []
-    assert look(items, "shards").found.startswith("72 photos in 1 shard")
-    assert report(items).endswith("nothing is missing")
+    findings = doctor("shapes", tiny_shapes, images=None, splits=None, backbone="test_vit", weights=tiny_weights)
+    assert [finding for finding in findings if finding.severity == "fail"] == []
+    assert look(findings, "shards").message.startswith("72 photos in 1 shard")
+    assert report(findings).endswith("nothing is missing")
 
 
 @pytest.mark.parametrize(
@@ -31,15 +32,15 @@ def test_nothing_is_missing_for_the_embedded_benchmark(tiny_shapes: Path, tiny_w
 def test_absent_data_are_named_as_in_the_archive(
     benchmark: str, archives: tuple[str, ...], tmp_path: Path, tiny_weights: Path
 ) -> None:
-    items = doctor(
+    findings = doctor(
         benchmark, tmp_path, images=tmp_path / "no", splits=tmp_path, backbone="test_vit", weights=tiny_weights
     )
-    photos = look(items, "photos")
-    assert photos.state == "missing"
+    photos = look(findings, "photos")
+    assert photos.severity == "fail"
     assert all(name in photos.remedy for name in archives)
-    assert look(items, "split file").state == "missing"
-    assert "xlsa17.zip" in look(items, "split file").remedy
-    assert report(items).endswith("missing: 3")
+    assert look(findings, "split file").severity == "fail"
+    assert "xlsa17.zip" in look(findings, "split file").remedy
+    assert report(findings).endswith("missing: 3")
 
 
 def test_photos_are_counted(shared_data: Path, tmp_path: Path, tiny_weights: Path) -> None:
@@ -53,30 +54,41 @@ def test_photos_are_counted(shared_data: Path, tmp_path: Path, tiny_weights: Pat
         weights=tiny_weights,
     )
     strict = look_at()
-    assert look(strict, "photos").state == "missing"
-    assert look(strict, "photos").found.startswith("2,889 present, 8,899 missing")
+    assert look(strict, "photos").severity == "fail"
+    assert look(strict, "photos").message.startswith("2,889 present, 8,899 missing")
     lenient = look_at(allow_missing=True)
-    assert [item.what for item in lenient if item.state == "missing"] == []
+    assert [finding.check for finding in lenient if finding.severity == "fail"] == []
 
 
 def test_absent_weights_are_missing(tmp_path: Path, tiny_shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     none = doctor("shapes", tiny_shapes, images=None, splits=None, backbone="resnet101", weights=tmp_path / "no.pth")
-    assert look(none, "weights").state == "missing"
+    assert look(none, "weights").severity == "fail"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     hub = doctor("shapes", tiny_shapes, images=None, splits=None, backbone="resnet101", weights=None)
-    assert look(hub, "weights").state == "missing"
-    assert "timm/resnet101.tv_in1k is not in" in look(hub, "weights").found
+    assert look(hub, "weights").severity == "fail"
+    assert "timm/resnet101.tv_in1k is not in" in look(hub, "weights").message
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
     cached = doctor("shapes", tiny_shapes, images=None, splits=None, backbone="resnet101", weights=None)
-    assert look(cached, "weights").state == "ok"
+    assert look(cached, "weights").severity == "ok"
 
 
 def test_an_absent_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.requires", lambda _: ["torch>=999", "no-such-package>=1", "numpy>=1"])
-    items = list(check_packages())
-    assert [(item.state, item.what) for item in items] == [
-        ("missing", "package torch"),
-        ("missing", "package no-such-package"),
+    findings = list(check_packages())
+    assert [(finding.severity, finding.check) for finding in findings] == [
+        ("fail", "package torch"),
+        ("fail", "package no-such-package"),
         ("ok", "packages"),
     ]
+
+
+def test_each_remedy_stands_below_what_is_missing_which_comes_first() -> None:
+    findings = [
+        Finding(check="a", severity="ok", message="fine"),
+        Finding(check="long", severity="warn", message="odd"),
+        Finding(check="b", severity="fail", message="gone", remedy="make it"),
+    ]
+    assert report(findings).splitlines() == [
+        "MISSING  b     gone", "               -> make it", "NOTE     long  odd", "OK       a     fine", "missing: 1"
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from tiny import pack
 
 from backbones import PRESETS, EncodeOptions, Preset, find_preset, load_backbone, measure_cost, unseen_classes
 from shards import ShardIndex
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.pretraining import judge_pretraining
 from zsl.features.table import read_features
 
@@ -49,14 +49,15 @@ def test_every_preset_makes_a_table_of_the_stated_features(
     torch.manual_seed(0)
     backbone = load_backbone(name)
     count = 1 if preset.input_size == 518 else 2  # 5 s a photo of 518 pixels
-    made = extract_features(backbone, *photos[count], tmp_path / "table", accelerator, batch_size=2)
+    made = extract_features(backbone, *photos[count], tmp_path / "table", accelerator, ExtractSettings(batch_size=2))
     table = read_features(tmp_path / "table")
     assert table.features.shape == (count, preset.dim)
     assert not (table.features[0] == table.features[1:]).all(axis=1).any()
-    assert made["backbone"] == preset.full_name
-    assert made["transform"]["size"] == [preset.input_size] * 2
-    assert made["pretraining"] == preset.pretraining
-    assert made["unseen_classes"] == preset.unseen_classes
+    assert made.backbone == preset.full_name
+    assert made.transform is not None
+    assert made.transform.size == (preset.input_size,) * 2
+    assert made.pretraining == preset.pretraining
+    assert made.unseen_classes == preset.unseen_classes
 
 
 @pytest.mark.parametrize(("variant", "size"), [(0, 224), (1, 240), (2, 260)])

@@ -14,6 +14,7 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 from tiny_configs import TINY
 from toy import toy_splits, toy_table
+from toy_runs import FACTS, NO_GAMMA
 
 from zsl.datasets import shapes
 from zsl.datasets.class_lists import check_class_lists, read_class_list
@@ -28,9 +29,11 @@ from zsl.datasets.split_file import (
 )
 from zsl.datasets.splits import Splits, make_splits
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.experiments.results import Results, read_results
 from zsl.experiments.run import run_seeds
-from zsl.features.split import LabelledFeatures, TestSplit, TrainSplit, split_features
+from zsl.features.split import LabelledFeatures, RowsFacts, TestSplit, TrainSplit, split_features
 from zsl.scores.evaluate import evaluate
+from zsl.scores.model import Calibrated
 from zsl.training.stage import stage
 
 # Xian et al. 2019 and the public copies of the files: attributes, classes, rows of each part, seen and unseen classes,
@@ -546,10 +549,10 @@ def test_each_stage_notes_which_rows_it_was_given_also_through_copies() -> None:
     ]
 
 
-def run_toy(folder: Path, accelerator: Accelerator, train: TrainSplit, test: TestSplit) -> dict[str, Any]:
+def run_toy(folder: Path, accelerator: Accelerator, train: TrainSplit, test: TestSplit) -> Results:
     return run_seeds(
-        lambda split, seed, log: train_dcrgan(split, TINY, seed=seed, log=log),
-        train, test, (0, 3), folder, {"benchmark": "toy"}, accelerator,
+        lambda split, seed, log: Calibrated(train_dcrgan(split, TINY, seed=seed, log=log), 0.0, split.seen),
+        train, test, (0, 3), folder, FACTS, NO_GAMMA, accelerator,
     )  # fmt: skip
 
 
@@ -558,10 +561,13 @@ def test_results_say_which_rows_each_stage_read_and_every_test_leaves_a_line(
 ) -> None:
     train, test = toy_splits()
     results = run_toy(tmp_path, accelerator, train, test)
-    expected = {"count": 240, "hash": train.rows_hash}
+    expected = RowsFacts(count=240, hash=train.rows_hash)
     stages = ("train_metric", "train_srn", "train_regressors", "train_gan", "train_classifiers")
-    assert results["rows_read"] == dict.fromkeys(stages, expected)
-    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert results.rows_read == dict.fromkeys(stages, expected)
+    assert json.loads((tmp_path / "results.json").read_text())["rows_read"] == {
+        stage: {"count": 240, "hash": train.rows_hash} for stage in stages
+    }
+    assert read_results(tmp_path / "results.json") == results
 
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for line in (tmp_path / "test_access.jsonl").read_text().splitlines()]

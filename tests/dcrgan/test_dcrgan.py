@@ -24,7 +24,7 @@ from zsl.dcrgan.srn import SRNConfig, train_srn
 from zsl.features.scaling import AttributeScaler
 from zsl.features.split import TestSplit, TrainSplit, centre_attributes, split_features
 from zsl.scores.evaluate import evaluate
-from zsl.training.log import silent, watch
+from zsl.training.log import Watch, silent
 from zsl.training.stage import penalised_adam
 
 LEARNING = dataclasses.replace(
@@ -233,8 +233,9 @@ def test_frozen_regressors_are_not_trained_in_the_loop() -> None:
 
 
 def test_a_loss_that_is_not_finite_names_stage_step_and_term() -> None:
-    with pytest.raises(FloatingPointError, match=r"GAN stage, step 7: 'critic' is nan"):
-        watch(silent, "GAN", 7, {"fine": torch.tensor(1.0), "critic": torch.tensor(float("nan"))})
+    watch = Watch(silent, "GAN", steps=8, every=100, device=torch.device("cpu"))
+    with pytest.raises(FloatingPointError, match=r"GAN stage, step 7: 'critic' is not finite"):
+        watch(7, {"fine": torch.tensor(1.0), "critic": torch.tensor(float("nan"))})
 
 
 def test_a_dimension_that_is_always_zero_in_synthetic_features_does_not_drown_the_others() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from toy import toy_splits
 
-from zsl.cli import Which
+from zsl.cli import ConfigFlags
 from zsl.common.config import override
 from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
 from zsl.dcrgan.config import DCRGANConfig
@@ -29,7 +29,6 @@ from zsl.dcrgan.metric import class_prototypes, train_metric
 from zsl.dcrgan.networks import SRN, Regressor
 from zsl.dcrgan.recipes import PUBLISHED, RECIPES, find_recipe
 from zsl.dcrgan.regressors import RegressorConfig, train_regressors
-from zsl.dcrgan.saved import MODEL_FILE
 from zsl.dcrgan.srn import train_srn
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
@@ -38,7 +37,6 @@ from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
 from zsl.predict.predictor import load_predictor
-from zsl.report.gallery import load_regressor
 from zsl.scores.model import ZeroShotModel
 from zsl.training.log import Log
 
@@ -81,12 +79,12 @@ def test_a_reference_recipe_has_every_cell_of_the_published_table(name: str) -> 
     row = dict(zip(COLUMNS, TABLE[BORROWED.get(name, name)], strict=True))
     if row["ω"] is None:  # an oracle: CUB-ZSL's
         row["ω"] = dict(zip(COLUMNS, TABLE["cub-zsl"], strict=True))["ω"]
-    assert dict(zip(COLUMNS, cells(find_recipe("cub", f"reference-{name}")), strict=True)) == row
+    assert dict(zip(COLUMNS, cells(find_recipe("cub", f"reference-{name}").config), strict=True)) == row
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reference_recipe_has_what_is_the_same_for_all(name: str) -> None:
-    config = find_recipe("cub", f"reference-{name}")
+    config = find_recipe("cub", f"reference-{name}").config
     metric, srn, regressors, gan, heads = config.metric, config.srn, config.regressors, config.gan, config.classifiers
     assert (metric.modalities, metric.mining, metric.margin, metric.weight_decay) == ("both", "all", 1.0, 5e-5)
     assert (metric.lr, metric.betas, metric.batch_size, metric.steps) == (1e-4, (0.5, 0.9), 64, 100_000)
@@ -102,12 +100,14 @@ def test_a_reference_recipe_has_what_is_the_same_for_all(name: str) -> None:
     assert (regressors.attributes_output, regressors.lr, regressors.frozen) == ("relu", 1e-4, True)
     assert (heads.fit, heads.standardise, heads.lr_falls, heads.betas) == ("softmax", False, False, (0.5, 0.999))
     assert (heads.epochs, heads.semantic_epochs, heads.semantic_batch_size, heads.least_steps) == (25, 20, 100, 1)
-    assert (heads.weight_vs, heads.gamma) == (1.0, 0.0)
+    assert heads.weight_vs == 1.0
+    for backbone in ("resnet101.tv_in1k", "any other"):
+        assert find_recipe("cub", f"reference-{name}").gamma_for("any", backbone, config) == 0.0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_paper_recipe_has_the_papers_equations_at_the_codes_sizes(name: str) -> None:
-    config, reference = find_recipe("cub", f"paper-{name}"), find_recipe("cub", f"reference-{name}")
+    config, reference = find_recipe("cub", f"paper-{name}").config, find_recipe("cub", f"reference-{name}").config
     gan, regressors = config.gan, config.regressors
     assert (config.unit_prototypes, config.srn.output, config.srn.loss) == (False, "linear", "squared")
     assert (regressors.attributes_output, regressors.pretrain_epochs, regressors.frozen) == ("linear", 0, False)
@@ -147,7 +147,7 @@ def experiment(tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_recipe_trains_to_its_end(name: str, experiment: Experiment) -> None:
     log = Listening()
-    model = train_dcrgan(experiment.train, tiny(find_recipe("shapes", name)), seed=0, log=log)
+    model = train_dcrgan(experiment.train, tiny(find_recipe("shapes", name).config), seed=0, log=log)
     expected = ["metric", "SRN", *(["regressors"] if name.startswith("reference") else []), "DCR-GAN"]
     heads = [f"{space} of {over}" for space in ("VS", "SS", "SRS") for over in ("ZSL", "GZSL")]
     assert list(log.counts) == expected + heads
@@ -160,7 +160,7 @@ def test_every_published_recipe_trains_to_its_end(name: str, experiment: Experim
 
 def test_a_run_in_the_reference_codes_form_reads_back_as_it_was(experiment: Experiment, tmp_path: Path) -> None:
     """SRN's sigmoid and F1's ReLU have no weights: only the configuration knows of them."""
-    config = tiny(find_recipe("shapes", "reference-sun-zsl"))
+    config = tiny(find_recipe("shapes", "reference-sun-zsl").config)
     kept: list[Any] = []
 
     class Keeping(Trainer):
@@ -168,16 +168,15 @@ def test_a_run_in_the_reference_codes_form_reads_back_as_it_was(experiment: Expe
             kept.append(super().model(*args, **named))
             return kept[-1]
 
-    experiment.honest(find_method("dcrgan", config), config, tmp_path / "run", trainer=Keeping())
+    method = find_method("dcrgan", config)
+    experiment.honest(method, config, tmp_path / "run", gamma=0.0, trainer=Keeping())
     (read,) = load_predictor(tmp_path / "run").models.values()
     features = experiment.test.unseen.features
     assert torch.equal(read.gzsl_scores(features), kept[0].gzsl_scores(features))
-    assert read.synthesizer is not None
-    assert read.synthesizer.srn is not None
-    shown = load_regressor(tmp_path / "run" / "seed-0" / MODEL_FILE, config.regressors.attributes_output)
-    assert shown is not None
-    assert torch.equal(shown(features), kept[0].regressors.attributes(features))
-    made = read.synthesizer.srn(read.synthesizer.train.attributes)
+    synthesizer = read.model.synthesizer
+    assert synthesizer.srn is not None
+    assert torch.equal(read.model.regressors.attributes(features), kept[0].regressors.attributes(features))
+    made = synthesizer.srn(synthesizer.train.attributes)
     torch.testing.assert_close(made, kept[0].synthesizer.representations)
 
 
@@ -193,9 +192,9 @@ def test_a_run_in_the_reference_codes_form_reads_back_as_it_was(experiment: Expe
 def test_hidden_units_follow_the_features(
     form: str, name: str, feature_dim: int, of_gan: int, of_regressors: int
 ) -> None:
-    config = find_recipe("cub", f"{form}-{name}", feature_dim=feature_dim)
+    config = find_recipe("cub", f"{form}-{name}", feature_dim=feature_dim).config
     assert (config.gan.hidden_dim, config.regressors.hidden_dim) == (of_gan, of_regressors)
-    whole = find_recipe("cub", f"{form}-{name}")  # for 2048
+    whole = find_recipe("cub", f"{form}-{name}").config  # for 2048
     sizes = {"gan.hidden_dim": whole.gan.hidden_dim, "regressors.hidden_dim": whole.regressors.hidden_dim}
     assert override(config, sizes) == whole
 
@@ -206,8 +205,8 @@ def test_our_own_recipes_are_for_any_features() -> None:
 
 
 def test_a_command_line_knows_how_long_its_features_are(tiny_features: Path, tmp_path: Path) -> None:
-    assert Which(features=tiny_features).feature_dim == 64
-    assert Which(features=tmp_path).feature_dim is None
+    assert ConfigFlags(features=tiny_features).feature_dim == 64
+    assert ConfigFlags(features=tmp_path).feature_dim is None
 
 
 # --- options, each against a plain form ------------------------------------------------------------------------------
@@ -243,7 +242,7 @@ class Listening(Log):
 
 def test_unit_prototypes_are_means_of_scikit_learns_scaled_outputs() -> None:
     train, _ = toy_splits()
-    metric = train_metric(train, find_recipe("shapes").metric, seed=0)
+    metric = train_metric(train, find_recipe("shapes").config.metric, seed=0)
     with torch.no_grad():
         outputs = metric(train.features, train.attributes[train.labels]).double().numpy()
     scaled = MinMaxScaler().fit_transform(outputs)
@@ -275,7 +274,7 @@ def test_the_norm_loss_is_a_norm_over_all_classes_by_their_number() -> None:
 def test_srn_with_a_sigmoid_learns_prototypes_in_the_unit_cube() -> None:
     train, _ = toy_splits()
     prototypes = torch.rand(len(train.seen), 4, generator=torch.Generator().manual_seed(0))
-    base = find_recipe("shapes", "reference-cub-zsl").srn
+    base = find_recipe("shapes", "reference-cub-zsl").config.srn
     srn = train_srn(train, prototypes, replace(base, steps=2000, lr=1e-2, weight_decay=0.0), seed=0)
     with torch.no_grad():
         made = srn(train.attributes)
@@ -366,7 +365,7 @@ def test_heads_of_the_reference_code_are_minibatch_adam_at_one_rate_on_inputs_as
 def test_each_head_has_its_epochs_and_batches_and_sees_inputs_as_they_are(experiment: Experiment) -> None:
     train: TrainSplit = experiment.train
     config = override(
-        tiny(find_recipe("shapes", "reference-cub-gzsl")),
+        tiny(find_recipe("shapes", "reference-cub-gzsl").config),
         {"classifiers.epochs": 3, "classifiers.batch_size": 17, "classifiers.semantic_epochs": 2,
          "classifiers.semantic_batch_size": 10},
     )  # fmt: skip

@@ -20,8 +20,9 @@ from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.regressors import train_regressors
 from zsl.dcrgan.srn import sample_linearly
 from zsl.dcrgan.variants import VARIANTS
-from zsl.experiments.methods import describe_method, find_method
+from zsl.experiments.methods import find_method
 from zsl.scores.evaluate import evaluate
+from zsl.scores.model import Calibrated
 
 # Table III and its kin: which classifiers vote, and which of F1 and F2 learn in the GAN's loop.
 VOTES = {
@@ -50,7 +51,7 @@ def test_every_variant_votes_and_learns_with_the_parts_it_has(name: str) -> None
     before = train_dcrgan(train, override(config, {"gan.steps": 0}), seed=0).regressors.state_dict()
     moved = {key.split(".")[0] for key, value in model.regressors.state_dict().items() if (value != before[key]).any()}
     assert moved == LEARNERS.get(name, {"attributes", "representations"})
-    assert describe_method(method, config)["inductive"] is (name != "transductive")
+    assert method.transductive(config) is (name == "transductive")
 
 
 def test_variants_do_not_train_on_unseen_attributes_unless_they_say_so() -> None:
@@ -145,23 +146,26 @@ def test_discriminant_heads_recognise_the_toy_problem() -> None:
 def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"no recipe 'sun'; there are shapes, cub, reference-cub-gzsl"):
         find_recipe("sun", "sun")
-    assert find_recipe("sun") == DCRGANConfig()
+    assert find_recipe("sun").config == DCRGANConfig()
+    assert find_recipe("sun").gamma_for("sun", "resnet101.tv_in1k", DCRGANConfig()) is None
 
 
 def test_gamma_is_taken_off_the_seen_columns() -> None:
     train, test = toy_splits()
     model = train_dcrgan(train, ALL_STAGES, seed=0)
     plain = model.gzsl_scores(test.unseen.features)
-    model.config = replace(model.config, gamma=2.5)
+    calibrated = Calibrated(model, 2.5, train.seen)
     seen = len(train.seen)
-    shifted = model.gzsl_scores(test.unseen.features)
+    shifted = calibrated.gzsl_scores(test.unseen.features)
     torch.testing.assert_close(shifted[:, :seen], plain[:, :seen] - 2.5)
     assert torch.equal(shifted[:, seen:], plain[:, seen:])
+    assert torch.equal(calibrated.zsl_scores(test.unseen.features), model.zsl_scores(test.unseen.features))
+    assert torch.equal(model.gzsl_scores(test.unseen.features), plain)  # the model itself has none
 
 
 @pytest.mark.parametrize("recipe", ["cub", "reference-cub-gzsl"])
 def test_on_any_recipe_a_variant_leaves_out_what_it_is_defined_without(recipe: str) -> None:
-    config = find_recipe("cub", recipe)
+    config = find_recipe("cub", recipe).config
     for name, regressors in (("A", {"attributes"}), ("f-CLSWGAN", set()), ("f-CLSWGAN+", set())):
         gan = find_method(name, config).configured(config).gan
         weights = {
@@ -171,10 +175,14 @@ def test_on_any_recipe_a_variant_leaves_out_what_it_is_defined_without(recipe: s
         assert {space for space, of_space in weights.items() if any(of_space)} == regressors, name
 
 
-def test_gamma_of_a_recipe_is_not_taken_off_scores_of_another_scale() -> None:
+def test_gamma_of_a_recipe_is_not_taken_off_scores_of_another_configuration() -> None:
     recipe = find_recipe("cub")
-    assert recipe.classifiers.gamma > 0
+    assert all(gamma > 0 for gamma in recipe.gammas.values())
     for name in VARIANTS:
-        method = find_method(name, recipe, starts=False)
-        own = name in ("C-2", "C-3", "f-CLSWGAN")  # no VS, or softmax heads instead of discriminants
-        assert method.configured(method.config).classifiers.gamma == (0 if own else recipe.classifiers.gamma), name
+        method = find_method(name, recipe.config, variant_start=False)
+        own = name != "C-5"  # which is the recipe itself; any other has scores for which γ was not found
+        for backbone, found in recipe.gammas.items():
+            gamma = recipe.gamma_for("cub", backbone, method.configured(method.config))
+            assert gamma == (None if own else found), name
+            assert recipe.gamma_for("awa1", backbone, recipe.config) is None
+        assert recipe.gamma_for("cub", "resnet101.tv_in1k", recipe.config) is None

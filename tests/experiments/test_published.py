@@ -8,34 +8,32 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 from tiny_configs import ALL_STAGES
-from toy import toy_splits, toy_table
+from toy_runs import toy_experiment
 
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.method import SEEN_WEIGHTS, UNSEEN_WEIGHTS, looks
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.published import SEEN_WEIGHTS, UNSEEN_WEIGHTS, steps_of_looks
+from zsl.experiments.results import Results
 from zsl.scores.details import load_details
 from zsl.scores.evaluate import evaluate, evaluate_details
+from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
 from zsl.training.journal import Journal
 
 EVERY = 3  # steps of 8: looks after 3, 6 and 8
+GAMMA = 0.5
 
 
 @pytest.fixture
 def experiment(accelerator: Accelerator) -> Experiment:
-    table, splits = toy_table()
-    train, test = toy_splits()
-    source = {"verdict": "toy", "missing": 0, "split_hashes": []}
-    table.manifest.update({"benchmark": "toy", "backbone": "b", "pretraining": "none", "source": source})
-    table.manifest.update(dict.fromkeys(("shards_sha256", "weights_sha256", "precision", "dim", "count"), "x"))
-    return Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
+    return toy_experiment(accelerator)
 
 
-def publish(experiment: Experiment, folder: Path, method: str = "C-5", every: int = EVERY) -> dict[str, Any]:
+def publish(experiment: Experiment, folder: Path, method: str = "C-5", every: int = EVERY) -> Results:
     made = find_method(method, ALL_STAGES)
-    return experiment.published(made, made.configured(made.config), folder, every=every)
+    return experiment.published(made, made.configured(made.config), folder, gamma=GAMMA, every=every)
 
 
 class Killed(Exception):
@@ -100,12 +98,14 @@ def test_the_last_steps_are_looked_at_and_each_score_says_which_look_it_is_of(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     results = publish(experiment, tmp_path)
-    for entry, scores in zip(results["selected_on_test"], results["seeds"], strict=True):
+    for entry, scores in zip(results.selected_on_test, results.seeds, strict=True):
         seed = entry["seed"]
         by_steps, models = {}, {}
         for steps in (3, 6, 8):
             models[steps] = train_dcrgan(experiment.train, override(ALL_STAGES, {"gan.steps": steps}), seed=seed)
-            by_steps[steps] = evaluate(models[steps], experiment.test, lambda note: None)
+            by_steps[steps] = evaluate(
+                Calibrated(models[steps], GAMMA, experiment.train.seen), experiment.test, lambda note: None
+            )
         assert scores["harmonic"] == by_steps[entry["steps"]].harmonic == max(s.harmonic for s in by_steps.values())
         assert scores["acc_zsl"] == by_steps[entry["steps_of_zsl"]].acc_zsl == max(s.acc_zsl for s in by_steps.values())
         kept = scores_of(load_details(tmp_path / f"seed-{seed}" / "details.safetensors"))
@@ -115,18 +115,31 @@ def test_the_last_steps_are_looked_at_and_each_score_says_which_look_it_is_of(
             shares = []
             for (ss, srs), part in ((SEEN_WEIGHTS, "acc_seen"), (UNSEEN_WEIGHTS, "acc_unseen")):
                 weights = {"weight_vs": 1.0, "weight_ss": ss, "weight_srs": srs}
-                model.config = override(ALL_STAGES.classifiers, weights)
-                shares.append(getattr(evaluate(model, experiment.test, lambda note: None), part))
+                fused = model.fused_by(override(ALL_STAGES.classifiers, weights))
+                shares.append(getattr(evaluate(fused, experiment.test, lambda note: None), part))
             oracles.append(2 * shares[0] * shares[1] / sum(shares) if sum(shares) else 0.0)
         assert entry["harmonic_oracle_weights"] == pytest.approx(max(oracles))
-    mean = sum(entry["harmonic_oracle_weights"] for entry in results["selected_on_test"]) / 2
-    assert results["mean"]["harmonic_oracle_weights"] == pytest.approx(mean)
-    assert json.loads((tmp_path / "results.json").read_text())["mean"] == results["mean"]
+    mean = sum(entry["harmonic_oracle_weights"] for entry in results.selected_on_test) / 2
+    assert results.mean["harmonic_oracle_weights"] == pytest.approx(mean)
+    assert json.loads((tmp_path / "results.json").read_text())["mean"] == results.mean
 
 
-@pytest.mark.parametrize(("steps", "every", "looks"), [(8, 4, [4, 8]), (8, 3, [3, 6, 8]), (8, 9, [8]), (8, 8, [8])])
-def test_looks_are_at_each_every_and_at_the_end(steps: int, every: int, looks: list[int]) -> None:
-    assert steps_of_looks(steps, every) == looks
+@pytest.mark.parametrize(
+    ("steps", "every", "at"),
+    [
+        (8, 4, [4, 8]),
+        (8, 3, [3, 6, 8]),
+        (8, 9, [8]),
+        (8, 8, [8]),
+        (30, None, [3, 6, 9, 12, 15, 18, 21, 24, 27, 30]),
+        (4, None, [1, 2, 3, 4]),
+    ],
+)
+def test_looks_are_at_each_every_and_at_the_end(steps: int, every: int | None, at: list[int]) -> None:
+    whole = override(ALL_STAGES, {"gan.steps": steps})
+    found = looks(whole, every)
+    assert [steps for steps, _ in found] == at
+    assert [config for _, config in found] == [override(whole, {"gan.steps": steps}) for steps in at]
 
 
 def test_what_has_no_looks_is_refused_in_words(experiment: Experiment, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import os
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,15 +16,16 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from tiny_configs import TINY, state
 from toy import toy_splits
+from toy_runs import FACTS, NO_GAMMA
 
 from zsl.dcrgan.dcrgan import train_dcrgan
-from zsl.experiments.results import score_table, summarise
+from zsl.experiments.results import GammaFacts, Results, SeedScores, read_results, score_table, summarise
 from zsl.experiments.run import run_seeds
 from zsl.features.split import TrainSplit
-from zsl.scores.summary import Scores
+from zsl.scores.model import Calibrated
 from zsl.training.log import Log
 
-FACTS: dict[str, Any] = {"benchmark": "toy", "config": {"gan": {"steps": 5}}}
+GAMMA = 0.5
 
 
 class Training:
@@ -34,17 +35,15 @@ class Training:
         self.seeds: list[int] = []
         self.kill_at = kill_at
 
-    def __call__(self, train: TrainSplit, seed: int, log: Log) -> Any:
+    def __call__(self, train: TrainSplit, seed: int, log: Log) -> Calibrated:
         if seed == self.kill_at:
             raise KeyboardInterrupt
         self.seeds.append(seed)
-        return train_dcrgan(train, TINY, seed=seed, log=log)
+        return Calibrated(train_dcrgan(train, TINY, seed=seed, log=log), GAMMA, train.seen)
 
 
-def run(
-    training: Training, folder: Path, accelerator: Accelerator, seeds: tuple[int, ...] = (0, 1, 2)
-) -> dict[str, Any]:
-    return run_seeds(training, *toy_splits(), seeds, folder, FACTS, accelerator)
+def run(training: Training, folder: Path, accelerator: Accelerator, seeds: tuple[int, ...] = (0, 1, 2)) -> Results:
+    return run_seeds(training, *toy_splits(), seeds, folder, FACTS, GammaFacts(value=GAMMA, source="x"), accelerator)
 
 
 def test_a_killed_run_goes_on_with_the_seeds_that_are_missing_and_ends_the_same(
@@ -59,6 +58,7 @@ def test_a_killed_run_goes_on_with_the_seeds_that_are_missing_and_ends_the_same(
     assert restart.seeds == [1, 2]
     whole, killed = ((tmp_path / name / "results.json").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
+    assert read_results(tmp_path / "killed" / "results.json") == undisturbed
 
 
 def test_results_hold_each_seed_and_their_mean_and_standard_deviation(tmp_path: Path, accelerator: Accelerator) -> None:
@@ -84,7 +84,8 @@ def test_the_log_names_seed_stage_step_and_terms(tmp_path: Path, accelerator: Ac
 def test_the_saved_model_is_the_scored_one(tmp_path: Path, accelerator: Accelerator) -> None:
     run(Training(), tmp_path / "run", accelerator, seeds=(0,))
     saved = load_file(tmp_path / "run" / "seed-0" / "model.safetensors")
-    trained = state(train_dcrgan(toy_splits()[0], TINY, seed=0))
+    train, _ = toy_splits()
+    trained = state(Calibrated(train_dcrgan(train, TINY, seed=0), GAMMA, train.seen))
     assert saved.keys() == trained.keys()
     assert all(torch.equal(saved[key], value) for key, value in trained.items())
 
@@ -92,9 +93,9 @@ def test_the_saved_model_is_the_scored_one(tmp_path: Path, accelerator: Accelera
 def test_a_folder_of_another_run_is_refused_and_left_as_it_was(tmp_path: Path, accelerator: Accelerator) -> None:
     run(Training(), tmp_path / "run", accelerator, seeds=(0,))
     before = (tmp_path / "run" / "results.json").read_bytes()
-    other = {"benchmark": "toy", "config": {"gan": {"steps": 6}}}
+    other = replace(FACTS, config={"gan": {"steps": 6}})
     with pytest.raises(ValueError, match=r"config\.gan\.steps: 5 there, 6 now"):
-        run_seeds(Training(), *toy_splits(), (0,), tmp_path / "run", other, accelerator)
+        run_seeds(Training(), *toy_splits(), (0,), tmp_path / "run", other, NO_GAMMA, accelerator)
     assert (tmp_path / "run" / "results.json").read_bytes() == before
 
 
@@ -104,12 +105,15 @@ def test_a_repeated_seed_is_refused(tmp_path: Path, accelerator: Accelerator) ->
 
 
 def test_the_table_shows_per_cent_and_one_seed_has_no_spread() -> None:
-    scores = Scores(acc_zsl=0.5, acc_unseen=0.25, acc_seen=1.0, harmonic=0.4, ausuc=0.3)
-    text = score_table(summarise({7: scores}, {}))
-    assert text.splitlines()[1].split() == ["7", "50.0", "25.0", "100.0", "40.0", "30.0"]
+    def table(*harmonic: float) -> str:
+        rest = {"acc_zsl": 0.5, "acc_unseen": 0.25, "acc_seen": 1.0, "ausuc": 0.3, "harmonic_uncalibrated": 0.35}
+        scores = [SeedScores(seed=7 + i, harmonic=value, **rest) for i, value in enumerate(harmonic)]
+        return score_table(summarise(scores, FACTS, NO_GAMMA, {}))
+
+    text = table(0.4)
+    assert text.splitlines()[1].split() == ["7", "50.0", "25.0", "100.0", "40.0", "30.0", "35.0"]
     assert "±" not in text
-    other = Scores(acc_zsl=0.5, acc_unseen=0.25, acc_seen=1.0, harmonic=0.6, ausuc=0.3)
-    several = score_table(summarise({7: scores, 8: other}, {})).splitlines()
+    several = table(0.4, 0.6).splitlines()
     assert several[-1].startswith("   mean ± sd")
     assert "50.0 ± 14.1" in several[-1]  # 40 and 60: sd is 20 / √2
 

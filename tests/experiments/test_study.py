@@ -161,7 +161,7 @@ def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(
 def table_of(data: Path, weights: dict[str, Path], name: str, accelerator: Accelerator) -> Path:
     (entry,) = names_of([f"{name}@{weights[name]}"])
     table = find_or_extract(study_of(data, str(entry)), entry, accelerator)
-    return data / "shapes" / "features" / str(table.manifest["backbone"]) / "manifest.json"
+    return data / "shapes" / "features" / table.manifest.backbone / "manifest.json"
 
 
 def test_tables_of_another_precision_or_of_other_shards_are_not_compared(

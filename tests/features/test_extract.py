@@ -20,13 +20,14 @@ from safetensors.torch import save_file
 from scipy.io import loadmat
 from tiny import Rank, assert_close, assert_same_rows, pack, tiny_instances
 
-import zsl.features.parts
+import zsl.features.merge
 from backbones import Backbone, decode_image, load_backbone
 from shards import Shard, read_index, write_shards
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import features_folder, shards_folder
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import find_features, load_splits
+from zsl.features.manifest import Manifest
 from zsl.features.parts import Part, Parts
 from zsl.features.table import FeatureTable, read_features
 
@@ -114,7 +115,9 @@ def test_the_table_is_put_together_by_row_whatever_the_order_in_the_shards(
     mixed = [tiny_instances(tiny_shapes)[row] for row in np.random.default_rng(0).permutation(31)]
     raw = tiny_shapes / "shapes" / "raw"
     index = write_shards(mixed, raw, tmp_path / "shards", benchmark="toy", total=31, source={}, shard_size=8)
-    extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator, batch_size=3)
+    extract_features(
+        tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator, ExtractSettings(batch_size=3)
+    )
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
 
 
@@ -129,7 +132,7 @@ def test_any_number_of_ranks_gives_each_row_once(
     assert len(index.shards) == 5
     barrier = threading.Barrier(ranks, timeout=100)
 
-    def work(rank: int) -> dict[str, Any]:
+    def work(rank: int) -> Manifest:
         accelerator = cast(Accelerator, Rank(rank, barrier))
         try:
             return extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
@@ -143,7 +146,8 @@ def test_any_number_of_ranks_gives_each_row_once(
     assert table.rows.tolist() == list(range(43))
     assert_same_rows(table, read_features(tiny_features))
     assert manifests == [table.manifest] * ranks
-    assert table.manifest["compute"]["processes"] == ranks
+    assert table.manifest.compute is not None
+    assert table.manifest.compute.processes == ranks
 
 
 def test_two_gloo_processes_give_each_row_once(
@@ -162,7 +166,8 @@ def test_two_gloo_processes_give_each_row_once(
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("72 images x 64 from test_vit.tiny-") == 1  # one process speaks
     table = read_features(features_folder(tmp_path, "shapes", tiny_features.name))
-    assert table.manifest["compute"]["processes"] == 2
+    assert table.manifest.compute is not None
+    assert table.manifest.compute.processes == 2
     assert table.rows.tolist() == list(range(72))
     assert_same_rows(table, read_features(tiny_features))
 
@@ -257,7 +262,7 @@ def test_a_kill_while_merging_costs_no_part(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(zsl.features.parts, "write_json", kill)
+        patch.setattr(zsl.features.merge, "write_manifest", kill)
         with pytest.raises(Killed):
             extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     with pytest.raises(FileNotFoundError, match="no whole feature table"):
@@ -280,7 +285,7 @@ def test_a_finished_table_is_left_as_it_is(
     again = writer()
     manifest = extract_features(tiny_backbone, shards, read_index(shards), tiny_features, accelerator)
     assert again.calls == []
-    assert manifest == json.loads((tiny_features / "manifest.json").read_text())
+    assert manifest.as_json == json.loads((tiny_features / "manifest.json").read_text())
     assert before == {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_features.iterdir()}
 
 
@@ -479,7 +484,8 @@ def test_at_refuses_a_row_that_is_not_there(copied: Path, rows: list[int], messa
 
 def test_at_looks_up_official_rows_where_some_are_missing() -> None:
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
-    table = FeatureTable(features=features, labels=np.array([4, 5, 6]), rows=np.array([2, 5, 9]), manifest={})
+    manifest = Manifest.in_memory("toy", count=3, dim=2)
+    table = FeatureTable(features=features, labels=np.array([4, 5, 6]), rows=np.array([2, 5, 9]), manifest=manifest)
     assert table.at(np.array([9, 2]))[1].tolist() == [6, 4]
     with pytest.raises(ValueError, match="no row 3"):
         table.at(np.array([2, 3]))

@@ -27,9 +27,12 @@ from shards import Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
 from zsl.common.files import write_json
 from zsl.datasets.pack import open_shards
-from zsl.features.extract import extract_features
-from zsl.features.load import describe_data, load_splits
-from zsl.features.parts import Part, Parts, merge_parts
+from zsl.features.extract import ExtractSettings, extract_features
+from zsl.features.facts import describe_data
+from zsl.features.load import load_splits
+from zsl.features.manifest import Manifest
+from zsl.features.merge import merge_parts
+from zsl.features.parts import Part, Parts
 from zsl.features.stream import _prefetch, stream_batches
 from zsl.features.table import read_features
 
@@ -77,9 +80,14 @@ def test_quarantine_finishes_the_rest_and_lists_what_is_left_out(
     index = pack(own_data, own_data / "shards")
     out = own_data / "out"
     manifest = extract_features(
-        tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine", batch_size=4
+        tiny_backbone,
+        own_data / "shards",
+        index,
+        out,
+        accelerator,
+        ExtractSettings(on_error="quarantine", batch_size=4),
     )
-    assert (manifest["count"], manifest["quarantined"]) == (69, 3)
+    assert (manifest.count, manifest.quarantined) == (69, 3)
     listed = read_quarantine(out)
     assert [int(entry["row"]) for entry in listed] == [17, 19, 40]
     assert [entry["shard"] for entry in listed] == ["shard-000001.tar"] * 2 + ["shard-000004.tar"]
@@ -98,13 +106,15 @@ def test_training_refuses_an_incomplete_table_unless_told(
     spoil(own_data, 3)
     index = pack(own_data, own_data / "shards")
     out = own_data / "out"
-    extract_features(tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine")
+    extract_features(
+        tiny_backbone, own_data / "shards", index, out, accelerator, ExtractSettings(on_error="quarantine")
+    )
     with pytest.raises(ValueError, match=r"lacks 1 photos .* its quarantine\.csv; .*--allow-incomplete"):
         read_features(out)
     table = read_features(out, allow_incomplete=True)
     splits = load_splits("shapes", own_data, table)
     assert 3 not in np.concatenate([splits.trainval_loc, splits.test_seen_loc, splits.test_unseen_loc])
-    assert "1 photos QUARANTINED" in describe_data(table, splits)["data"]
+    assert "1 photos QUARANTINED" in describe_data(table, splits).data
 
 
 def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_again(
@@ -119,9 +129,13 @@ def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_aga
     spoil(own_data, 17)
     index = pack(own_data, own_data / "shards")
     out = own_data / "out"
-    extract_features(tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine")
-    again = extract_features(tiny_backbone, own_data / "shards", index, out, accelerator, on_error="quarantine")
-    assert again["quarantined"] == 1  # an incomplete table is what was asked for
+    extract_features(
+        tiny_backbone, own_data / "shards", index, out, accelerator, ExtractSettings(on_error="quarantine")
+    )
+    again = extract_features(
+        tiny_backbone, own_data / "shards", index, out, accelerator, ExtractSettings(on_error="quarantine")
+    )
+    assert again.quarantined == 1  # an incomplete table is what was asked for
     with pytest.raises(ValueError, match=r"row 17 .* cannot be decoded"):
         extract_features(tiny_backbone, own_data / "shards", index, out, accelerator)
 
@@ -130,7 +144,7 @@ def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_aga
     written.clear()
     manifest = extract_features(tiny_backbone, own_data / "shards", mended, out, accelerator)
     assert written == ["shard-000001.tar"]
-    assert (manifest["count"], manifest["quarantined"]) == (72, 0)
+    assert (manifest.count, manifest.quarantined) == (72, 0)
     assert_same_rows(read_features(out), read_features(tiny_features))
     assert sorted(path.name for path in out.iterdir()) == [
         "features.npy", "labels.npy", "manifest.json", "rows.npy",
@@ -151,8 +165,8 @@ def test_a_damaged_shard_is_refused_and_may_be_quarantined_as_a_whole(
     given = tiny_backbone, own_data / "shards", index, own_data / "out", accelerator
     with pytest.raises((ValueError, FileNotFoundError), match=r"shard-000002\.tar"):
         extract_features(*given)
-    manifest = extract_features(*given, on_error="quarantine")
-    assert (manifest["count"], manifest["quarantined"]) == (62, 10)
+    manifest = extract_features(*given, ExtractSettings(on_error="quarantine"))
+    assert (manifest.count, manifest.quarantined) == (62, 10)
     assert [(entry["shard"], entry["row"]) for entry in read_quarantine(own_data / "out")] == [("shard-000002.tar", "")]
     assert not set(range(20, 30)) & set(read_features(own_data / "out", allow_incomplete=True).rows.tolist())
 
@@ -167,8 +181,8 @@ def test_a_tar_that_breaks_off_leaves_no_rows_of_its_shard(
     broken = replace(index.shards[1], sha256=file_sha256(shard))
     index = replace(index, shards=(index.shards[0], broken, index.shards[2]))
     given = tiny_backbone, own_data / "shards", index, own_data / "out", accelerator
-    manifest = extract_features(*given, on_error="quarantine", batch_size=2)
-    assert manifest["quarantined"] == 10
+    manifest = extract_features(*given, ExtractSettings(on_error="quarantine", batch_size=2))
+    assert manifest.quarantined == 10
     assert read_features(own_data / "out", allow_incomplete=True).rows.tolist() == [*range(10), *range(20, 30)]
 
 
@@ -305,7 +319,9 @@ def test_nvjpeg_without_a_gpu_is_refused(
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards", count=10)
     with pytest.raises(ValueError, match="--decoder nvjpeg needs a CUDA device, this process computes on cpu"):
-        extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator, decoder="nvjpeg")
+        extract_features(
+            tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator, ExtractSettings(decoder="nvjpeg")
+        )
 
 
 def claims(parts: Parts) -> list[int]:
@@ -349,19 +365,19 @@ def test_unrelated_starts_share_the_work(
     index = pack(tiny_shapes, tmp_path / "shards", shard_size=5)
     merged: list[Path] = []
 
-    def merge_and_note(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> None:
+    def merge_and_note(parts: Parts, out: Path, manifest: Manifest) -> None:
         merged.append(out)
-        merge_parts(parts, dim, out, manifest)
+        merge_parts(parts, out, manifest)
 
     monkeypatch.setattr("zsl.features.extract.merge_parts", merge_and_note)
 
-    def start(_: int) -> dict[str, Any]:
+    def start(_: int) -> Manifest:
         alone = cast(Accelerator, Rank(0, threading.Barrier(1)))
         return extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", alone)
 
     with ThreadPoolExecutor(2) as pool:
         manifests = list(pool.map(start, range(2)))
-    assert manifests[0]["count"] == manifests[1]["count"] == 72
+    assert manifests[0].count == manifests[1].count == 72
     assert len(set(written)) == 15
     assert len(merged) == 1
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
@@ -373,14 +389,16 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from shards import Shard, ShardIndex
-from zsl.parts import Part, Parts, merge_parts
+from zsl.features.manifest import Manifest
+from zsl.features.merge import merge_parts
+from zsl.features.parts import Part, Parts
 out, count = Path(sys.argv[1]), int(sys.argv[2])
 shards = tuple(Shard(f"shard-{i:06d}.tar", 256, 256 * i, 256 * i + 255, "x") for i in range(count))
 parts = Parts(folder=out / "parts", index=ShardIndex("toy", 256 * count, 256 * count, shards), key={})
 for i, shard in enumerate(parts.claim()):
     rows = np.arange(256 * i, 256 * (i + 1))
     parts.write(shard, Part(rows=rows, labels=rows, features=np.full((256, 2048), i, np.float32)))
-merge_parts(parts, 2048, out, {})
+merge_parts(parts, out, Manifest.in_memory("toy", count=256 * count, dim=2048))
 table = np.load(out / "features.npy", mmap_mode="r")
 assert all((table[256 * i] == i).all() for i in range(count))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -454,8 +472,9 @@ def test_a_compiled_encoder_gives_the_same_features_and_always_sees_whole_batche
     monkeypatch.setattr(torch, "compile", compile_and_look)
     index = pack(tiny_shapes, tmp_path / "shards", count=43)
     given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
-    manifest = extract_features(*given, compiled=True, batch_size=4)
-    assert manifest["compute"]["compiled"] is True
+    manifest = extract_features(*given, ExtractSettings(compiled=True, batch_size=4))
+    assert manifest.compute is not None
+    assert manifest.compute.compiled
     assert set(sizes) == {4}
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
 
@@ -478,6 +497,8 @@ def test_a_compiler_that_does_not_work_costs_only_a_note(
     monkeypatch.setattr(torch, "compile", broken)
     index = pack(tiny_shapes, tmp_path / "shards", count=20)
     given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
-    assert extract_features(*given, compiled=True)["compute"]["compiled"] is False
+    compute = extract_features(*given, ExtractSettings(compiled=True)).compute
+    assert compute is not None
+    assert not compute.compiled
     assert "--compile does not work here (no C++ compiler); going on without" in caplog.text
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))

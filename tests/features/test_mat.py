@@ -8,7 +8,8 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from zsl.datasets.places import shards_folder
-from zsl.features.load import describe_data, load_splits
+from zsl.features.facts import describe_data
+from zsl.features.load import load_splits
 from zsl.features.mat import export_mat, import_mat
 from zsl.features.split import split_features
 from zsl.features.table import read_features
@@ -51,7 +52,7 @@ def test_an_imported_table_can_be_trained_on_at_once(
     assert train.features.shape == (36, 5)
     np.testing.assert_array_equal(made.features, content["features"].T.astype(np.float32))
     np.testing.assert_array_equal(made.labels, content["labels"].ravel() - 1)
-    assert describe_data(made, splits)["pretraining"] == "unknown (imported from res101.mat)"
+    assert describe_data(made, splits).pretraining == "unknown (imported from res101.mat)"
     assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
 
 

@@ -27,7 +27,7 @@ from backbones import EncodeOptions, Transform, load_backbone
 from backbones.augment import augment, mix
 from backbones.finetune import Finetuner, average, make_optimizer
 from backbones.finetune_config import AugmentConfig, FinetuneConfig
-from backbones.tuned import Rows
+from backbones.tuned import Rows, TunedFacts
 from shards import Location, ShardIndex, open_shard, read_index, read_samples, write_shards
 from zsl.common.config import override
 from zsl.common.files import read_json
@@ -38,11 +38,13 @@ from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.study import Study, names_of, run_study
 from zsl.experiments.trainer import Trainer
-from zsl.features.extract import extract_features
-from zsl.features.load import describe_data, load_splits
+from zsl.features.extract import ExtractSettings, extract_features
+from zsl.features.facts import describe_data
+from zsl.features.load import load_splits
+from zsl.features.manifest import Manifest, Source
 from zsl.features.pretraining import check_tuned_fold, check_tuned_rows, tuned_on
 from zsl.features.split import split_features
-from zsl.features.table import FORMAT, FeatureTable, read_features
+from zsl.features.table import FeatureTable, read_features
 from zsl.finetune import command as command_module
 from zsl.finetune import verdict as verdict_module
 from zsl.finetune.command import Finetuning, run_finetuning
@@ -239,12 +241,14 @@ def test_a_fold_refuses_features_of_a_backbone_that_knows_its_classes(made: Path
     labels = np.load(tiny_features / "labels.npy")
 
     def fold_of(name: str, fold: int, without: tuple[str, ...] = ()) -> Any:
-        manifest = {"format": FORMAT, "benchmark": "shapes", "source": index.source}
         facts = backbones[name].finetuned
         assert facts is not None
         tuned = {key: value for key, value in facts.content().items() if key not in without}
-        manifest |= {"finetuned": tuned}
         rows = np.load(tiny_features / "rows.npy")
+        manifest = Manifest.in_memory(
+            "shapes", source=Source.read(index.source, "index"), finetuned=TunedFacts.read(tuned, "m"),
+            count=len(rows), dim=1,
+        )  # fmt: skip
         table = FeatureTable(features=np.zeros((len(rows), 1), np.float32), labels=labels, rows=rows, manifest=manifest)
         return load_splits("shapes", data, table, fold=fold)
 
@@ -509,11 +513,11 @@ def test_tuned_weights_are_a_start_only_where_they_know_no_class_that_is_to_judg
     assert (blind["image_size"], blind["started_from"]["fold"]) == (32, None)
 
 
-def tuned(benchmark: str, fold: int | None, classes: str, before: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "benchmark": benchmark, "fold": fold, "trainval": {"count": 9, "hash": "000000"},
-        "split_hashes": ["a", "b", "c"], "classes": classes.split(), "started_from": before or {},
-    }  # fmt: skip
+def tuned(benchmark: str, fold: int | None, classes: str, before: TunedFacts | None = None) -> TunedFacts:
+    return TunedFacts(
+        benchmark=benchmark, fold=fold, trainval=Rows(count=9, hash="000000"), split_hashes=("a", "b", "c"),
+        classes=tuple(classes.split()), started_from=before,
+    )  # fmt: skip
 
 
 def test_what_an_earlier_fine_tuning_was_taught_is_not_forgotten() -> None:
@@ -531,7 +535,7 @@ def test_rows_of_other_splits_of_the_same_benchmark_may_be_test_rows() -> None:
     check_tuned_rows(record, "flowers", ("d", "e", "f"), "111111")
     with pytest.raises(ValueError, match="fine-tuned on birds with splits a/b/c, these are d/b/c"):
         check_tuned_rows(record, "birds", ("d", "b", "c"), "000000")
-    earlier = {key: value for key, value in tuned("birds", None, "").items() if key != "split_hashes"}
+    earlier = replace(tuned("birds", None, ""), split_hashes=None)
     with pytest.raises(ValueError, match="with splits 000000, these are 111111"):
         check_tuned_rows(earlier, "birds", ("a", "b", "c"), "111111")
 
@@ -541,8 +545,9 @@ def test_a_class_of_another_benchmark_s_fine_tuning_was_probably_seen(tiny_featu
     splits = load_splits("shapes", tiny_shapes, table)
     name = splits.class_names[splits.unseen[0]]
     for classes, flag in ((name.upper(), "probably seen"), ("Dog", "clean")):
-        manifest = table.manifest | {"pretraining": "ImageNet-1k, then more", "finetuned": tuned("own", None, classes)}
-        assert describe_data(replace(table, manifest=manifest), splits)["unseen_classes"] == flag
+        pretraining, facts = "ImageNet-1k, then more", tuned("own", None, classes)
+        manifest = replace(table.manifest, pretraining=pretraining, finetuned=facts)
+        assert describe_data(replace(table, manifest=manifest), splits).unseen_classes == flag
 
 
 # --- a transformer, whose weights depend on the input size -----------------------------------------------------------
@@ -576,7 +581,7 @@ def test_tuned_weights_go_through_extraction_training_prediction_and_export(
     backbone = load_backbone("test_vit", resized)
     shards = shards_folder(tiny_shapes, "shapes")
     features = tmp_path / "features"
-    extract_features(backbone, shards, read_index(shards), features, accelerator, batch_size=16)
+    extract_features(backbone, shards, read_index(shards), features, accelerator, ExtractSettings(batch_size=16))
     table = read_features(features)
     splits = load_splits("shapes", tiny_shapes, table)
     train, test = split_features(table, splits)

@@ -29,38 +29,48 @@ from toy import toy_splits, toy_table
 from backbones import export_weights, load_backbone
 from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
-from zsl.datasets.attribute_names import find_names, read_names, write_names
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.model import DCRGAN
+from zsl.dcrgan.saved import FORMAT, BackboneFacts, PredictorFacts
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.selection import Selection, Trial
 from zsl.experiments.trainer import Trainer
+from zsl.features.facts import describe_features
 from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
 from zsl.predict.answers import Answer
+from zsl.predict.new_classes import add_classes
 from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file, read_photo
-from zsl.predict.predictor import Predictor, add_classes, load_predictor, save_predictor, score
+from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
 from zsl.predict.reader import Reader, export, open_backbone
 from zsl.scores.details import DETAILS_FILE, load_details
+from zsl.scores.folds import FoldScores
+from zsl.scores.model import Calibrated
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "softmax": {},
     "discriminant": {"classifiers.fit": "discriminant", "gan.shortcut_ridge": 0.3},
     "linear sampling": {"sampling": "ldf", "gan.generator_sees": "all"},
-    "attributes as given": {"attribute_norm": None, "classifiers.gamma": 2.0},
+    "attributes as given": {"attribute_norm": None},
 }
 
 
 def toy_predictor(overrides: dict[str, Any]) -> Predictor:
     train, _ = toy_splits()
     config = override(TINY, overrides)
-    facts = {
-        "format": 1, "attribute_names": [], "class_names": list(train.class_names), "new_classes": [],
-        "unit_attributes": False, "config": dataclasses.asdict(config), "benchmark": "toy", "method": "dcrgan",
-    }  # fmt: skip
-    return Predictor(facts=facts, train=train, models={3: train_dcrgan(train, config, seed=3)})
+    backbone = BackboneFacts(
+        name="b", weights_sha256=None, pretraining="none", dim=train.features.shape[1], precision="no", transform=None,
+        encode=None, weights_file=None,
+    )  # fmt: skip
+    facts = PredictorFacts(
+        format=FORMAT, benchmark="toy", method="dcrgan", data="toy", backbone=backbone, unit_attributes=False,
+        attribute_names=(), class_names=train.class_names, new_classes=(), config=dataclasses.asdict(config),
+    )  # fmt: skip
+    model = Calibrated(train_dcrgan(train, config, seed=3), 2.0, train.seen)
+    return Predictor(facts=facts, train=train, models={3: model})
 
 
 def without_the_last(predictor: Predictor) -> Predictor:
@@ -69,12 +79,16 @@ def without_the_last(predictor: Predictor) -> Predictor:
     def left(train: TrainSplit) -> TrainSplit:
         return dataclasses.replace(train, attributes=train.attributes[:-1], unseen=train.unseen[:-1])
 
-    (model,) = predictor.models.values()
-    made = model.synthesizer
-    assert made is not None
-    model.synthesizer = dataclasses.replace(
-        made, train=left(made.train), representations=made.representations[:-1], condition=made.condition[:-1]
+    ((seed, calibrated),) = predictor.models.items()
+    model: DCRGAN = calibrated.model
+    synthesizer = dataclasses.replace(
+        model.synthesizer,
+        train=left(model.synthesizer.train),
+        representations=model.synthesizer.representations[:-1],
+        condition=model.synthesizer.condition[:-1],
     )
+    fewer = DCRGAN(synthesizer, model.zsl, model.gzsl, model.config)
+    predictor = dataclasses.replace(predictor, models={seed: Calibrated(fewer, 2.0, predictor.train.seen)})
     train = dataclasses.replace(left(predictor.train), class_names=predictor.train.class_names[:-1])
     return dataclasses.replace(predictor, train=train)
 
@@ -108,14 +122,16 @@ def test_each_seed_answers_every_test_photo_as_the_run_did(
 def test_a_run_with_a_selections_gamma_predicts_with_it(
     tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    """The run keeps that γ beside the model, the recipe's within its configuration; an export has one of both."""
-    config = override(TINY, {"classifiers.gamma": 2.0})
-    trial = Trial(config=dataclasses.asdict(config), gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
-    selection = Selection(
-        method="dcrgan", method_version=1, benchmark="shapes", backbone="x", features={}, attributes_hash="",
-        goal="harmonic", seed=0, folds={}, trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
-    )  # fmt: skip
+    """The run keeps it beside the model, and so does an export."""
+    config = TINY
+    scores = FoldScores(gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
+    trial = Trial(config=json.loads(json.dumps(dataclasses.asdict(config))), scores=scores)
     table_ = read_features(tiny_features)
+    selection = Selection(
+        method="dcrgan", method_version=1, benchmark="shapes", backbone="x",
+        features=describe_features(table_.manifest).features, attributes_hash="", goal="harmonic", seed=0, folds={},
+        trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
+    )  # fmt: skip
     splits = load_splits("shapes", tiny_shapes, table_)
     train, test = split_features(table_, splits)
     data = Experiment(table=table_, splits=splits, train=train, test=test, seeds=(0,), accelerator=accelerator)
@@ -124,7 +140,7 @@ def test_a_run_with_a_selections_gamma_predicts_with_it(
     place = {row: at for at, row in enumerate(table_.rows.tolist())}
     features = torch.from_numpy(table_.features[[place[row] for row in details.unseen_rows.tolist()]].copy())
     loaded = load_predictor(tmp_path / "run")
-    assert loaded.models[0].config.gamma == pytest.approx(2.7)
+    assert loaded.models[0].gamma.item() == pytest.approx(0.7)
     torch.testing.assert_close(score(loaded, features).scores, details.unseen_scores, rtol=1e-4, atol=1e-4)
     save_predictor(loaded, tmp_path / "saved")
     assert torch.equal(score(load_predictor(tmp_path / "saved"), features).scores, score(loaded, features).scores)
@@ -170,21 +186,6 @@ def test_the_audit_finds_and_checks_the_scaler_that_a_run_keeps(
     (finding,) = check_scaler(features, load_splits("shapes", tiny_shapes, features), tiny_run)
     assert finding.severity == "ok"
     assert f"as are 1 saved in {tiny_run}" in finding.message
-
-
-def test_attribute_names_are_found_in_each_archives_form_and_kept(tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "attributes.csv").write_text('class,"stripes, many",hooves\nzebra,1,1\n')
-    assert find_names(tmp_path / "own", 2) == ("stripes, many", "hooves")
-    (tmp_path / "awa").mkdir()
-    (tmp_path / "awa" / "predicates.txt").write_text("     1\tblack\n     2\twhite spots\n")
-    assert find_names(tmp_path / "awa", 2) == ("black", "white spots")
-    assert find_names(tmp_path / "awa", 3) == ()  # the file is of something else
-    write_names(tmp_path, ("black", "white spots"))
-    assert read_names(tmp_path, 2) == ("black", "white spots")
-    assert read_names(tmp_path / "awa", 2) == ()
-    with pytest.raises(ValueError, match="has 2 names, the classes have 5 attributes"):
-        read_names(tmp_path, 5)
 
 
 # --- new classes -----------------------------------------------------------------------------------------------------

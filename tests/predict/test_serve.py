@@ -153,7 +153,8 @@ def test_strengths_of_any_size_that_a_number_has_are_taken_or_refused_in_words(
     base, attribute = run["classes"][0]["name"], run["attributes"][0]["name"]
     facts = tiny_reader.predictor.facts
     for value, has_length_1, status in ((1e200, True, 200), (1e200, False, 400), (1e-200, False, 200)):
-        predictor = dataclasses.replace(tiny_reader.predictor, facts=facts | {"unit_attributes": has_length_1})
+        changed = dataclasses.replace(facts, unit_attributes=has_length_1)
+        predictor = dataclasses.replace(tiny_reader.predictor, facts=changed)
         server.desk.reader = dataclasses.replace(tiny_reader, predictor=predictor)
         form = json.dumps({"name": "x", "base": base, "changes": {attribute: value}}).encode()
         response, content = ask(server, "POST", "/api/classes", form, {"Content-Type": FORM})

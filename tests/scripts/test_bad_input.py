@@ -16,6 +16,7 @@ import pytest
 from accelerate import Accelerator
 from scipy.io import loadmat, savemat
 from toy import toy_splits, toy_table
+from toy_runs import FACTS, NO_GAMMA
 
 from backbones import Backbone, decode_image, load_backbone
 from shards import read_index
@@ -183,11 +184,9 @@ def photo_repacked(change: Callable[[Path], Any]) -> Case:
 def other_config(place: Place) -> None:
     folder = place.data / "run"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"config": {"steps": 5}}))
-    run_seeds(
-        lambda *_: pytest.fail("trained"),
-        *toy_splits(), (0,), folder, {"config": {"steps": 6}}, place.accelerator,
-    )  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(FACTS)))
+    other = dataclasses.replace(FACTS, config={"gan": {"steps": 6}})
+    run_seeds(lambda *_: pytest.fail("trained"), *toy_splits(), (0,), folder, other, NO_GAMMA, place.accelerator)
 
 
 def missing_row(place: Place) -> None:
@@ -373,7 +372,7 @@ KINDS: dict[str, tuple[Case, str]] = {
     ),
     "split row without feature": (missing_row, r"the feature table has no row 0"),
     # runs
-    "other config in the run folder": (other_config, r"config\.steps: 5 there, 6 now"),
+    "other config in the run folder": (other_config, r"config\.gan\.steps: 5 there, 6 now"),
     # a benchmark of one's own; more of its faults are in test_own_benchmark.py
     "own: no such folder": (
         lambda p: make_shards("no/such", p.data),

@@ -1,28 +1,27 @@
 """What the flags of a training run amount to; those that contradict each other or do nothing are refused."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zsl.cli import settle_config, starting_config
+from zsl.cli import check_gamma, settle_config
 from zsl.common.config import override
-from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.methods import find_method
 
-RECIPE = find_recipe("cub")
-A_OTHERWISE = override(RECIPE, {**VARIANTS["A"], "gan.critic_sees": "attributes"})
-WITH_A_FLAG = override(DCRGANConfig(), {"gan.critic_sees": "attributes"})
+RECIPE = find_recipe("cub").config
+A_OTHERWISE = override(RECIPE, {**VARIANTS["A"].settings, "gan.critic_sees": "attributes"})
 CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
 
-def settle(name: str, config: DCRGANConfig | None = None, **given: Any) -> Any:
+def settle(name: str, config: Any = None, **given: Any) -> Any:
     nothing: dict[str, Any] = {"has_recipe": False, "precision": None, "selection": None}
     method = find_method(name, RECIPE)
-    return settle_config(method, config or starting_config(method), **nothing | given)
+    return settle_config(method, method.configured(method.config) if config is None else config, **nothing | given)
 
 
 def test_flags_that_fit_make_the_configuration() -> None:
@@ -38,7 +37,9 @@ def test_flags_that_fit_make_the_configuration() -> None:
     with pytest.raises(ValueError, match=r"critic-sees all: --method f-CLSWGAN\+ has attributes"):
         settle("f-CLSWGAN+", as_the_recipe)
     assert settle("f-CLSWGAN").gan.steps == 450  # where its own search starts, not the recipe's
-    assert settle("eszsl", selection=Path("x")) == find_method("eszsl", RECIPE).config
+    eszsl = find_method("eszsl", RECIPE).config
+    assert settle("eszsl", selection=Path("x")) == eszsl
+    assert settle("eszsl", replace(eszsl, lam=0.5)) == replace(eszsl, lam=0.5)  # `--config.lam 0.5`
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,9 @@ def test_flags_that_fit_make_the_configuration() -> None:
         ("dcrgan", RECIPE, {"selection": Path("x"), "has_recipe": True}, "leave --recipe or --selection out"),
         (
             "eszsl",
-            override(DCRGANConfig(), {"gan.critic_sees": "attributes"}),
-            {"has_recipe": True},
-            "--recipe, --config.gan.critic-sees: that is for DCR-GAN",
+            None,
+            {"has_recipe": True, "precision": "bf16"},
+            "--recipe, --precision: that is for DCR-GAN, and --method eszsl takes nothing of it",
         ),
         (
             "A",
@@ -65,11 +66,25 @@ def test_flags_that_fit_make_the_configuration() -> None:
             {"precision": "no"},
             "--precision no and --config.precision bf16",
         ),
+        (
+            "eszsl",
+            replace(find_method("eszsl", RECIPE).config, lam=0.5),
+            {"selection": Path("x")},
+            "leave --config.lam or --selection out",
+        ),
     ],
 )
 def test_flags_that_contradict_each_other_or_do_nothing_are_refused(
-    method: str, config: DCRGANConfig, given: dict[str, Any], message: str
+    method: str, config: Any, given: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011  the message is looked at below
         settle(method, config, **given)
     assert message in str(refused.value)
+
+
+def test_gamma_is_auto_or_a_finite_number() -> None:
+    assert check_gamma("auto") == "auto"
+    assert check_gamma(-1.5) == -1.5
+    for infinite in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match=rf"--gamma {infinite}: a finite number is needed, or auto"):
+            check_gamma(infinite)

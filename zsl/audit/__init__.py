@@ -1,1 +1,1 @@
-"""Does anything leak, and is everything there: checks of artifacts from outside."""
+"""Checks of what is on disk: whether test rows or unseen classes leak, and whether all that is needed is there."""

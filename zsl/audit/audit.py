@@ -1,13 +1,15 @@
-"""A benchmark's folder below `--data` in, findings out: whether anything of test rows or unseen classes leaks."""
+"""The audit of a benchmark below `--data`: whether anything of test rows or unseen classes leaks into training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from shards import ShardIndex, read_index
-from zsl.audit.findings import Finding, as_json, fail, warn
+from shards.index import INDEX_FILE
+from zsl.audit.findings import Finding, Severity, as_json, counts, fail, failed, text_table, warn
 from zsl.audit.near import check_near_duplicates
 from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
 from zsl.audit.pretraining import check_finetuning, check_pretraining
@@ -16,9 +18,11 @@ from zsl.common.files import write_json
 from zsl.datasets.places import features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
+from zsl.features.manifest import MANIFEST_FILE, Source
 from zsl.features.table import FeatureTable, read_features
 
 AUDIT_FILE, PICTURE_FILE = "audit.json", "near_duplicates.jpg"
+LABELS: dict[Severity, str] = {"fail": "FAIL", "warn": "WARN", "ok": "OK"}
 
 
 def audit(
@@ -30,19 +34,27 @@ def audit(
     splits: Path | None = None,
     run: Path | None = None,
 ) -> list[Finding]:
-    """Check `benchmark` below `data`; `out` gets `audit.json` and the picture of near duplicates.
+    """Check `benchmark` below `data`, and write `audit.json` and the picture of near duplicates into `out`.
 
-    `tables` are the feature tables to check, by default all there are; `splits` replaces the copy of the split files
-    that make_shards left; `run` is a run folder made from the first of the tables.
+    tables: folders of the feature tables to check; None checks all.  splits: a folder of split files in place of the
+    copy that make_shards left.  run: a run folder made from the first of the tables.
 
     Raises:
         FileNotFoundError: there are neither shards nor features.
     """
     if tables is None:
-        tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob("*/manifest.json"))
+        tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob(f"*/{MANIFEST_FILE}"))
     findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run)
     write_json(out / AUDIT_FILE, {"benchmark": benchmark} | as_json(findings))
     return findings
+
+
+def report(findings: Sequence[Finding], width: int = 120) -> str:
+    """The findings as a table, the gravest first, and a last line with the verdict; width: of a line, in characters."""
+    number = counts(findings)
+    verdict = "NOT CLEAN" if number["fail"] else "clean, but look at the warnings" if number["warn"] else "clean"
+    summary = ", ".join(f"{n} {severity}" for severity, n in number.items())
+    return f"{text_table(findings, LABELS, width)}\n{verdict}: {summary}"
 
 
 def _audit(
@@ -54,24 +66,26 @@ def _audit(
     try:
         split_file = read_split_file(split_folder)
         splits = _splits(split_file, photos, list(read.values()))
-    except ValueError as error:  # overlap, a class on both sides: what an audit is for, and nothing can be told after
+    except ValueError as error:  # rows overlap, or a class is on both sides; the other checks need sound splits
         return [*findings, fail("splits", str(error))]
     findings += [*check_split_hashes(benchmark, split_file), check_overlap(splits)]
     if index is not None:
         part = part_of_rows(splits)
-        findings += check_source(index.source, split_file, "photos")
+        source = Source.read(index.source, f"{shards_folder(data, benchmark) / INDEX_FILE}: source")
+        findings += check_source(source, split_file, "photos")
         findings += check_same_photos(photos, part)
         findings.append(check_near_duplicates(photos, part, shards_folder(data, benchmark), index, out / PICTURE_FILE))
     for folder, features in read.items():
         findings += _table(features, folder, index, photos, split_file, splits)
     if not read:
         findings.append(warn("features", "there is no feature table yet; scripts/extract.py makes it"))
-    elif not any(finding.severity == "fail" for finding in findings):
+    elif not failed(findings):
         findings += _trained(next(iter(read.values())), splits, run)
     return findings
 
 
 def _photos(folder: Path, have_tables: bool, findings: list[Finding]) -> tuple[ShardIndex | None, list[Photo]]:
+    """The index and the photos of the shards; without sound shards None and no photos, and `findings` says why."""
     if have_tables and not folder.is_dir():
         findings.append(warn("shards", f"none in {folder}: no photo could be compared with another"))
         return None, []
@@ -86,6 +100,7 @@ def _photos(folder: Path, have_tables: bool, findings: list[Finding]) -> tuple[S
 
 
 def _splits(split_file: SplitFile, photos: list[Photo], tables: list[FeatureTable]) -> Splits:
+    """The splits of the rows that the photos have or, without photos, the first feature table."""
     if photos:
         rows, labels = np.array([p.row for p in photos]), np.array([p.label for p in photos])
     elif tables:
@@ -104,16 +119,16 @@ def _table(
     splits: Splits,
 ) -> list[Finding]:
     manifest = features.manifest
-    unseen = [splits.class_names[class_id] for class_id in splits.unseen.tolist()]
+    unseen = splits.unseen_names
     trainval = rows_hash(splits.trainval_loc)
     return [
         *check_table(features, folder, index, photos),
-        *check_source(manifest["source"], split_file, f"features {folder.name}", tell_missing=index is None),
-        *check_pretraining(str(manifest.get("backbone")), str(manifest.get("pretraining", "unknown")), unseen),
-        *check_finetuning(manifest.get("finetuned") or {}, manifest["benchmark"], split_file.hashes, trainval, unseen),
+        *check_source(manifest.source, split_file, f"features {folder.name}", tell_missing=index is None),
+        *check_pretraining(manifest.backbone, manifest.pretraining, unseen),
+        *check_finetuning(manifest.finetuned, manifest.benchmark, split_file.hashes, trainval, unseen),
     ]
 
 
 def _trained(features: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
-    """What can be told of scaler and run where nothing before has failed."""
+    """The checks of scaler and run, which need sound features and splits."""
     return [*check_scaler(features, splits, run), *(check_run(run, features, splits) if run else [])]

@@ -1,39 +1,45 @@
-"""What an audit says: findings with a severity, as a table and as JSON."""
+"""What a check found: findings with a severity, as a table for a terminal and as JSON."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["ok", "warn", "fail"]
-SEVERITIES: tuple[Severity, ...] = ("fail", "warn", "ok")
+SEVERITIES: tuple[Severity, ...] = ("fail", "warn", "ok")  # the gravest first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The outcome of one check; `details` has the numbers and examples behind the message."""
+    """The outcome of one check."""
 
     check: str
     severity: Severity
     message: str
-    details: dict[str, Any] = field(default_factory=dict)
+    remedy: str = ""  # what to do about it
+    details: dict[str, Any] = field(default_factory=dict)  # numbers and examples behind the message
 
 
 def ok(check: str, message: str, **details: Any) -> Finding:
-    """Nothing wrong was found."""
+    """The check found nothing wrong."""
     return Finding(check=check, severity="ok", message=message, details=details)
 
 
-def warn(check: str, message: str, **details: Any) -> Finding:
-    """To be known by whoever reads the results; not a leak that makes them void."""
-    return Finding(check=check, severity="warn", message=message, details=details)
+def warn(check: str, message: str, *, remedy: str = "", **details: Any) -> Finding:
+    """The user should know of it; nothing has to stop."""
+    return Finding(check=check, severity="warn", message=message, remedy=remedy, details=details)
 
 
-def fail(check: str, message: str, **details: Any) -> Finding:
-    """The results cannot be trusted."""
-    return Finding(check=check, severity="fail", message=message, details=details)
+def fail(check: str, message: str, *, remedy: str = "", **details: Any) -> Finding:
+    """Results cannot be trusted (audit), or something needed is missing (doctor); the script ends with exit code 1."""
+    return Finding(check=check, severity="fail", message=message, remedy=remedy, details=details)
+
+
+def failed(findings: Sequence[Finding]) -> bool:
+    """Whether a finding is a failure."""
+    return any(finding.severity == "fail" for finding in findings)
 
 
 def counts(findings: Sequence[Finding]) -> dict[str, int]:
@@ -41,26 +47,33 @@ def counts(findings: Sequence[Finding]) -> dict[str, int]:
     return {severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES}
 
 
-def table(findings: Sequence[Finding], width: int = 120) -> str:
-    """One paragraph a finding, the gravest first, and a last line with the verdict."""
+def text_table(findings: Sequence[Finding], labels: Mapping[Severity, str], width: int | None = None) -> str:
+    """One paragraph a finding, the gravest first, each with its remedy below.
+
+    labels: the words for the severities.  width: of a line, in characters; None breaks no line.
+    """
     left = max((len(finding.check) for finding in findings), default=0)
+    label = max(map(len, labels.values()))
     lines = []
     for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
-        head = f"{finding.severity.upper():<4}  {finding.check:<{left}}  "
-        lines.append(
-            textwrap.fill(finding.message, width, initial_indent=head, subsequent_indent=" " * len(head))
-            if finding.message
-            else head.rstrip()
-        )
-    number = counts(findings)
-    verdict = "NOT CLEAN" if number["fail"] else "clean, but look at the warnings" if number["warn"] else "clean"
-    return "\n".join([*lines, f"{verdict}: {', '.join(f'{n} {severity}' for severity, n in number.items())}"])
+        head = f"{labels[finding.severity]:<{label}}  {finding.check:<{left}}  "
+        indent = " " * len(head)
+        lines.append(_paragraph(finding.message, head, indent, width))
+        if finding.remedy:
+            lines.append(_paragraph(f"-> {finding.remedy}", indent, indent, width))
+    return "\n".join(lines)
+
+
+def _paragraph(text: str, head: str, indent: str, width: int | None) -> str:
+    if not text or width is None:
+        return f"{head}{text}".rstrip()
+    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent)
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
     """The content of `audit.json`."""
     return {
-        "clean": not counts(findings)["fail"],
+        "clean": not failed(findings),
         "counts": counts(findings),
         "findings": [asdict(finding) for finding in findings],
     }

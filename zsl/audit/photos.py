@@ -1,4 +1,4 @@
-"""Photos in shards to leaks between splits: the same file, the same bytes, the same JPEG by box."""
+"""Photos that are in two splits: the same file, the same bytes, or boxes of one JPEG."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -20,12 +21,12 @@ from zsl.datasets.split_file import PARTS
 from zsl.datasets.splits import Splits
 
 THUMBNAIL = 16  # pixels a side
-DECODED = 64  # pixels a side at least; the perceptual hash itself looks at 32 x 32
+DECODED = 64  # pixels a side at least; the perceptual hash uses 32 x 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Photo:
-    """What is kept of a sample: a few hundred bytes."""
+    """The facts of a sample that checks need: a few hundred bytes."""
 
     row: int
     label: int
@@ -37,7 +38,7 @@ class Photo:
 
 
 def read_photos(folder: Path, index: ShardIndex) -> list[Photo]:
-    """Hash every sample of the shards in `folder`, about 400 a second and core.
+    """Hash every sample of the shards in `folder`; one core hashes about 400 a second.
 
     Raises:
         FileNotFoundError, ValueError: a shard is absent or is not the one that the index describes.
@@ -54,7 +55,8 @@ def read_photos(folder: Path, index: ShardIndex) -> list[Photo]:
 def _photo(sample: Sample) -> Photo:
     try:
         grey: Image.Image | None = _small_grey(sample.image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to say: not a photo
+    # Pillow raises one of these where bytes are no photo.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         grey = None
     small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS) if grey else None
     return Photo(
@@ -76,12 +78,12 @@ def _small_grey(image: bytes) -> Image.Image:
 
 
 def part_of_rows(splits: Splits) -> dict[int, str]:
-    """The part (`trainval`, `test_seen`, `test_unseen`) of each row."""
+    """The part of each row: `trainval`, `test_seen` or `test_unseen`."""
     return {row: part.removesuffix("_loc") for part in PARTS for row in getattr(splits, part).tolist()}
 
 
 def check_rows(photos: Sequence[Photo]) -> list[Finding]:
-    """Each row is there once, and each photo can be decoded."""
+    """Whether each row occurs once and each photo can be decoded."""
     rows = [photo.row for photo in photos]
     if len(set(rows)) < len(rows):
         return [fail("shards", f"{len(rows) - len(set(rows))} rows occur more than once in the shards")]
@@ -92,7 +94,10 @@ def check_rows(photos: Sequence[Photo]) -> list[Finding]:
 
 
 def check_same_photos(photos: Sequence[Photo], part: dict[int, str]) -> list[Finding]:
-    """No file name and no bytes occur in two splits; boxes of one JPEG in two splits are told with their numbers."""
+    """Whether no file name and no bytes occur in two splits.
+
+    Boxes of one JPEG may lie in two splits; a warning gives their numbers.  part: of each row (`part_of_rows`).
+    """
     by_file = _across(photos, part, lambda photo: (photo.file, photo.box))
     by_bytes = _across(photos, part, lambda photo: (photo.sha256, photo.box))
     findings = [
@@ -106,7 +111,7 @@ def check_same_photos(photos: Sequence[Photo], part: dict[int, str]) -> list[Fin
 
 
 def _across(photos: Sequence[Photo], part: dict[int, str], key: Callable[[Photo], Hashable]) -> list[list[Photo]]:
-    """Photos with an equal key, where they are in two or more parts."""
+    """Groups of photos that have an equal key and lie in two or more parts."""
     groups: dict[Hashable, list[Photo]] = defaultdict(list)
     for photo in photos:
         if photo.row in part:
@@ -134,12 +139,12 @@ def _shared_jpegs(shared: list[list[Photo]], photos: Sequence[Photo], part: dict
             sum(part[photo.row] == test for photo in beside),
             sum(part.get(photo.row) == test for photo in photos),
         )
-    told = ", ".join(f"{some:,} of {all_:,} {test} rows" for test, (some, all_) in numbers.items())
+    shares = ", ".join(f"{some:,} of {all_:,} {test} rows" for test, (some, all_) in numbers.items())
+    details: dict[str, Any] = {"jpegs": len(shared)} | {test: list(pair) for test, pair in numbers.items()}
     return warn(
         "shared JPEGs",
         f"rows are boxes, and {len(shared):,} of {len({photo.sha256 for photo in photos}):,} JPEGs have boxes in two "
-        f"or more splits: {told} lie in a JPEG that also holds a trainval row. The official splits are made so; crop "
+        f"or more splits: {shares} lie in a JPEG that also holds a trainval row. The official splits are made so; crop "
         "to the box, and say so beside results",
-        jpegs=len(shared),
-        **{test: list(pair) for test, pair in numbers.items()},
+        **details,
     )

@@ -1,22 +1,25 @@
-"""Unseen classes against the data behind the backbone: a class it was trained to name was not unseen."""
+"""Whether the backbone was trained on unseen classes: a class that it learned to name is not unseen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from backbones.presets import IMAGENET, unseen_classes
+from backbones.tuned import TunedFacts
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.features.pretraining import check_tuned_rows, in_imagenet, tuned_on, tunings
 
 
 def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) -> list[Finding]:
-    """Compare the names of the unseen classes with what `backbone` was trained on."""
+    """Compare the names of the unseen classes with the data that `backbone` was trained on.
+
+    pretraining: those data, as in a feature manifest.
+    """
     check = "pretraining"
     worst = unseen_classes(pretraining)
     unknown = worst == "unknown"
-    found_names = in_imagenet(unseen)
-    exact, other = found_names.exact, found_names.synonyms
+    names = in_imagenet(unseen)
+    exact, other = names.exact, names.synonyms
     findings = []
     if unknown:
         findings.append(warn(check, f"{backbone}: what it was trained on is {pretraining}; the unseen classes may be"))
@@ -29,8 +32,8 @@ def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) ->
             )
         )
     if exact:
-        found = f"{len(exact)} of {len(unseen)} unseen classes are classes of {IMAGENET}: {_listed(exact)}"
-        findings.append(warn(check, found, exact=exact) if unknown else fail(check, found, exact=exact))
+        message = f"{len(exact)} of {len(unseen)} unseen classes are classes of {IMAGENET}: {_listed(exact)}"
+        findings.append(warn(check, message, exact=exact) if unknown else fail(check, message, exact=exact))
     if other:
         findings.append(
             warn(
@@ -48,31 +51,31 @@ def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) ->
 
 
 def check_finetuning(
-    tuned: Mapping[str, Any], benchmark: str, split_hashes: Sequence[str], trainval_hash: str, unseen: Sequence[str]
+    tuned: TunedFacts | None, benchmark: str, split_hashes: Sequence[str], trainval_hash: str, unseen: Sequence[str]
 ) -> list[Finding]:
-    """Rows and classes that the backbone was fine-tuned on, against the splits and the names of the unseen classes.
+    """Compare the rows and classes that the backbone was fine-tuned on with the splits and the unseen classes.
 
-    tuned: as in a feature manifest; empty where the backbone was not.
+    tuned: the field `finetuned` of a feature manifest; None where the backbone was not fine-tuned.
     """
     check, findings = "fine-tuning", []
     try:
         check_tuned_rows(tuned, benchmark, split_hashes, trainval_hash)
     except ValueError as error:
         findings.append(fail(check, str(error)))
-    if known := tuned_on(tuned, unseen):
-        listed = ", ".join(known[:5])
-        told = f"the backbone was fine-tuned on {len(known)} of {len(unseen)} unseen classes: {listed}"
-        findings.append(fail(check, told, classes=known))
+    if names := tuned_on(tuned, unseen):
+        listed = ", ".join(names[:5])
+        message = f"the backbone was fine-tuned on {len(names)} of {len(unseen)} unseen classes: {listed}"
+        findings.append(fail(check, message, classes=names))
     for tuning in tunings(tuned):
-        if "classes" not in tuning:
-            told = f"the manifest does not name the classes of {tuning['benchmark']} that the backbone was tuned on"
-            findings.append(warn(check, f"{told}; extract anew"))
-        if tuning["fold"] is not None:
-            told = f"the backbone was fine-tuned for validation fold {tuning['fold']} of {tuning['benchmark']}"
-            findings.append(warn(check, f"{told}; such features judge a recipe, they are not for results"))
+        if tuning.classes is None:
+            message = f"the manifest does not name the classes of {tuning.benchmark} that the backbone was tuned on"
+            findings.append(warn(check, f"{message}; extract anew"))
+        if tuning.fold is not None:
+            message = f"the backbone was fine-tuned for validation fold {tuning.fold} of {tuning.benchmark}"
+            findings.append(warn(check, f"{message}; such features judge a recipe, they are not for results"))
     if tuned and not findings:
         stages = " and before that on ".join(
-            f"{one['benchmark']} ({len(one['classes'])} classes)" for one in tunings(tuned)
+            f"{one.benchmark} ({len(one.classes or ())} classes)" for one in tunings(tuned)
         )
         findings.append(ok(check, f"on {stages}, with these splits; no unseen class among them"))
     return findings

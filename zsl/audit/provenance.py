@@ -1,10 +1,9 @@
-"""Where splits, features, scaler and runs come from, checked against each other."""
+"""Whether splits, features, scaler and run come from each other, as their manifests say."""
 
 from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from zsl.audit.photos import Photo
 from zsl.common.files import read_json
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits
+from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
@@ -24,7 +24,7 @@ FITTED_ON = "fitted on trainval rows only"
 
 
 def check_overlap(splits: Splits) -> Finding:
-    """No row is in two parts, and no class is both seen and unseen."""
+    """Whether no row is in two parts and no class is both seen and unseen."""
     both = np.intersect1d(splits.seen, splits.unseen)
     if len(both):
         return fail("row overlap", f"{len(both)} classes are seen and unseen", classes=both.tolist())
@@ -34,52 +34,49 @@ def check_overlap(splits: Splits) -> Finding:
         if len(rows):
             common[f"{first} and {second}"] = rows.tolist()
     if common:
-        told = "; ".join(f"{len(rows)} rows in {where}, the first is {rows[0]}" for where, rows in common.items())
-        return fail("row overlap", told, rows={where: rows[:100] for where, rows in common.items()})
+        message = "; ".join(f"{len(rows)} rows in {where}, the first is {rows[0]}" for where, rows in common.items())
+        return fail("row overlap", message, rows={where: rows[:100] for where, rows in common.items()})
     return ok("row overlap", f"none: {splits.describe()}")
 
 
 def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
-    """Which split this is; a file of the vintage that leaks test rows was refused on reading."""
+    """Which split this is.  Reading has already refused a file of the vintage that leaks test rows."""
     official = split_file.dataset if split_file.dataset and split_file.dataset.official else None
     if official and official.name.lower() != benchmark.lower():
-        found = fail("splits", f"this is the {split_file.verdict}, the benchmark is {benchmark}")
+        finding = fail("splits", f"this is the {split_file.verdict}, the benchmark is {benchmark}")
     elif official:
-        found = ok("splits", split_file.verdict)
+        finding = ok("splits", split_file.verdict)
     else:
-        found = warn("splits", f"{split_file.verdict}: comparable with results on the same hash only")
-    return [found, ok("vintage", "no test row in train_loc or val_loc of the split file")]
+        finding = warn("splits", f"{split_file.verdict}: comparable with results on the same hash only")
+    return [finding, ok("vintage", "no test row in train_loc or val_loc of the split file")]
 
 
-def check_source(
-    source: dict[str, Any], split_file: SplitFile, what: str, *, tell_missing: bool = True
-) -> list[Finding]:
-    """Shards or features were made with these splits, and with all photos."""
-    made_with = list(source.get("split_hashes") or [])
-    if made_with != list(split_file.hashes):
-        return [fail(what, f"made with splits {'/'.join(made_with)}, these are {'/'.join(split_file.hashes)}")]
-    if tell_missing and source.get("missing"):
-        return [warn(what, f"{source.get('verdict', '')}: not comparable with results on the whole benchmark")]
+def check_source(source: Source, split_file: SplitFile, what: str, *, tell_missing: bool = True) -> list[Finding]:
+    """Whether shards or features were made with these splits and, with `tell_missing`, of all photos."""
+    if source.split_hashes != split_file.hashes:
+        return [fail(what, f"made with splits {source.hashes_text}, these are {'/'.join(split_file.hashes)}")]
+    if tell_missing and source.missing:
+        return [warn(what, f"{source.verdict or ''}: not comparable with results on the whole benchmark")]
     return []
 
 
 def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, photos: list[Photo]) -> list[Finding]:
-    """The feature table has a manifest of its making, and is of the shards that are there, row for row."""
+    """Whether the feature table was made from these shards, row for row, and its manifest says how."""
     check, manifest = f"features {folder.name}", table.manifest
-    if manifest.get("imported"):
-        facts = manifest["imported"]
+    if manifest.imported:
+        facts = manifest.imported
         return [
-            warn(check, f"imported from {facts['file']} (sha256 {facts['sha256'][:12]}…): how they were made, and from "
+            warn(check, f"imported from {facts.file} (sha256 {facts.sha256[:12]}…): how they were made, and from "
                  "which photos, cannot be checked"),
             *_labels(table, photos, check),
         ]  # fmt: skip
     if index is None:
         return [warn(check, "there are no shards to compare it with")]
-    if manifest.get("shards_sha256") != index.sha256:
+    if manifest.shards_sha256 != index.sha256:
         return [
             fail(
                 check,
-                f"made from other shards ({str(manifest.get('shards_sha256'))[:12]}…) than those that are there "
+                f"made from other shards ({str(manifest.shards_sha256)[:12]}…) than those that are there "
                 f"({index.sha256[:12]}…); extract anew",
             )
         ]
@@ -87,11 +84,11 @@ def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, pho
     if len(table.rows) != index.count or not np.array_equal(table.rows, rows):
         return [fail(check, f"{len(table.rows):,} rows for {index.count:,} photos, or other rows than the shards have")]
     findings = _labels(table, photos, check)
-    if not manifest.get("weights_sha256"):
+    if not manifest.weights_sha256:
         findings.append(warn(check, "the manifest does not say which weights (no weights_sha256)"))
-    weights = str(manifest.get("weights_sha256"))[:12]
+    weights = str(manifest.weights_sha256)[:12]
     return findings or [
-        ok(check, f"{len(table.rows):,} rows of these shards, weights {weights}…, precision {manifest['precision']}")
+        ok(check, f"{len(table.rows):,} rows of these shards, weights {weights}…, precision {manifest.precision}")
     ]
 
 
@@ -102,20 +99,22 @@ def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Findin
 
 
 def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
-    """The scaler that training uses, and those that a run saved, are those of the trainval rows and of no other."""
+    """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other."""
     features, _ = table.at(splits.trainval_loc)
     expected = FeatureScaler.fit(features)
     train, _ = split_features(table, splits)
-    given = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
-    wrong = {name for name, scaler in given.items() if not _same_scaler(scaler, expected)}
+    scalers = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
+    wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
     if wrong:
         name = sorted(wrong)[0]
         everything = FeatureScaler.fit(torch.from_numpy(np.array(table.features)))
-        how = "on all rows, test rows included" if _same_scaler(given[name], everything) else "on other rows"
+        how = "on all rows, test rows included" if _same_scaler(scalers[name], everything) else "on other rows"
         return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
-    saved = len(given) - 1
-    told = f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
-    return [ok("scaler", f"{FITTED_ON} ({len(features):,}), recomputed from the table{told}")]
+    saved = len(scalers) - 1
+    others = (
+        f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
+    )
+    return [ok("scaler", f"{FITTED_ON} ({len(features):,}), recomputed from the table{others}")]
 
 
 def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:
@@ -126,7 +125,7 @@ def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:
 
 
 def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
-    """Every pair of tensors `…low` and `…span` of a scaler in the safetensors files of `run`."""
+    """The scalers in the safetensors files of `run`: each pair of tensors `…low` and `…span`."""
     scalers = {}
     for path in sorted(run.rglob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
@@ -140,11 +139,13 @@ def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
 
 
 def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
-    """The run was made from this table and these splits, and says what its protocol is."""
+    """Whether the run was made from this table and these splits, honestly and inductively."""
     config = read_json(run / "config.json")
     manifest, check = table.manifest, f"run {run.name}"
     differing = [
-        key for key in ("shards_sha256", "weights_sha256") if config.get("features", {}).get(key) != manifest.get(key)
+        name
+        for name in ("shards_sha256", "weights_sha256")
+        if config.get("features", {}).get(name) != getattr(manifest, name)
     ]
     if differing:
         return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]

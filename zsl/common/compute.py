@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
-import yaml
-from accelerate import Accelerator, InitProcessGroupKwargs
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Precision = Literal["auto", "no", "bf16", "fp16"]
@@ -37,6 +38,8 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
         ValueError: the flag is fp16 on a CPU, where matrix products in fp16 take minutes.
         ValueError: the launcher started several processes, and they do not know of each other.
     """
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
     mixed_precision = precision if precision != "auto" else _configured_precision()
     use_cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
     if precision == "fp16" and use_cpu:
@@ -115,6 +118,8 @@ def _keep_freed_memory() -> None:
 
 
 def _configured_precision() -> str:
+    import yaml
+
     launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launcher in ("bf16", "fp16"):
         return launcher

@@ -18,6 +18,7 @@ def at_least_one(config: Any, *names: str) -> None:
             raise ValueError(f"{type(config).__name__}: {name} is {getattr(config, name)}; it is at least 1")
 
 
+Settings = dict[str, Any]  # a configuration, or facts, as JSON has them: by name, nested
 Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
 
 
@@ -32,9 +33,9 @@ def override(config: Any, overrides: Overrides) -> Any:
     return config
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Settings:
     """Turn nested dictionaries into overrides, such as {"gan.steps": 450, …}."""
-    flat: dict[str, Any] = {}
+    flat: Settings = {}
     for key, value in config.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

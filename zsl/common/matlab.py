@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
-import scipy.sparse
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 after MATLAB's header
 LFS_POINTER = b"version https://git-lfs"
@@ -23,11 +21,13 @@ def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] 
     Raises:
         ValueError: the file is empty, cut, a MATLAB 7.3 (HDF5) file or no MATLAB file, or lacks a required variable.
     """
+    from scipy.io import loadmat, whosmat  # here, as a command line's help can do without
+
     _check_form(path)
     try:
-        content = scipy.io.loadmat(path, variable_names=[*required, *optional])
+        content = loadmat(path, variable_names=[*required, *optional])
         absent = [name for name in required if name not in content]
-        names = [name for name, _, _ in scipy.io.whosmat(path)] if absent else []
+        names = [name for name, _, _ in whosmat(path)] if absent else []
     except Exception as error:  # SciPy raises many types of exceptions for broken files
         raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); {COMPLETE}") from error
     if absent:
@@ -58,7 +58,9 @@ def _check_form(path: Path) -> None:
 
 def _dense(value: Any) -> np.ndarray:
     """Turn a sparse matrix into a dense one, and cells of one number each into an array of the same shape."""
-    if scipy.sparse.issparse(value):
+    from scipy.sparse import issparse
+
+    if issparse(value):
         return value.toarray()
     if value.dtype == object and value.size and all(_is_number(cell) for cell in value.ravel()):
         return np.array([np.ravel(cell)[0] for cell in value.ravel()]).reshape(value.shape)

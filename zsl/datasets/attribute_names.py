@@ -1,7 +1,7 @@
-"""Names of attributes: split files have none, the benchmarks' archives do.
+"""Names of attributes: split files have none, the benchmarks' archives have.
 
-`make_shards` looks for them once and leaves `attribute_names.txt`, a name a line, beside its copy of the split files.
-They are for people to read; nothing is computed from them.
+`make_shards` looks for them once and writes `attribute_names.txt`, one name a line, beside its copy of the split files.
+People read these names; nothing is computed from them.
 """
 
 from __future__ import annotations
@@ -11,34 +11,65 @@ import re
 from pathlib import Path
 
 from zsl.common.files import write_text
+from zsl.common.text import read_lines
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE
 from zsl.datasets.registry import DATASETS
 
 NAMES_FILE = "attribute_names.txt"
-KNOWN = tuple(file for dataset in DATASETS.values() for file in dataset.attribute_files)
+# Files below a raw folder that may have the names: a user's own table, and those of the archives.
+RAW_FILES = (ATTRIBUTES_FILE, *(file for dataset in DATASETS.values() for file in dataset.attribute_files))
+FOLDERS = ("splits", "raw", ".")  # below `data/<benchmark>`, where such a file may lie
 
 
-def find_names(images: Path, count: int) -> tuple[str, ...]:
+def find_names(folder: Path, count: int) -> tuple[str, ...]:
     """The names of the `count` attributes in a benchmark's raw folder; () where no file there has that many."""
-    table = images / ATTRIBUTES_FILE
-    if table.is_file():
-        names = tuple(cell.strip() for cell in next(csv.reader(_lines(table)))[1:])
-        if len(names) == count:
-            return names
-    for path in (images / known for known in KNOWN):
-        names = tuple(re.sub(r"^\s*\d+\s+", "", line).strip() for line in _lines(path)) if path.is_file() else ()
+    for path in (folder / file for file in RAW_FILES):
+        names = _names_in(path) if path.is_file() else ()
         if len(names) == count:
             return names
     return ()
 
 
+def find_names_below(benchmark_folder: Path, count: int) -> tuple[str, ...]:
+    """The names of the `count` attributes below `data/<benchmark>`; () where no file there has that many."""
+    for folder in FOLDERS:
+        if names := find_names(benchmark_folder / folder, count):
+            return names
+    return ()
+
+
+def read_names_file(path: Path, count: int) -> tuple[str, ...]:
+    """The names of the `count` attributes in a file that the user names.
+
+    Its lines are `number name`, as in CUB's `attributes.txt`, or names alone; of a `.csv` its head has the names.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has another number of names.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of attribute names {path}; CUB's is attributes.txt, AWA's predicates.txt")
+    names = _names_in(path)
+    if len(names) != count:
+        raise ValueError(f"{path} has {len(names)} attribute names, the split file has {count} attributes")
+    return names
+
+
+def _names_in(path: Path) -> tuple[str, ...]:
+    """The names in a file: those of its lines `number name`, or those in the head of a `.csv` after the first cell."""
+    lines = _lines(path)
+    if path.suffix == ".csv":
+        return tuple(cell.strip() for cell in next(csv.reader(lines), [])[1:])
+    return tuple(re.sub(r"^\s*\d+\s+", "", line).strip() for line in lines)
+
+
 def write_names(folder: Path, names: tuple[str, ...]) -> None:
-    """Keep `names` in `folder`."""
+    """Write `names` into `folder`."""
     write_text(folder / NAMES_FILE, "".join(f"{name}\n" for name in names))
 
 
 def read_names(folder: Path, count: int) -> tuple[str, ...]:
-    """The names that `folder` keeps, () where it has none.
+    """The names that `write_names` wrote into `folder`; () where it wrote none.
 
     Raises:
         ValueError: there are not `count` of them.
@@ -50,5 +81,10 @@ def read_names(folder: Path, count: int) -> tuple[str, ...]:
     return names
 
 
+def readable_attribute(name: str) -> str:
+    """The attribute's name for a reader: `has_bill_shape::hooked` to `bill shape: hooked`."""
+    return re.sub(r"^(has|is)_", "", name.strip()).replace("::", ": ").replace("_", " ")
+
+
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [line for line in read_lines(path) if line.strip()]

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from zsl.common.files import atomic_path, write_text
 
@@ -21,8 +20,10 @@ def write_split_file(
 
     strengths: [A, C].  parts: 0-based rows by name.  what: a few words for the file's header.
     """
+    from scipy.io import savemat
+
     buffer = io.BytesIO()
-    scipy.io.savemat(
+    savemat(
         buffer,
         {
             "allclasses_names": np.array(class_names, dtype=object)[:, None],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards import Location, ShardIndex, open_index, read_index, write_shards
+from shards.index import INDEX_FILE
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
 from zsl.datasets.attribute_names import find_names, write_names
@@ -17,63 +18,89 @@ from zsl.datasets.registry import DATASETS, find_dataset
 from zsl.datasets.shapes import write_shapes
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Raw:
+    """Where the photos and the split files of a benchmark lie, and which dataset's reader reads them."""
+
+    dataset: str
+    images: Path
+    splits: Path
+
+
 def make_shards(
     benchmark: str, data: Path, *, images: Path | None = None, splits: Path | None = None, allow_missing: bool = False
 ) -> tuple[ShardIndex, Benchmark]:
-    """Shards of `benchmark` below `data`, from its raw folder and split files; `shapes` is drawn where absent.
+    """Write shards of `benchmark` below `data`, from the photos in `images` and the split files in `splits`.
 
-    A `benchmark` that is a path is a folder of one's own (`zsl.datasets.own`), which brings photos and splits.
+    Without both folders, the benchmark `shapes` is drawn first.  A `benchmark` that is a path is the user's own folder
+    with photos and splits (`zsl.datasets.own`).
 
     Raises:
         ValueError: `images` and `splits` were not both given for a benchmark that cannot be drawn, or were given for
-            one of one's own; or class lists and splits contradict each other.
+            the user's own folder; or class lists and splits contradict each other.
     """
     name = benchmark_name(benchmark)
+    raw = _find_raw(benchmark, data, images, splits)
+    content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
+    check_class_lists(content.splits, content.split_folder)
+    _copy_split_files(content.split_folder, splits_folder(data, name))
+    if attribute_names := find_names(raw.images, content.split_file.attributes.shape[1]):
+        write_names(splits_folder(data, name), attribute_names)
+    index = write_shards(
+        content.instances,
+        content.images,
+        shards_folder(data, name),
+        benchmark=name,
+        total=content.split_file.count,
+        source=_describe_source(content),
+        progress=lambda groups: progress_bar(groups, what="shards", unit=" shards"),
+    )
+    return index, content
+
+
+def _find_raw(benchmark: str, data: Path, images: Path | None, splits: Path | None) -> _Raw:
+    """The raw folders of `benchmark`; those of the user's own folder are prepared, those of `shapes` drawn."""
     if benchmark not in DATASETS and own.is_own(benchmark):
-        if images is not None or splits is not None:
-            raise ValueError(
-                f"--benchmark {benchmark} is a folder with photos and splits; leave --images and --splits out"
-            )
-        images, splits = Path(benchmark), splits_folder(data, benchmark)
-        own.prepare(images, splits)
-        benchmark = SHAPES  # the reader of photos in class folders
+        return _prepare_own(benchmark, data, images, splits)
     if benchmark == SHAPES and images is None and splits is None:
-        images = data / SHAPES / "raw"
-        if not images.is_dir():
-            write_shapes(images)
-        splits = images
+        return _draw_shapes(data)
     find_dataset(benchmark)
     if images is None or splits is None:
         drawn = "; shapes is drawn where both are left out" if benchmark == SHAPES else ""
         raise ValueError(
             f"--benchmark {benchmark} needs --images DIR (raw photos) and --splits DIR (att_splits.mat){drawn}"
         )
-    raw = read_benchmark(benchmark, images, splits, allow_missing=allow_missing)
-    raw = replace(raw, name=name)
-    check_class_lists(raw.splits, raw.split_folder)
-    _copy_split_files(raw.split_folder, splits_folder(data, name))
-    if attribute_names := find_names(images, raw.split_file.attributes.shape[1]):
-        write_names(splits_folder(data, name), attribute_names)
-    index = write_shards(
-        raw.instances,
-        raw.images,
-        shards_folder(data, name),
-        benchmark=name,
-        total=raw.split_file.count,
-        source={
-            "verdict": raw.verdict,
-            "split_hashes": list(raw.split_file.hashes),
-            "missing": raw.missing,
-            "classes_left": len(raw.splits.seen) + len(raw.splits.unseen),
-        }
-        | ({"shared_photos": shared} if (shared := raw.shared_photos) else {}),
-        progress=lambda groups: progress_bar(groups, what="shards", unit=" shards"),
-    )
-    return index, raw
+    return _Raw(dataset=benchmark, images=images, splits=splits)
+
+
+def _prepare_own(benchmark: str, data: Path, images: Path | None, splits: Path | None) -> _Raw:
+    if images is not None or splits is not None:
+        raise ValueError(f"--benchmark {benchmark} is a folder with photos and splits; leave --images and --splits out")
+    folder = Path(benchmark)
+    own.prepare(folder, splits_folder(data, benchmark))
+    return _Raw(dataset=SHAPES, images=folder, splits=splits_folder(data, benchmark))  # photos in class folders, too
+
+
+def _draw_shapes(data: Path) -> _Raw:
+    folder = data / SHAPES / "raw"
+    if not folder.is_dir():
+        write_shapes(folder)
+    return _Raw(dataset=SHAPES, images=folder, splits=folder)
+
+
+def _describe_source(content: Benchmark) -> dict[str, object]:
+    """What the shards' index says about photos and splits; feature tables copy it (`zsl.features.manifest.Source`)."""
+    source: dict[str, object] = {
+        "verdict": content.verdict,
+        "split_hashes": list(content.split_file.hashes),
+        "missing": content.missing,
+        "classes_left": len(content.splits.seen) + len(content.splits.unseen),
+    }
+    return source | ({"shared_photos": shared} if (shared := content.shared_photos) else {})
 
 
 def _copy_split_files(source: Path, target: Path) -> None:
-    """Later stages read the splits from here, byte for byte as given, so that their hashes still tell what they are."""
+    """Copy the split files byte for byte, so that their hashes still name the split; later stages read these."""
     target.mkdir(parents=True, exist_ok=True)
     for path in [*source.glob("att_splits.mat"), *source.glob("*classes*.txt")]:
         if path.resolve() != (target / path.name).resolve():
@@ -83,18 +110,31 @@ def _copy_split_files(source: Path, target: Path) -> None:
 def open_shards(
     benchmark: str, data: Path, location: Location | None = None, *, allow_pipe: bool = False
 ) -> ShardIndex:
-    """The index of the benchmark's shards, below `data` or at `location`; those of `shapes` are made where absent.
+    """The index of the benchmark's shards, below `data` or at `location`.  Nothing is written.
 
     Raises:
+        FileNotFoundError: there are no shards.
         ValueError: there is no such benchmark, or the shards at `location` are of another one.
     """
-    if location is not None:
-        index = open_index(location, allow_pipe=allow_pipe)
-        if index.benchmark != benchmark_name(benchmark):
-            raise ValueError(f"the shards at {location} are of {index.benchmark}, asked for is --benchmark {benchmark}")
-        return index
-    check_known(benchmark, data)
-    folder = shards_folder(data, benchmark)
-    if benchmark == SHAPES and not (folder / "index.json").is_file():
+    if location is None:
+        check_known(benchmark, data)
+        return read_index(shards_folder(data, benchmark))
+    index = open_index(location, allow_pipe=allow_pipe)
+    if index.benchmark != benchmark_name(benchmark):
+        raise ValueError(f"the shards at {location} are of {index.benchmark}, asked for is --benchmark {benchmark}")
+    return index
+
+
+def draw_absent_shapes(data: Path) -> None:
+    """Draw the benchmark `shapes` and write its shards below `data`, unless `data` has them."""
+    if not (shards_folder(data, SHAPES) / INDEX_FILE).is_file():
         make_shards(SHAPES, data)
-    return read_index(folder)
+
+
+def open_or_draw_shards(
+    benchmark: str, data: Path, location: Location | None = None, *, allow_pipe: bool = False
+) -> ShardIndex:
+    """As `open_shards`, after `draw_absent_shapes` where the shards are those of `shapes` below `data`."""
+    if benchmark == SHAPES and location is None:
+        draw_absent_shapes(data)
+    return open_shards(benchmark, data, location, allow_pipe=allow_pipe)

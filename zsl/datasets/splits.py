@@ -29,6 +29,11 @@ class Splits:
     attribute_kind: str = "att"  # which of the file's attributes, and what was done to them
     attribute_names: tuple[str, ...] = ()  # A, empty where they are not known
 
+    @property
+    def unseen_names(self) -> list[str]:
+        """Names of the unseen classes [U], in the order of their ids."""
+        return [self.class_names[class_id] for class_id in self.unseen.tolist()]
+
     def describe(self) -> str:
         """Counts in one line, for terminals and manifests."""
         rows = " / ".join(f"{len(getattr(self, part)):,}" for part in PARTS)

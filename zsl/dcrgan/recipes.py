@@ -5,11 +5,12 @@ The values of a recipe were chosen on validation classes, never on a test row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from zsl.common.config import Settings
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.gan import GANConfig
@@ -25,22 +26,22 @@ class Recipe:
     """A configuration and its γ of calibrated stacking."""
 
     config: DCRGANConfig
-    gamma: float | None = None  # None: calibration folds choose it
-    benchmark: str | None = None  # the benchmark that γ is for; None: γ is for all, as the paper's γ of 0
-    backbones: tuple[str, ...] = ()  # the backbones whose features γ is for
+    gammas: Mapping[str, float] = field(default_factory=dict)  # by the backbone of the features that each was found for
+    benchmark: str | None = None  # on which they were found
+    calibrated: bool = True  # False: γ is 0, whatever the benchmark and the features; so it is in the paper
 
     def gamma_for(self, benchmark: str, backbone: str, config: Any) -> float | None:
         """Return γ if benchmark, features and configuration are those that γ was chosen on, else None.
 
         The configuration may differ in `precision` and `compile`.
         """
-        if self.gamma is None or self.benchmark is None:
-            return self.gamma
-        same = _without_precision(config) == _without_precision(self.config)
-        return self.gamma if same and benchmark == self.benchmark and backbone in self.backbones else None
+        if not self.calibrated:
+            return 0.0
+        same = _computed_alike(config) == _computed_alike(self.config)
+        return self.gammas.get(backbone) if same and benchmark == self.benchmark else None
 
 
-def _without_precision(config: Any) -> dict[str, Any]:
+def _computed_alike(config: Any) -> Settings:
     return asdict(config) | {"precision": None, "compile": None}
 
 
@@ -51,7 +52,7 @@ def shapes() -> Recipe:
     folds would take longer than the run.
     """
     config = DCRGANConfig(metric=MetricConfig(steps=200), gan=GANConfig(steps=250))
-    return Recipe(config=config, gamma=0.0, benchmark="shapes", backbones=(LITE0,))
+    return Recipe(config=config, gammas={LITE0: 0.0}, benchmark="shapes")
 
 
 def cub() -> Recipe:
@@ -74,7 +75,7 @@ def cub() -> Recipe:
             images_per_unseen_class=400,
         ),
     )
-    return Recipe(config=config, gamma=32.0, benchmark="cub", backbones=(f"{LITE0}-288px", LITE0))
+    return Recipe(config=config, gammas={f"{LITE0}-288px": 32.0, LITE0: 29.7}, benchmark="cub")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +231,9 @@ def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | N
     if name is not None and name not in RECIPE_NAMES:
         raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPE_NAMES)}")
     if name in PUBLISHED:
-        return Recipe(config=PUBLISHED[name](feature_dim=2048 if feature_dim is None else feature_dim), gamma=0.0)
+        return Recipe(
+            config=PUBLISHED[name](feature_dim=2048 if feature_dim is None else feature_dim), calibrated=False
+        )
     return RECIPES.get(name or benchmark, default)()
 
 

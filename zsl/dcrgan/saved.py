@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zsl.common.files import atomic_path, read_json, write_json
+from zsl.common.config import Settings
+from zsl.common.files import atomic_path
+from zsl.common.records import as_record, read_content, write_record
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import Ensemble
 from zsl.dcrgan.config import DCRGANConfig
@@ -21,12 +24,15 @@ from zsl.dcrgan.model import DCRGAN, Synthesizer
 from zsl.dcrgan.networks import SRN, Generator
 from zsl.dcrgan.regressors import Regressors
 from zsl.dcrgan.variants import VARIANTS
+from zsl.features.facts import describe_data
+from zsl.features.manifest import EncodeFacts, TransformFacts
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.model import Calibrated
 
 FORMAT = 2
+CONFIG_FILE = "config.json"
 FACTS_FILE, TRAIN_FILE, BACKBONE_FILE = "predictor.json", "train.safetensors", "backbone.safetensors"
 MODEL_FILE, SYNTHESIZER_FILE = "model.safetensors", "synthesizer.safetensors"
 UNIT_TOLERANCE = 1e-3  # norms of unit float32 attributes differ from 1 by about 1e-6
@@ -49,67 +55,108 @@ def save_synthesizer(model: DCRGAN, folder: Path) -> None:
     save_tensors(tensors | {"representations": synthesizer.representations}, folder / SYNTHESIZER_FILE)
 
 
-def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSplit, facts: Mapping[str, Any]) -> None:
-    """Write what all seeds of a run share; `facts` is the content of the run's `config.json`."""
+@dataclass(frozen=True, kw_only=True)
+class BackboneFacts:
+    """The backbone that gave a run its features."""
+
+    name: str
+    weights_sha256: str | None
+    pretraining: str
+    dim: int
+    precision: str
+    transform: TransformFacts | None  # None: the features were imported
+    encode: EncodeFacts | None
+    weights_file: str | None  # name of the user's file of weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorFacts:
+    """The content of `predictor.json`."""
+
+    format: int
+    benchmark: str
+    method: str
+    data: str  # which photos, in words
+    backbone: BackboneFacts
+    unit_attributes: bool  # whether each class's attributes have length 1
+    attribute_names: tuple[str, ...]  # () where the benchmark has none
+    class_names: tuple[str, ...]
+    new_classes: tuple[str, ...]  # that joined after training
+    config: Settings
+
+
+def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSplit, method: str, config: Any) -> None:
+    """Write what all seeds of a run of `method` with `config` share."""
     norms = train.attributes[torch.cat([train.seen, train.unseen])].norm(dim=1)
-    keys = ("name", "weights_sha256", "pretraining", "dim", "precision", "transform", "encode", "weights_file")
-    of_backbone = {key: table.manifest.get("backbone" if key == "name" else key) for key in keys}
-    content = {
-        "format": FORMAT,
-        "benchmark": facts["benchmark"],
-        "method": facts["method"],
-        "data": facts["data"],
-        "backbone": of_backbone,
-        "unit_attributes": bool(((norms - 1).abs() < UNIT_TOLERANCE).all()),
-        "attribute_names": list(splits.attribute_names),
-        "class_names": list(splits.class_names),
-        "new_classes": [],
-        "config": facts["config"],
-    }
-    save_shared(content, train, folder)
+    manifest = table.manifest
+    facts = PredictorFacts(
+        format=FORMAT,
+        benchmark=manifest.benchmark,
+        method=method,
+        data=describe_data(table, splits).data,
+        backbone=BackboneFacts(
+            name=manifest.backbone,
+            weights_sha256=manifest.weights_sha256,
+            pretraining=manifest.pretraining,
+            dim=manifest.dim,
+            precision=manifest.precision,
+            transform=manifest.transform,
+            encode=manifest.encode,
+            weights_file=manifest.weights_file,
+        ),
+        unit_attributes=bool(((norms - 1).abs() < UNIT_TOLERANCE).all()),
+        attribute_names=splits.attribute_names,
+        class_names=splits.class_names,
+        new_classes=(),
+        config=asdict(config),
+    )
+    save_shared(facts, train, folder)
 
 
-def save_shared(facts: Mapping[str, Any], train: TrainSplit, folder: Path) -> None:
-    """Write the facts and the training data that all models of a run, or of an export, share."""
+def save_shared(facts: PredictorFacts, train: TrainSplit, folder: Path) -> None:
+    """Write what all models of a run, or of an export, share."""
     tensors = {key: getattr(train, key) for key in ("features", "labels", "attributes", "seen", "unseen", "rows")}
     scaler = {"scaler.low": train.scaler.low, "scaler.span": train.scaler.span}
     save_tensors(tensors | scaler, folder / TRAIN_FILE)
-    write_json(folder / FACTS_FILE, facts)
+    write_record(folder / FACTS_FILE, facts)
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read the content of `predictor.json`.
+def read_facts(folder: Path) -> PredictorFacts:
+    """The content of `predictor.json`.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: the folder is no run or export that can predict, or it is of another version.
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run or export that can predict, or of another version, or the file is damaged.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; --run is a folder below runs/, or one that --export made")
     if not (folder / FACTS_FILE).is_file():
-        config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-        method, predicting = config.get("method"), ("dcrgan", *VARIANTS)
-        if method is not None and method not in predicting:
-            raise ValueError(
-                f"{folder} is a run of {method}, which does not predict photos; {', '.join(predicting)} do"
-            )
-        if method is None:
-            raise ValueError(f"{folder} is neither a run nor an export: it has no {FACTS_FILE}")
-        raise ValueError(
-            f"{folder} has no {FACTS_FILE}: the run was not finished, is older than prediction, or was made by "
-            "--protocol published; train it anew under another --name"
-        )
-    facts: dict[str, Any] = read_json(folder / FACTS_FILE)
-    if facts.get("format") != FORMAT:
-        raise ValueError(f"{folder / FACTS_FILE} has format {facts.get('format')!r}, this version reads {FORMAT}")
-    return facts
+        _refuse_without_facts(folder)
+    remedy = "train the run anew, or export it anew"
+    content = read_content(folder / FACTS_FILE, remedy)
+    if isinstance(content, dict) and content.get("format") != FORMAT:
+        raise ValueError(f"{folder / FACTS_FILE} has format {content.get('format')!r}, this version reads {FORMAT}")
+    return as_record(content, PredictorFacts, str(folder / FACTS_FILE), remedy)
 
 
-def load_train(path: Path, facts: Mapping[str, Any]) -> TrainSplit:
-    """Read the trainval data of a run; its attributes are those of the split file."""
+def _refuse_without_facts(folder: Path) -> None:
+    config = read_content(folder / CONFIG_FILE, "train it anew") if (folder / CONFIG_FILE).is_file() else {}
+    method, able = config.get("method"), ("dcrgan", *VARIANTS)
+    if method is not None and method not in able:
+        raise ValueError(f"{folder} is a run of {method}, which does not predict photos; {', '.join(able)} do")
+    if method is None:
+        raise ValueError(f"{folder} is neither a run nor an export: it has no {FACTS_FILE}")
+    raise ValueError(
+        f"{folder} has no {FACTS_FILE}: the run was not finished, is older than prediction, or was made by "
+        "--protocol published; train it anew under another --name"
+    )
+
+
+def load_train(path: Path, facts: PredictorFacts) -> TrainSplit:
+    """The trainval data of a run, with attributes as they were given."""
     tensors: dict[str, Any] = load_file(path)
     scaler = FeatureScaler(tensors.pop("scaler.low"), tensors.pop("scaler.span"))
-    return TrainSplit(**tensors, scaler=scaler, class_names=tuple(facts["class_names"]))
+    return TrainSplit(**tensors, scaler=scaler, class_names=facts.class_names)
 
 
 def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int) -> Calibrated:

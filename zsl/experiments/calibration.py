@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.results import GammaFacts
@@ -15,6 +13,9 @@ from zsl.experiments.selection import Selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.table import FeatureTable
 from zsl.training.method import Method
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Gamma = float | Literal["auto"]
 
@@ -44,13 +45,13 @@ def settle_gamma(
         return GammaFacts(
             value=selection.gamma, source="of the selection's folds", harmonic_on_folds=trial.scores.harmonic
         )
-    backbone, benchmark = table.manifest["backbone"], table.manifest["benchmark"]
+    backbone, benchmark = table.manifest.backbone, table.manifest.benchmark
     from_recipe = None if recipe is None else recipe.gamma_for(benchmark, backbone, config)
     if from_recipe is not None:
         return GammaFacts(value=from_recipe, source="of the recipe")
     folds = find_folds()
     if not folds:
-        why = "a fine-tuned backbone knows the classes of" if table.manifest.get("finetuned") else "too few classes for"
+        why = "a fine-tuned backbone knows the classes of" if table.manifest.finetuned else "too few classes for"
         return GammaFacts(value=0.0, source=f"none: {why} calibration folds; --gamma NUMBER sets one")
     with accelerator.main_process_first():  # the other processes read its trials
         trial = calibrate(method, config, folds, folder, manifest=table.manifest, seed=0, trainer=trainer)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.common.files import read_json, write_json
+from zsl.common.records import content_of
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
@@ -22,7 +21,8 @@ from zsl.experiments.results import HONEST, GammaFacts, Results, RunFacts, SeedS
 from zsl.experiments.run import check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
-from zsl.features.load import describe_data, load_calibration
+from zsl.features.facts import describe_data
+from zsl.features.load import load_calibration
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
@@ -31,6 +31,9 @@ from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
 from zsl.training.log import Log
 from zsl.training.method import Method
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 PUBLISHED_FILE = "published.json"
 Protocol = Literal["honest", "published"]
@@ -106,7 +109,7 @@ class Experiment:
             train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep
         )
         if self.accelerator.is_main_process and method.keep is not None:
-            save_facts(folder, self.table, self.splits, self.train, asdict(facts))
+            save_facts(folder, self.table, self.splits, self.train, method.name, config)
         return results
 
     def published(
@@ -159,14 +162,14 @@ class Experiment:
     def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
         choice = "a fixed recipe" if selection is None else "chosen on validation folds"
         return RunFacts(
-            **describe_data(self.table, self.splits),
+            **vars(describe_data(self.table, self.splits)),
             method=method.name,
             method_version=version_of(method),
             protocol=f"{HONEST}: {choice}, nothing chosen on a test row",
             inductive=not method.transductive(config),
             gamma_asked=gamma,
-            selection=None if selection is None else asdict(selection),
-            config=asdict(config),
+            selection=None if selection is None else content_of(selection),
+            config=content_of(config),
         )
 
     def _settle_gamma(

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 import sys
 import traceback
-from dataclasses import is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from zsl.common.config import override
-from zsl.training.method import Method, Step
+from zsl.training.method import Goal, Method, Step
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # the name of a method, which also names folders
 
@@ -53,8 +54,8 @@ def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
 
 
 def _load(path: Path) -> ModuleType:
-    """Import the module of a file; its code runs once for each call."""
-    name = f"own_method_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    """Import a file as a module.  A file with another path or content is another module and shares no steps."""
+    name = f"own_method_{hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
@@ -89,13 +90,22 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
         raise ValueError(f"{where} has the name {method.name!r}; letters, digits and . _ + - make a name")
     if method.name in reserved:
         raise ValueError(f"{where} has the name {method.name!r} of a built-in method; give it another one")
-    if not method.steps or not all(isinstance(step, Step) and callable(step.run) for step in method.steps):
+    steps = method.steps if isinstance(method.steps, tuple) else ()
+    if not steps or not all(isinstance(step, Step) and callable(step.run) for step in steps):
         raise ValueError(f"{where} has steps {method.steps!r}; one_step(train) makes those of a function")
     if not is_dataclass(method.config) or isinstance(method.config, type):
         raise ValueError(f"{where} has the config {method.config!r}; it should be an instance of a frozen dataclass")
-    for ability in ("looks", "oracle", "keep"):
-        if getattr(method, ability) is not None and not callable(getattr(method, ability)):
-            raise ValueError(f"{where}: {ability} is {getattr(method, ability)!r}; it should be a function or None")
+    try:
+        json.dumps(asdict(method.config))
+    except TypeError as error:
+        raise ValueError(f"{where}: its config cannot be written as JSON, as each run does: {error}") from error
+    if method.goal not in get_args(Goal):
+        raise ValueError(f"{where} has the goal {method.goal!r}; it should be {' or '.join(get_args(Goal))}")
+    for ability in ("transductive", "looks", "oracle", "keep"):
+        value = getattr(method, ability)
+        if not callable(value) and (value is not None or ability == "transductive"):
+            or_none = " or None" * (ability != "transductive")
+            raise ValueError(f"{where}: {ability} is {value!r}; it should be a function{or_none}")
     try:
         method.configured(method.config)
         for overrides in (overrides for trials in method.rounds for overrides in trials):

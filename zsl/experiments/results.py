@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from zsl.common.config import Settings
 from zsl.common.files import read_json
 from zsl.common.records import as_record, read_record
+from zsl.features.facts import DataFacts
 from zsl.features.split import RowsFacts
 from zsl.scores.summary import SCORES, Scores
 
@@ -37,29 +39,16 @@ class GammaFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFacts:
+class RunFacts(DataFacts):
     """All that a run depends on: the content of `config.json`."""
 
-    benchmark: str
-    backbone: str
-    pretraining: str
-    unseen_classes: str  # what the pretraining data mean for unseen classes
-    data: str  # the photos
-    missing_photos: int
-    quarantined_photos: int
-    splits: str
-    attributes: str
-    attributes_hash: str
-    rows: dict[str, int]  # number of rows of each part
-    classes: dict[str, int]  # numbers of seen and unseen classes
-    features: dict[str, Any]
     method: str
     method_version: int | str
     protocol: str
     inductive: bool  # whether no training loss uses attributes of unseen classes
     gamma_asked: float | str  # "auto", or the number of --gamma
-    selection: dict[str, Any] | None  # the content of selection.json
-    config: dict[str, Any]
+    selection: Settings | None  # the content of selection.json
+    config: Settings
     every: int | None = None  # GAN steps between two looks of the published protocol
 
     @property
@@ -94,7 +83,7 @@ class Results(RunFacts):
     details: str | None = None  # published protocol: the look that the scores of single images come from
 
     @property
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Settings:
         """The content of the file."""
         content = asdict(self)
         for entry in content["seeds"]:

@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import Accelerator
-
+from zsl.common.config import Settings
 from zsl.common.files import atomic_path, read_json, remove_leftovers, write_json
 from zsl.common.provenance import note_start
 from zsl.dcrgan.saved import MODEL_FILE, save_tensors
@@ -31,6 +30,9 @@ from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
 from zsl.training.journal import Journal
 from zsl.training.log import Log
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LOG_FILE, SCORES_FILE = "metrics.jsonl", "scores.json"
 
@@ -125,7 +127,7 @@ def write_results(results: Results, folder: Path, accelerator: Accelerator) -> N
     accelerator.wait_for_everyone()
 
 
-def claim_folder(folder: Path, facts: dict[str, Any]) -> None:
+def claim_folder(folder: Path, facts: Settings) -> None:
     """Write `config.json`, or check that the folder has an equal one.
 
     Raises:
@@ -154,7 +156,7 @@ def first_difference(then: Any, now: Any, path: str) -> str:
     return f"{path}: {then!r} there, {now!r} now"
 
 
-def name_of_run(facts: dict[str, Any], seed: int) -> str:
+def name_of_run(facts: Settings, seed: int) -> str:
     """Compute a hash of all that a checkpoint depends on."""
     return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zsl.common.config import flatten, override
+from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json_lines, write_text
 from zsl.common.progress import progress_bar
 from zsl.common.records import as_record, write_record
@@ -23,7 +23,8 @@ from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.selection import SELECTION_FILE, FoldHashes, Selection, Trial
 from zsl.experiments.trainer import Folds, Trainer, key_of
-from zsl.features.load import describe_features
+from zsl.features.facts import describe_features
+from zsl.features.manifest import Manifest
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
 from zsl.training.method import Goal, Method
@@ -36,7 +37,7 @@ def select(
     folds: Folds,
     folder: Path,
     *,
-    manifest: Any,
+    manifest: Manifest,
     goal: Goal,
     seed: int,
     budget: int | None,
@@ -66,8 +67,9 @@ def select(
             method, config, calibration, folder, manifest=manifest, seed=seed, trainer=trainer
         )
     selection = Selection(
-        **facts, trials=count, best=best, gamma=(calibration_trial or best).scores.gamma,
-        calibration_folds=describe_folds(calibration or {}), calibration=calibration_trial,
+        **facts | {"features": describe_features(manifest).features}, trials=count, best=best,
+        gamma=(calibration_trial or best).scores.gamma, calibration_folds=describe_folds(calibration or {}),
+        calibration=calibration_trial,
     )  # fmt: skip
     write_record(folder / SELECTION_FILE, selection)
     clear_steps(folder)
@@ -75,7 +77,7 @@ def select(
 
 
 def calibrate(
-    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Any, seed: int, trainer: Trainer
+    method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Manifest, seed: int, trainer: Trainer
 ) -> Trial:
     """Try one configuration on calibration folds, which choose its γ; `folder` keeps the trial."""
     trials = Trials(folder / CALIBRATION_FILE, describe_trials(method, manifest, folds, seed))
@@ -104,13 +106,13 @@ def _search(
     return best, len(considered)
 
 
-def describe_trials(method: Method, manifest: Any, folds: Folds, seed: int) -> dict[str, Any]:
+def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int) -> Settings:
     """Return the facts that a search's trials depend on, beside their configurations."""
     train, _ = next(iter(folds.values()))
     return {
         "method": method.name,
         "method_version": version_of(method),
-        **describe_features(manifest),
+        **describe_features(manifest).as_json,
         "attributes_hash": attributes_hash(train.attributes.cpu().numpy()),
         "seed": seed,
         "folds": describe_folds(folds),
@@ -161,7 +163,7 @@ class Trials:
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         return self.trials[key]
 
-    def _check_facts(self, facts: dict[str, Any]) -> None:
+    def _check_facts(self, facts: Settings) -> None:
         different = [key for key in facts if self.lines[0].get(key) != facts[key]]
         if different:
             raise ValueError(f"{self.path.parent} holds a search with other {', '.join(different)}; use another --name")

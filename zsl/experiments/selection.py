@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from zsl.common.config import flatten, override
+from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json
 from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.run import first_difference
-from zsl.features.load import describe_features
+from zsl.features.facts import FeatureFacts, describe_features
+from zsl.features.manifest import Manifest
 from zsl.scores.folds import FoldScores
 from zsl.training.method import Goal, Method
 
@@ -30,7 +31,7 @@ FoldHashes = dict[
 class Trial:
     """A configuration and its scores on all folds."""
 
-    config: dict[str, Any]
+    config: Settings
     scores: FoldScores
 
 
@@ -42,7 +43,7 @@ class Selection:
     method_version: int | str
     benchmark: str
     backbone: str
-    features: dict[str, Any]  # what identifies the feature table among those of the backbone
+    features: FeatureFacts  # what identifies the feature table among those of the backbone
     attributes_hash: str
     goal: Goal
     seed: int
@@ -62,7 +63,7 @@ class Selection:
         return override(method.config, flatten(self.best.config))
 
 
-def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor) -> Selection:
+def read_selection(path: Path, method: Method, manifest: Manifest, attributes: Tensor) -> Selection:
     """Read the selection for a run of `method` on these features and attributes.
 
     Raises:
@@ -72,7 +73,7 @@ def read_selection(path: Path, method: Method, manifest: Any, attributes: Tensor
     """
     path = path / SELECTION_FILE if path.is_dir() else path
     content = _read(path)
-    facts = describe_features(manifest) | {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
+    facts = describe_features(manifest).as_json | {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
     for key, value in facts.items():
         if content.get(key) != value:
             what, difference = key.split("_")[0], first_difference(content.get(key), value, key)
@@ -98,7 +99,7 @@ def load_selection(path: Path) -> Selection:
     return as_record(_read(path), Selection, str(path), REMEDY)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Settings:
     if not path.is_file():
         raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
     try:

@@ -20,15 +20,16 @@ from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
 from zsl.common.files import read_json, write_json
 from zsl.datasets.class_lists import FOLDS
-from zsl.datasets.pack import open_shards
+from zsl.datasets.pack import open_or_draw_shards, open_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import Results
 from zsl.experiments.table import PUBLISHED, run_methods
-from zsl.features.extract import extract_features
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_folds, load_splits
+from zsl.features.manifest import MANIFEST_FILE, Manifest
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable, read_features
 
@@ -128,7 +129,7 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
         )
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    first: dict[str, Any] = {}  # the manifest of the first table
+    first: list[Manifest] = []  # that of the first table
     for entry in study.entries:
         try:
             rows += _run_backbone(study, entry, accelerator, first)
@@ -150,10 +151,10 @@ def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fea
     """
     table = _find_or_extract(study, entry, accelerator)
     if index := _find_shards(study):
-        of_table, of_shards = (table.manifest.get("shards_sha256"), len(table.rows)), (index.sha256, index.count)
+        of_table, of_shards = (table.manifest.shards_sha256, len(table.rows)), (index.sha256, index.count)
         if of_table != of_shards:
             raise ValueError(
-                f"the features of {table.manifest['backbone']} have {of_table[1]:,} rows of shards "
+                f"the features of {table.manifest.backbone} have {of_table[1]:,} rows of shards "
                 f"{str(of_table[0])[:12]}…, the shards that are there have {of_shards[1]:,} photos "
                 f"({of_shards[0][:12]}…); delete that table, and it is extracted anew"
             )
@@ -170,39 +171,42 @@ def _find_shards(study: Study) -> ShardIndex | None:
 def _find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
     published = f"{find_preset(entry.name).full_name}{study.options.tag}"
     folder = features_folder(study.data, study.benchmark, published)
-    if entry.weights is None and (folder / "manifest.json").is_file():
+    if entry.weights is None and (folder / MANIFEST_FILE).is_file():
         return read_features(folder)  # the table is enough; its weights are not needed
     backbone = load_backbone(entry.name, entry.weights, study.options)
     folder = features_folder(study.data, study.benchmark, backbone.name)
-    if not (folder / "manifest.json").is_file():
-        index = open_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
+    if not (folder / MANIFEST_FILE).is_file():
+        index = open_or_draw_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
         extract_features(
             backbone, study.shards or shards_folder(study.data, study.benchmark), index, folder, accelerator,
-            batch_size=study.batch_size, allow_pipe=study.allow_pipe,
+            ExtractSettings(batch_size=study.batch_size, allow_pipe=study.allow_pipe),
         )  # fmt: skip
     return read_features(folder)
 
 
-def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: dict[str, Any]) -> list[Row]:
+def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: list[Manifest]) -> list[Row]:
     table = find_or_extract(study, entry, accelerator)
     folds = fold_tables(study, entry, table, accelerator)
     for other in (table, *folds.values()):
-        first.update(first or other.manifest)
-        _check_equal_inputs(other.manifest, first)
-    folder = study.folder / str(table.manifest["backbone"])
+        if not first:
+            first.append(other.manifest)
+        _check_equal_inputs(other.manifest, first[0])
+    folder = study.folder / table.manifest.backbone
     results = run_on_table(table, folds, study, folder, accelerator)
-    (side, _) = table.manifest["transform"]["size"]
+    transform = table.manifest.transform
+    side = transform.size[0] if transform else None
     cost = _cost(folder / COST_FILE, entry.name, replace(study.options, image_size=side))
     return [_row(entry, table.manifest, name, result, cost, tuple(sorted(folds))) for name, result in results.items()]
 
 
-def _check_equal_inputs(manifest: Mapping[str, Any], first: Mapping[str, Any]) -> None:
+def _check_equal_inputs(manifest: Manifest, first: Manifest) -> None:
     """Check that a table has the photos and the precision of the study's first table."""
     for key, remedy in (("shards_sha256", "other photos"), ("precision", "another precision")):
-        if manifest[key] != first[key]:
+        here, there = getattr(manifest, key), getattr(first, key)
+        if here != there:
             raise ValueError(
-                f"the features of {manifest['backbone']} were made with {key} {manifest[key]}, those of "
-                f"{first['backbone']} with {first[key]}: {remedy} cannot stand in one table; delete one of the two "
+                f"the features of {manifest.backbone} were made with {key} {here}, those of "
+                f"{first.backbone} with {there}: {remedy} cannot stand in one table; delete one of the two "
                 "tables and give --precision"
             )
 
@@ -217,7 +221,7 @@ def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Ac
         ValueError: there are no such weights for any fold.
     """
     weights = entry.weights
-    if not table.manifest.get("finetuned") or weights is None:
+    if not table.manifest.finetuned or weights is None:
         return dict.fromkeys(FOLDS, table)
     tables = {}
     for fold in FOLDS:
@@ -279,31 +283,31 @@ def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:
 
 def _row(
     entry: Entry,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     method: str,
     result: Results,
     cost: dict[str, Any],
     folds: tuple[int, ...],
 ) -> Row:
-    compute = manifest.get("compute", {})
-    facts = [f"{compute[key]} {key}" for key in ("processes", "threads") if key in compute]
+    compute = manifest.compute
+    facts = [f"{compute.processes} processes", f"{compute.threads} threads"] if compute else []
     return Row(
         entry=str(entry),
-        backbone=manifest["backbone"],
+        backbone=manifest.backbone,
         method=method,
         mean=result.mean,
         std=result.std,
         seeds=len(result.seeds),
         parameters=cost["parameters"],
         flops=cost["flops"],
-        images_per_second=manifest.get("images_per_second"),
+        images_per_second=manifest.images_per_second,
         input_size=cost["input_size"],
         pretraining=result.pretraining,
         unseen_classes=result.unseen_classes,
         protocol=result.protocol.split(":")[0],
         folds=folds if result.selection else (),
-        calibrated=not manifest.get("finetuned"),
-        measured_on=", ".join([str(compute.get("device", "?")), f"precision {manifest['precision']}", *facts]),
+        calibrated=not manifest.finetuned,
+        measured_on=", ".join([compute.device if compute else "?", f"precision {manifest.precision}", *facts]),
     )
 
 

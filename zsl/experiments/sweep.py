@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from zsl.common.progress import progress_bar
 from zsl.experiments.results import percent
 from zsl.experiments.search import Trials, clear_steps, describe_trials
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.features.manifest import Manifest
 from zsl.training.method import Method
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def sweep(
     folds: Folds,
     folder: Path,
     *,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     seeds: Sequence[int],
 ) -> list[Point]:
     """Train every method at every value with every seed on every fold, except the trials that `folder` holds.

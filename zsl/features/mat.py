@@ -9,32 +9,54 @@ from __future__ import annotations
 
 import platform
 import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import scipy
-from scipy.io import savemat
 
 from shards import Location, open_index, open_shard, read_samples
 from shards.index import file_sha256
-from zsl.common.files import atomic_path, read_json, write_json
+from zsl.common.files import atomic_path
 from zsl.common.matlab import read_variables
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
-from zsl.datasets.splits import make_splits
-from zsl.features.table import FORMAT, MANIFEST_FILE, FeatureTable, read_features
+from zsl.datasets.splits import Splits, make_splits
+from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
+from zsl.features.table import FeatureTable, read_features
 
 KEYS = ("features", "labels", "image_files")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
 DOUBLE_FILE = "features_float64.npy"  # only where float32 does not hold the imported numbers exactly
 
 
-def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = None) -> tuple[Path, dict[str, Any]]:
-    """Make the feature table `data/<benchmark>/features/<name of the file>` from `file`; returns folder and manifest.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Columns:
+    """The columns of a `res101.mat`, checked."""
 
-    The split files come from `splits`, and are then copied below `data`, or from
-    the copy that is there.  What the features were made with is not in the file, and the manifest says so.
+    features: np.ndarray  # [N, D] float32 or float64
+    labels: np.ndarray  # [N] int64, 0-based
+    labels_dtype: str  # in the file
+    rows: np.ndarray  # [N] int64, 0-based, rising
+    files: list[str]  # [N] the photos' paths
+
+    @cached_property
+    def single(self) -> np.ndarray:
+        """The features in float32."""
+        return self.features.astype(np.float32)
+
+    @cached_property
+    def exact_in_float32(self) -> bool:
+        """Whether float32 holds every feature exactly."""
+        return np.array_equal(self.single.astype(self.features.dtype), self.features)
+
+
+def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = None) -> tuple[Path, Manifest]:
+    """Make the feature table `data/<benchmark>/features/<name of the file>` from `file`; gives folder and manifest.
+
+    splits: folder of the split files, which are then copied below `data`; None: the copy that lies there.  The file
+    does not say what the features were made with, and the manifest says that.
 
     Raises:
         FileNotFoundError: there is no such file, or no split file.
@@ -44,52 +66,66 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     content = _read(file)
     out = features_folder(data, benchmark, file.stem)
     if (out / MANIFEST_FILE).is_file():
-        manifest = read_json(out / MANIFEST_FILE)
-        if manifest.get("imported", {}).get("sha256") == file_sha256(file):
-            return out, manifest  # a second start, or a second process
-        raise FileExistsError(f"{out} is a table made from something else; rename the .mat file, or delete that folder")
+        return out, _manifest_of(out, file)  # a second start, or a second process
     split_file = read_split_file(splits or splits_folder(data, benchmark))
-    features, labels, rows, files = _columns(content, split_file, file)
-    joined = make_splits(split_file, rows, labels)
+    columns = _columns(content, split_file, file)
+    joined = make_splits(split_file, columns.rows, columns.labels)
     if splits is not None:
         _keep_splits(splits, splits_folder(data, benchmark), split_file)
-    missing = split_file.count - len(rows)
-    single = features.astype(np.float32)
-    exact = np.array_equal(single.astype(features.dtype), features)
-    manifest = {
-        "format": FORMAT,
-        "benchmark": benchmark_name(benchmark),
-        "source": {
-            "verdict": f"{joined.verdict}, " + (f"INCOMPLETE: {missing:,} photos missing" if missing else "complete"),
-            "split_hashes": list(split_file.hashes),
-            "missing": missing,
-            "classes_left": len(joined.seen) + len(joined.unseen),
-        },
-        "shards_sha256": None,
-        "backbone": out.name,
-        "pretraining": f"unknown (imported from {file.name})",
-        "weights_sha256": None,
-        "transform": None,
-        "precision": "unknown",
-        "versions": {"python": platform.python_version(), "scipy": scipy.__version__},
-        "count": len(rows),
-        "dim": features.shape[1],
-        "imported": {
-            "file": file.name,
-            "sha256": file_sha256(file),
-            "features_dtype": str(features.dtype),
-            "labels_dtype": str(content["labels"].dtype),
-            "exact_in_float32": exact,
-        },
-    }
-    arrays = {"features.npy": single, "labels.npy": labels, "rows.npy": rows}
-    for part, array in (arrays if exact else arrays | {DOUBLE_FILE: features}).items():
-        with atomic_path(out / part) as temporary, temporary.open("wb") as stream:
+    manifest = Manifest(
+        benchmark=benchmark_name(benchmark),
+        source=_source(split_file, joined, len(columns.rows)),
+        backbone=out.name,
+        pretraining=f"{UNKNOWN} (imported from {file.name})",
+        precision=UNKNOWN,
+        versions={"python": platform.python_version(), "scipy": version("scipy")},
+        count=len(columns.rows),
+        dim=columns.features.shape[1],
+        imported=_describe_file(file, columns),
+    )
+    _write(columns, manifest, out)
+    return out, manifest
+
+
+def _manifest_of(out: Path, file: Path) -> Manifest:
+    """The manifest of the table in `out`, if that table was made from `file`."""
+    manifest = read_manifest(out / MANIFEST_FILE)
+    if manifest.imported is None or manifest.imported.sha256 != file_sha256(file):
+        raise FileExistsError(f"{out} is a table made from something else; rename the .mat file, or delete that folder")
+    return manifest
+
+
+def _source(split_file: SplitFile, splits: Splits, count: int) -> Source:
+    missing = split_file.count - count
+    return Source(
+        verdict=f"{splits.verdict}, " + (f"INCOMPLETE: {missing:,} photos missing" if missing else "complete"),
+        split_hashes=split_file.hashes,
+        missing=missing,
+        classes_left=len(splits.seen) + len(splits.unseen),
+    )
+
+
+def _describe_file(file: Path, columns: Columns) -> Imported:
+    return Imported(
+        file=file.name,
+        sha256=file_sha256(file),
+        features_dtype=str(columns.features.dtype),
+        labels_dtype=columns.labels_dtype,
+        exact_in_float32=columns.exact_in_float32,
+    )
+
+
+def _write(columns: Columns, manifest: Manifest, out: Path) -> None:
+    """The files of the table, manifest last."""
+    arrays = {"features.npy": columns.single, "labels.npy": columns.labels, "rows.npy": columns.rows}
+    if not columns.exact_in_float32:
+        arrays[DOUBLE_FILE] = columns.features
+    for name, array in arrays.items():
+        with atomic_path(out / name) as temporary, temporary.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
     with atomic_path(out / FILES_FILE) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in files))
-    write_json(out / MANIFEST_FILE, manifest)
-    return out, manifest
+        temporary.write_text("".join(f"{name}\n" for name in columns.files))
+    write_manifest(out / MANIFEST_FILE, manifest)
 
 
 def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
@@ -101,16 +137,18 @@ def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
         FileNotFoundError: the shards are absent.
         ValueError: the shards are not those that the table was made from.
     """
+    from scipy.io import savemat
+
     table = read_features(folder)
-    imported = table.manifest.get("imported", {})
+    imported = table.manifest.imported
     features = np.load(folder / DOUBLE_FILE) if (folder / DOUBLE_FILE).is_file() else np.asarray(table.features)
     names = _file_names(folder, table, shards)
     content = {
-        "features": np.ascontiguousarray(features.T.astype(imported.get("features_dtype", "float32"))),
-        "labels": (table.labels + 1)[:, None].astype(imported.get("labels_dtype", "float64")),
+        "features": np.ascontiguousarray(features.T.astype(imported.features_dtype if imported else "float32")),
+        "labels": (table.labels + 1)[:, None].astype(imported.labels_dtype if imported else "float64"),
         "image_files": np.array([*names, None], dtype=object)[:-1, None],
     }
-    if table.manifest["source"]["missing"]:
+    if table.manifest.source.missing:
         content["rows"] = (table.rows + 1)[:, None].astype(np.float64)
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
         savemat(stream, content)
@@ -125,10 +163,8 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     return read_variables(file, KEYS, optional=["rows"])
 
 
-def _columns(
-    content: dict[str, np.ndarray], split_file: SplitFile, file: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Features [N, D], labels [N] 0-based, rows [N] 0-based and rising, and file names."""
+def _columns(content: dict[str, np.ndarray], split_file: SplitFile, file: Path) -> Columns:
+    """The columns, after a check of their sizes and values against each other and the split file."""
     features = content["features"].T
     labels = content["labels"].ravel().astype(np.int64) - 1
     files = [str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in content["image_files"].ravel()]
@@ -144,25 +180,32 @@ def _columns(
         raise ValueError(
             f"{file} has {len(features):,} images, the split file {split_file.count:,} rows; are they of one benchmark?"
         )
-    if labels.min() < 0 or labels.max() >= len(split_file.class_names):
+    columns = Columns(
+        features=features, labels=labels, labels_dtype=str(content["labels"].dtype), rows=rows, files=files
+    )
+    _check_values(columns, len(split_file.class_names), file)
+    return columns
+
+
+def _check_values(columns: Columns, classes: int, file: Path) -> None:
+    labels, features = columns.labels, columns.features
+    if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"{file}: labels reach from {labels.min() + 1} to {labels.max() + 1}; right are 1 to "
-            f"{len(split_file.class_names)}"
+            f"{file}: labels reach from {labels.min() + 1} to {labels.max() + 1}; right are 1 to {classes}"
         )
-    if (np.diff(rows) <= 0).any():
+    if (np.diff(columns.rows) <= 0).any():
         raise ValueError(f"{file}: rows do not rise")
     if not np.isfinite(features).all():
         raise ValueError(f"{file}: column {int(np.argwhere(~np.isfinite(features))[0, 0]) + 1} is not finite")
-    return features, labels, rows, files
 
 
 def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
-    """Training reads the splits below `data`; those of another split file must not be written over."""
+    """Copy the split files below `data`, where training reads them; those of another split stay and are an error."""
     if (target / SPLIT_FILE).is_file():
-        there = read_split_file(target).hashes
-        if there != split_file.hashes:
+        present = read_split_file(target).hashes
+        if present != split_file.hashes:
             raise ValueError(
-                f"{target} holds splits {'/'.join(there)}, --splits {'/'.join(split_file.hashes)}; use another --data"
+                f"{target} holds splits {'/'.join(present)}, --splits {'/'.join(split_file.hashes)}; use another --data"
             )
         return
     target.mkdir(parents=True, exist_ok=True)
@@ -175,7 +218,7 @@ def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str
     if (folder / FILES_FILE).is_file():
         return (folder / FILES_FILE).read_text().splitlines()
     index = open_index(shards)
-    if index.sha256 != table.manifest["shards_sha256"]:
+    if index.sha256 != table.manifest.shards_sha256:
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
     file = {}
     for shard in index.shards:

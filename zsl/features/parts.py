@@ -1,26 +1,24 @@
-"""The finished shards of a feature table to be: one file each, claimed by one process at a time, merged at the end."""
+"""The finished shards of a feature table to be: one part file for each, claimed by one process at a time."""
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from shards import Shard, ShardIndex
-from zsl.common.files import atomic_path, write_json
+from zsl.common.files import atomic_path
 from zsl.features.stream import Failure
-from zsl.features.table import MANIFEST_FILE, QUARANTINE_FILE
 
 try:
     import fcntl
@@ -44,20 +42,20 @@ class Part:
 
 @dataclass(kw_only=True)
 class Parts:
-    """Part files of one table; as a context manager it gives up at its end what it has claimed and not finished.
+    """The part files of one table.  As a context manager it gives up, at its end, each claimed shard without a part.
 
-    `key` is all that the numbers depend on: its hash is in the names, so that a part of other input or other settings
-    is never taken for one of this table.  A part with failures counts as whole only with `keep_failures`.
+    `key` is all that the numbers depend on: its hash is in the files' names, so that a part of other input or other
+    settings is never taken for one of this table.  A part with failures counts as whole only with `keep_failures`.
     """
 
     folder: Path
     index: ShardIndex
-    key: dict[str, Any]
+    key: Mapping[str, object]  # as JSON
     rank: int = 0
     ranks: int = 1
     keep_failures: bool = False
     _claims: dict[str, IO[bytes]] = field(default_factory=dict)
-    _whole: set[str] = field(default_factory=set)  # what was found whole stays so
+    _whole: set[str] = field(default_factory=set)  # a part that was whole once stays so
 
     def __enter__(self) -> Self:
         return self
@@ -72,16 +70,16 @@ class Parts:
         return self.folder / f"{Path(shard.file).stem}-{key}.safetensors"
 
     def are_whole(self) -> bool:
-        """Every shard has its part."""
+        """Whether every shard has its part."""
         return sum(self.is_whole(shard) for shard in self.index.shards) == len(self.index.shards)
 
     @property
     def images(self) -> int:
-        """Images of the shards that were found whole."""
+        """Number of images in the shards whose parts `is_whole` has seen."""
         return sum(shard.count for shard in self.index.shards if shard.file in self._whole)
 
     def is_whole(self, shard: Shard) -> bool:
-        """The part is there, readable, and accounts for each image of the shard."""
+        """Whether the part exists, can be read, and accounts for each image of the shard."""
         if shard.file not in self._whole and self._is_whole(shard):
             self._whole.add(shard.file)
         return shard.file in self._whole
@@ -97,10 +95,11 @@ class Parts:
         return count + lost == shard.count and (self.keep_failures or not failures)
 
     def claim(self) -> Iterator[Shard]:
-        """Shards without part that no living process has claimed, each claimed until `write`.
+        """Shards that have no part and that no living process has claimed; each is claimed now, until `write`.
 
-        Ranks begin at different places, so that they seldom ask for the same one.  A claim is a lock that ends with its
-        process, however that ends.  Without working locks (some network file systems) each rank has its fixed share.
+        Ranks begin at different places, so that they seldom ask for the same shard.  A claim is a lock, which ends with
+        its process, however that ends.  Where locks do not work (some network file systems), each rank has a fixed
+        share of the shards.
         """
         shards = self.index.shards
         start = self.rank * len(shards) // self.ranks
@@ -113,7 +112,7 @@ class Parts:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """One process at a time, among all that share the folder; where there are no locks, at once."""
+        """Let one process in at a time, of all that share the folder; where locks do not work, let it in at once."""
         path = self.folder.parent / MERGE_LOCK  # not among the parts, which the merge removes
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as lock:
@@ -124,7 +123,7 @@ class Parts:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove all parts, and what killed processes have left half-written beside them."""
+        """Remove all parts, and the half-written files of killed processes beside their folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for path in self.folder.parent.glob(".*.tmp"):
             path.unlink(missing_ok=True)
@@ -147,7 +146,7 @@ class Parts:
         return True
 
     def write(self, shard: Shard, part: Part) -> None:
-        """Let the part appear, whole, and give the claim up."""
+        """Write the part file, atomically, and give the claim up."""
         arrays = {"rows": part.rows, "labels": part.labels, "features": part.features}
         failures = json.dumps([asdict(failure) for failure in part.failures])
         with atomic_path(self.path(shard)) as temporary:
@@ -156,81 +155,13 @@ class Parts:
         self._claims.pop(shard.file).close()
 
     def failures(self) -> list[Failure]:
-        """Of all parts."""
-        found = []
+        """The failures of all parts."""
+        failures = []
         for shard in self.index.shards:
             with safe_open(self.path(shard), framework="numpy") as part:
-                found += _failures(part.metadata())
-        return found
+                failures += _failures(part.metadata())
+        return failures
 
 
 def _failures(metadata: dict[str, str]) -> list[Failure]:
     return [Failure(**failure) for failure in json.loads(metadata["failures"])]
-
-
-def merge_parts(parts: Parts, dim: int, out: Path, manifest: dict[str, Any]) -> None:
-    """Put the parts together by row, prove that each row is there once, and let the table appear, manifest last.
-
-    Parts are read one at a time and written to their place in the file, so memory does not grow with the table.  The
-    parts of an incomplete table stay, for the run that mends it.
-
-    Raises:
-        ValueError: a row is there twice, or absent without being accounted for.
-    """
-    paths = [parts.path(shard) for shard in parts.index.shards]
-    failures = parts.failures()
-    whole_shards = {failure.shard for failure in failures if failure.row is None}
-    lost = sum(shard.count for shard in parts.index.shards if shard.file in whole_shards)
-    lost += sum(failure.row is not None for failure in failures)
-    rows = np.concatenate([_read(path, "rows") for path in paths])
-    labels = np.concatenate([_read(path, "labels") for path in paths])
-    values, counts = np.unique(rows, return_counts=True)
-    if len(rows) != parts.index.count - lost or (counts > 1).any():
-        repeated = values[counts > 1][:3].tolist()
-        raise ValueError(
-            f"{len(values)} of {parts.index.count} rows were extracted, repeated are {repeated}; shards are damaged"
-        )
-    order = np.argsort(rows)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    (out / MANIFEST_FILE).unlink(missing_ok=True)  # of an incomplete table
-    _write_features(out / "features.npy", paths, place, dim)
-    for name, values in (("rows", rows[order]), ("labels", labels[order])):
-        with atomic_path(out / f"{name}.npy") as temporary, temporary.open("wb") as stream:
-            np.save(stream, values, allow_pickle=False)
-    _write_quarantine(out / QUARANTINE_FILE, failures)
-    write_json(out / MANIFEST_FILE, manifest | {"count": len(rows), "quarantined": lost})
-    if not failures:
-        parts.remove()
-
-
-def _read(path: Path, name: str) -> np.ndarray:
-    with safe_open(path, framework="numpy") as part:
-        return part.get_tensor(name)
-
-
-def _write_features(path: Path, parts: list[Path], place: np.ndarray, dim: int) -> None:
-    """`features.npy` in pieces.  Not through a memory map: its pages would count as memory, and a full disk kill us."""
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(place), dim)}
-        np.lib.format.write_array_header_1_0(stream, header)
-        first, start = stream.tell(), 0
-        for part in parts:
-            features = load_file(part)["features"].astype("<f4", copy=False)
-            places = place[start : start + len(features)]
-            breaks = np.flatnonzero(np.diff(places) != 1) + 1
-            for at, piece in zip(np.split(places, breaks), np.split(features, breaks), strict=True):
-                if len(at):
-                    stream.seek(first + int(at[0]) * dim * 4)
-                    stream.write(piece.tobytes())
-            start += len(features)
-
-
-def _write_quarantine(path: Path, failures: list[Failure]) -> None:
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, [item.name for item in fields(Failure)])
-        table.writeheader()
-        table.writerows(asdict(failure) for failure in failures)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from backbones.presets import UnseenClasses, unseen_classes
+from backbones.tuned import TunedFacts
 
 # ImageNet-1k's classes, one a line: WordNet's lemmas, as timm ships them too.  timm itself takes seconds to import, and
 # every result of a training says what the pretraining data knows.
@@ -57,49 +57,49 @@ def in_imagenet(unseen: Sequence[str]) -> InImageNet:
     return InImageNet(exact=exact, synonyms=synonyms)
 
 
-def judge_pretraining(pretraining: str, unseen: Sequence[str], tuned: Mapping[str, Any] | None = None) -> UnseenClasses:
-    """What `pretraining` data, and the fine-tuning `tuned` of a feature manifest, mean for the classes named `unseen`.
+def judge_pretraining(pretraining: str, unseen: Sequence[str], tuned: TunedFacts | None = None) -> UnseenClasses:
+    """What `pretraining` data, and the fine-tuning `tuned` of the weights, mean for the classes named `unseen`.
 
     A class that ImageNet-1k or a fine-tuning has under its very name counts as probably seen.
     """
-    if tuned and tuned_on(tuned, unseen):
+    if tuned_on(tuned, unseen):
         return "probably seen"
     worst = unseen_classes(pretraining)
     if worst != "synonyms":
         return worst
-    found = in_imagenet(unseen)
-    return "probably seen" if found.exact else "synonyms" if found.synonyms else "clean"
+    in_list = in_imagenet(unseen)
+    return "probably seen" if in_list.exact else "synonyms" if in_list.synonyms else "clean"
 
 
-# --- fine-tuned weights: `tuned` is what a feature manifest has under "finetuned", empty for other weights -----------
+# --- fine-tuned weights: `tuned` is the field `finetuned` of a feature manifest, None for other weights --------------
 
 
-def tunings(tuned: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def tunings(tuned: TunedFacts | None) -> list[TunedFacts]:
     """Each fine-tuning behind the weights, the last one first: one may have started from another's weights."""
-    return [tuned, *tunings(tuned.get("started_from") or {})] if tuned else []
+    return [tuned, *tunings(tuned.started_from)] if tuned else []
 
 
-def tuned_on(tuned: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def tuned_on(tuned: TunedFacts | None, names: Sequence[str]) -> list[str]:
     """Those of `names` that the weights were taught, under that name or one that differs in case and punctuation."""
-    taught = {_comparable(name) for tuning in tunings(tuned) for name in tuning.get("classes", ())}
-    return [name for name in names if _comparable(name) in taught]
+    return _among(names, [name for tuning in tunings(tuned) for name in tuning.classes or ()])
 
 
-def check_tuned_rows(tuned: Mapping[str, Any], benchmark: str, split_hashes: Sequence[str], trainval_hash: str) -> None:
+def check_tuned_rows(tuned: TunedFacts | None, benchmark: str, split_hashes: Sequence[str], trainval_hash: str) -> None:
     """Refuse weights that were tuned on other splits of `benchmark`, whose trainval rows may be test rows here.
 
-    split_hashes: of the split files now; trainval_hash: of the rows now, for manifests that have no split_hashes yet.
+    split_hashes: of the split files now.  trainval_hash: of the rows now, for a fine-tuning by an earlier version,
+    which did not write the hashes of its splits.
 
     Raises:
-        ValueError: they were.
+        ValueError: the weights were tuned on other splits.
     """
     for tuning in tunings(tuned):
-        if tuning["benchmark"] != benchmark:
+        if tuning.benchmark != benchmark:
             continue
-        if "split_hashes" in tuning:
-            then, now = "/".join(tuning["split_hashes"]), "/".join(split_hashes)
-        elif tuning["fold"] is None:
-            then, now = tuning["trainval"]["hash"], trainval_hash
+        if tuning.split_hashes is not None:
+            then, now = "/".join(tuning.split_hashes), "/".join(split_hashes)
+        elif tuning.fold is None:
+            then, now = tuning.trainval.hash, trainval_hash
         else:
             continue  # nothing to compare with: a fold's rows are a part of trainval
         if then != now:
@@ -109,24 +109,30 @@ def check_tuned_rows(tuned: Mapping[str, Any], benchmark: str, split_hashes: Seq
             )
 
 
-def check_tuned_fold(tuned: Mapping[str, Any], benchmark: str, fold: int, classes: Sequence[str]) -> None:
+def check_tuned_fold(tuned: TunedFacts | None, benchmark: str, fold: int, classes: Sequence[str]) -> None:
     """Refuse weights that were taught the validation `classes` of `fold`: nothing can be chosen there with them.
 
     Raises:
-        ValueError: they were.
+        ValueError: the weights were taught a class of the fold.
     """
-    known = tuned_on(tuned, classes)
+    taught = tuned_on(tuned, classes)
     for tuning in tunings(tuned):
         # Feature tables of earlier versions say the fold, but no classes.
-        unnamed = "classes" not in tuning and tuning["benchmark"] == benchmark and tuning["fold"] != fold
-        if unnamed or tuned_on({"classes": tuning.get("classes", ())}, known):
-            part = "all of trainval" if tuning["fold"] is None else f"fold {tuning['fold']}"
+        unnamed = tuning.classes is None and tuning.benchmark == benchmark and tuning.fold != fold
+        if unnamed or _among(taught, tuning.classes or ()):
+            part = "all of trainval" if tuning.fold is None else f"fold {tuning.fold}"
             raise ValueError(
-                f"the weights were fine-tuned on {part} of {tuning['benchmark']}, so that they know "
-                f"{'the' if unnamed else f'{len(known)} of {len(classes)}'} validation classes of fold {fold}: nothing "
-                "can be chosen or judged there.  scripts/finetune.py writes the weights of a fold beside the others: "
-                f"extract with, or start from, fold-{fold}/weights.safetensors for this fold alone"
+                f"the weights were fine-tuned on {part} of {tuning.benchmark}, so that they know "
+                f"{'the' if unnamed else f'{len(taught)} of {len(classes)}'} validation classes of fold {fold}: "
+                "nothing can be chosen or judged there.  scripts/finetune.py writes the weights of a fold beside the "
+                f"others: extract with, or start from, fold-{fold}/weights.safetensors for this fold alone"
             )
+
+
+def _among(names: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Those of `names` that are one of `classes`."""
+    comparable = {_comparable(name) for name in classes}
+    return [name for name in names if _comparable(name) in comparable]
 
 
 def _comparable(name: str) -> str:

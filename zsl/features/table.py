@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.common.files import read_json
+from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 
-MANIFEST_FILE = "manifest.json"
 QUARANTINE_FILE = "quarantine.csv"
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +21,7 @@ class FeatureTable:
     features: np.ndarray  # [N, D] float32
     labels: np.ndarray  # [N] int64, class ids
     rows: np.ndarray  # [N] int64, official rows, rising
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     def at(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Copies of the features [n, D] and labels [n] at official `rows` [n].
@@ -33,12 +30,12 @@ class FeatureTable:
             ValueError: the table has no such row.
         """
         position = np.searchsorted(self.rows, rows)
-        known = position < len(self.rows)
-        known[known] = self.rows[position[known]] == rows[known]
-        if not known.all():
+        present = position < len(self.rows)
+        present[present] = self.rows[position[present]] == rows[present]
+        if not present.all():
             raise ValueError(
-                f"the feature table has no row {rows[~known][0]} ({int((~known).sum())} rows of the split are absent); "
-                "was it extracted from other shards?"
+                f"the feature table has no row {rows[~present][0]} ({int((~present).sum())} rows of the split are "
+                "absent); was it extracted from other shards?"
             )
         return torch.from_numpy(self.features[position]), torch.from_numpy(self.labels[position])
 
@@ -47,27 +44,25 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
     """Open the table in `folder`.
 
     Raises:
-        FileNotFoundError: there is none, or it was not finished.
-        ValueError: its files do not fit each other, it is of another format, or photos that could not be read are
-            absent from it and that was not allowed.
+        FileNotFoundError: there is no table, or it was not finished.
+        ValueError: the manifest is damaged or of another format, the files do not fit each other, or the table lacks
+            photos that could not be read, without `allow_incomplete`.
     """
     folder = Path(folder)
     if not (folder / MANIFEST_FILE).is_file():
         raise FileNotFoundError(f"no whole feature table in {folder} (no {MANIFEST_FILE}); scripts/extract.py makes it")
-    manifest = read_json(folder / MANIFEST_FILE)
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{folder} has format {manifest.get('format')!r}, this version reads {FORMAT}; extract anew")
-    if manifest.get("quarantined", 0) and not allow_incomplete:
+    manifest = read_manifest(folder / MANIFEST_FILE)
+    if manifest.quarantined and not allow_incomplete:
         raise ValueError(
-            f"{folder} lacks {manifest['quarantined']} photos that could not be read, see its {QUARANTINE_FILE}; mend "
+            f"{folder} lacks {manifest.quarantined} photos that could not be read, see its {QUARANTINE_FILE}; mend "
             "them and start scripts/extract.py again, or train on the rest with --allow-incomplete"
         )
     features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
     labels = np.load(folder / "labels.npy", allow_pickle=False)
     rows = np.load(folder / "rows.npy", allow_pickle=False)
-    if not len(features) == len(labels) == len(rows) == manifest["count"]:
+    if not len(features) == len(labels) == len(rows) == manifest.count:
         raise ValueError(
             f"{folder}: {len(features)} features, {len(labels)} labels and {len(rows)} rows, the manifest says "
-            f"{manifest['count']}; delete the folder and extract anew"
+            f"{manifest.count}; delete the folder and extract anew"
         )
     return FeatureTable(features=features, labels=labels, rows=rows, manifest=manifest)

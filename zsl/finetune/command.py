@@ -71,8 +71,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     with accelerator.local_main_process_first():  # a download happens once
         model, backbone = _open(job)
     check_possible(model, backbone.dim, job.config, accelerator.num_processes)
-    started_from = backbone.finetuned.content() if backbone.finetuned else {}
-    table = read_labels(job.shards, index, started_from, allow_pipe=job.allow_pipe)
+    table = read_labels(job.shards, index, backbone.finetuned, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
     folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision)

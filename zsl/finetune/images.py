@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import backbones
+from backbones.tuned import TunedFacts
 from shards import Location, Sample, ShardIndex, open_shard, read_samples
 from zsl.common.progress import progress_bar
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
-from zsl.features.table import FORMAT, FeatureTable
+from zsl.features.manifest import Manifest, Source
+from zsl.features.table import FeatureTable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +47,7 @@ class TrainImages:
 
 
 def read_labels(
-    location: Location, index: ShardIndex, tuned: Mapping[str, Any] | None = None, *, allow_pipe: bool = False
+    location: Location, index: ShardIndex, tuned: TunedFacts | None = None, *, allow_pipe: bool = False
 ) -> FeatureTable:
     """Rows and labels of all photos in the shards, as a table without features, from which `load_splits` makes splits.
 
@@ -57,11 +58,13 @@ def read_labels(
     for sample in _samples(location, index, first=0, last=index.total, allow_pipe=allow_pipe):
         rows.append(sample.row)
         labels.append(sample.label)
+    source = Source.read(index.source, f"the index of the shards of {index.benchmark}: source")
+    manifest = Manifest.in_memory(index.benchmark, source=source, finetuned=tuned, count=len(rows), dim=0)
     return FeatureTable(
         features=np.zeros((len(rows), 0), np.float32),
         labels=np.array(labels),
         rows=np.array(rows),
-        manifest={"format": FORMAT, "benchmark": index.benchmark, "source": index.source, "finetuned": tuned},
+        manifest=manifest,
     )
 
 

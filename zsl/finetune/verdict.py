@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 import backbones
@@ -17,12 +16,16 @@ from zsl.datasets.splits import Splits
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
+from zsl.features.manifest import Manifest
 from zsl.features.split import split_features
-from zsl.features.table import FORMAT, FeatureTable
+from zsl.features.table import FeatureTable
 from zsl.finetune.images import TrainImages
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
 from zsl.scores.folds import FoldScores, score_folds
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Judge = Literal["dcrgan", "eszsl"]
 JUDGE_STEPS = 100  # of a judging DCR-GAN, at most; as many as CUB's: the closed-form start of G does most of the work
@@ -66,7 +69,7 @@ def judge_features(
             features=of_fold.numpy(),
             labels=images.labels.astype(np.int64),
             rows=images.rows,
-            manifest={"format": FORMAT, "benchmark": benchmark},
+            manifest=Manifest.in_memory(benchmark, count=len(of_fold), dim=of_fold.shape[1]),
         )
         train, test = split_features(table, splits)
         for seed in seeds if judge == "dcrgan" else (0,):

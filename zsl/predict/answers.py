@@ -1,4 +1,4 @@
-"""What is said about one photo, as data and as text."""
+"""The answer about one photo, as data and as text."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """What one space says; a space of weight 0 votes without being counted."""
+    """The part of one space in the scores; a space of weight 0 votes without being counted."""
 
-    space: str  # VS, SS or SRS; calibration: what γ takes off seen classes
+    space: str  # VS, SS or SRS; or calibration, which takes γ off seen classes
     top: str | None  # the class that this space alone would give
-    contribution: float  # to the answer's fused score
-    margin: float  # the same minus that to the second class's: below 0 it speaks for the second
+    contribution: float  # to the fused score of the answer's first class
+    margin: float  # this contribution minus that to the second class; below 0 the space speaks for the second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One attribute of an answer; strengths in the units of the run's attributes."""
+    """One attribute of an answer; its strengths are in the units of the run's attributes."""
 
     name: str
-    photo: float  # as F1 reads it from the photo
-    of_class: float  # of the answer's class
-    usual: float  # mean of the seen classes
-    weight: float  # (photo - usual)(of_class - usual) of scaled attributes: above 0 it speaks for the class
+    photo: float  # the strength that F1 reads from the photo
+    of_class: float  # the strength of the answer's first class
+    usual: float  # the mean strength of the seen classes
+    weight: float  # `zsl.dcrgan.evidence`: above 0 where the attribute speaks for the class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """All that is said about one photo."""
+    """All that a predictor says about one photo."""
 
-    photo: str
+    photo: str  # its name
     notes: tuple[str, ...]  # what was done to it
     classes: tuple[Choice, ...]  # the likeliest first
     votes: tuple[Vote, ...]
-    attributes_for: tuple[Evidence, ...]  # the strongest first
+    attributes_for: tuple[Evidence, ...]  # the strongest first, for the first class
     attributes_against: tuple[Evidence, ...]
 
 
 def as_text(answer: Answer) -> str:
-    """An answer as a table for a terminal."""
+    """The answer as a table for a terminal."""
     lines = [f"{answer.photo}" + "".join(f"  ({note})" for note in answer.notes)]
     lines += [f"  {100 * choice.probability:5.1f} %  {choice.name} ({choice.kind})" for choice in answer.classes]
     lines.append(f"  {'space':<11} {'lead':>8}  alone it would say")

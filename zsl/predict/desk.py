@@ -48,9 +48,9 @@ class Desk:
         facts = reader.predictor.facts
         return {
             "run": self.run,
-            "benchmark": facts["benchmark"],
-            "method": facts["method"],
-            "backbone": facts["backbone"]["name"],
+            "benchmark": facts.benchmark,
+            "method": facts.method,
+            "backbone": facts.backbone.name,
             "seeds": list(reader.predictor.models),
             "probabilities": PROBABILITIES,
             "adding_took": reader.adding_took,

@@ -1,4 +1,7 @@
-"""Photos from elsewhere: which files are meant, and from bytes nobody has checked to pixels, or to words why not."""
+"""Photos of a user's own: the files that a command line means, and the pixels in bytes that nobody has checked.
+
+A file that gives no pixels gives the reason in words.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ MAX_MEGABYTES, MAX_MEGAPIXELS = 20.0, 50.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is read at most."""
+    """The largest photo that is read."""
 
     max_megabytes: float = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
     max_megapixels: float = MAX_MEGAPIXELS  # width x height as the header says; checked before anything is decoded
@@ -36,25 +39,26 @@ class Limits:
 
 @dataclass(frozen=True)
 class Unread:
-    """A file, or a word of the command line, that gives no photo."""
+    """A file, or a word of the command line, that gives no photo, and why."""
 
     photo: str
     reason: str
 
 
 def printable(text: str) -> str:
-    """Text with a file's or class's name in it, for a terminal: what is no visible character is written as an escape.
+    """`text` for a terminal: characters that cannot be seen are written as escapes.
 
-    Bytes of a name that are not UTF-8 could not be printed at all, and control characters would command the terminal.
+    A file's or a class's name may hold bytes that are not UTF-8, which cannot be printed, and control characters, which
+    would command the terminal.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Path | Unread]:
-    """The files that words of a command line mean: a file as it is, a folder's photos, a pattern's matches.
+    """The files that the words of a command line mean.
 
-    A folder is searched with all below it.  Each file comes once, in the order of the words.  With `within`, a file
-    outside that folder, links followed, is an Unread.
+    A word is a file, a folder (all photos in it and below it) or a pattern (all matches).  Each file comes once, in the
+    order of the words.  With `within`, a file outside that folder gives an Unread; links are followed first.
     """
     seen: set[Path] = set()
     for word in words:
@@ -87,7 +91,7 @@ def _is_photo(path: Path) -> bool:
 
 
 def read_file(path: Path, limits: Limits = Limits()) -> tuple[Tensor, tuple[str, ...]]:
-    """`read_photo` of a file; one that is too large is not read.
+    """`read_photo` of a file; a file that is too large is not opened.
 
     Raises:
         ValueError, OSError: as `read_photo`, or the file cannot be read.
@@ -97,7 +101,7 @@ def read_file(path: Path, limits: Limits = Limits()) -> tuple[Tensor, tuple[str,
 
 
 def read_photo(data: bytes, limits: Limits = Limits()) -> tuple[Tensor, tuple[str, ...]]:
-    """A photo as uint8 [3, h, w] in RGB, upright, and notes on what was done to it.
+    """A photo as uint8 [3, h, w] in RGB, upright; and notes on what was done to it.
 
     Raises:
         ValueError: empty, too large, no image, animated, of no known scale, or cut short; the message says which.
@@ -142,9 +146,7 @@ def _read_header(data: bytes, limits: Limits) -> _Header:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # the limit of `limits` is the one that counts
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `limits` has the limit that counts
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads no pixels
                 # A phone's MPO is a photo and its preview.  Counting frames would read every frame's header.
                 moves = image.format != "MPO" and bool(getattr(image, "is_animated", False))

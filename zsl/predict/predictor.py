@@ -1,11 +1,11 @@
-"""What a run keeps for prediction, and answers from it: features in, class scores out, new classes by attributes.
+"""The models of one run, read from its files, and their scores for features.
 
     predictor.json                   backbone, classes, configuration
     train.safetensors                trainval features, labels, scaler; every class's attributes
     seed-<k>/model.safetensors       heads and regressors, as they were scored
     seed-<k>/synthesizer.safetensors generator, SRN, class representations
 
-A run's folder has these beside its results.  An exported folder has these alone, and `backbone.safetensors`.
+A run's folder has these files beside its results.  An export has only these and `backbone.safetensors`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from zsl.common.config import flatten, override
-from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.dcrgan import as_networks_see, fit_classifiers
-from zsl.dcrgan.gan import generator_condition
 from zsl.dcrgan.model import DCRGAN
 from zsl.dcrgan.saved import (
     MODEL_FILE,
     SYNTHESIZER_FILE,
     TRAIN_FILE,
+    PredictorFacts,
     load_model,
     load_train,
     read_facts,
@@ -36,52 +33,50 @@ from zsl.dcrgan.saved import (
     save_synthesizer,
     save_tensors,
 )
-from zsl.dcrgan.srn import sample_linearly
 from zsl.features.split import TrainSplit
 from zsl.scores.model import Calibrated
 
 SPACES = ("VS", "SS", "SRS")
-FARTHEST = 1000  # times the run's strongest attribute a new class's may be
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictor:
-    """Trained models of one run, one a seed."""
+    """The trained models of one run, one for each seed."""
 
-    facts: dict[str, Any]  # predictor.json
-    train: TrainSplit  # with the attributes as they were given
+    facts: PredictorFacts
+    train: TrainSplit  # with attributes in the units of the split file
     models: Mapping[int, Calibrated]  # by seed: each a DCRGAN with its γ
 
     @property
     def classes(self) -> Tensor:
-        """Ids of the columns of all scores [K]: seen, unseen, new ones."""
+        """Ids of the columns of all scores [K]: seen, unseen, then new classes."""
         return torch.cat([self.train.seen, self.train.unseen])
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the columns of all scores, K of them."""
+        """The K names of the columns of all scores."""
         return tuple(self.train.class_names[label] for label in self.classes.tolist())
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What each column's class is: seen, unseen, or new."""
-        new = set(self.facts["new_classes"])
+        """The kind of each column's class: seen, unseen or new."""
+        new = set(self.facts.new_classes)
         unseen = ["new" if self.train.class_names[label] in new else "unseen" for label in self.train.unseen.tolist()]
         return ("seen",) * len(self.train.seen) + tuple(unseen)
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
-        """A names; numbers from 1 where the benchmark has none."""
-        given = self.facts["attribute_names"]
-        return tuple(given or map(str, range(1, self.train.attributes.shape[1] + 1)))
+        """The A names; numbers from 1 where the benchmark has no names."""
+        names = self.facts.attribute_names
+        return tuple(names or map(str, range(1, self.train.attributes.shape[1] + 1)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
-    """What a predictor says about N images; means over its seeds, on the CPU."""
+    """The scores of N images: means over the predictor's seeds, on the CPU."""
 
-    votes: Tensor  # [3, N, K] what VS, SS and SRS add to the fused scores: weighted log-probabilities
-    calibration: Tensor  # [K] what is added to each class's score beside: −γ for seen classes
+    votes: Tensor  # [3, N, K] weighted log-probabilities that VS, SS and SRS add to the fused scores
+    calibration: Tensor  # [K] added to the scores too: −γ for seen classes, 0 for the others
     attributes: Tensor  # [N, A] strengths that F1 reads from the features, in the units of the run's attributes
 
     @property
@@ -92,7 +87,7 @@ class Scored:
 
 @torch.no_grad()
 def score(predictor: Predictor, features: Tensor) -> Scored:
-    """Score features [N, D] as the backbone gives them."""
+    """Score features [N, D] of the backbone; they are not scaled yet."""
     scaled = predictor.train.scaler(features.float().cpu())
     models = predictor.models.values()
     return Scored(
@@ -107,112 +102,39 @@ def _strengths(model: DCRGAN, scaled: Tensor) -> Tensor:
     return model.synthesizer.attribute_scaler.undo(model.regressors.attributes(model.inputs(scaled)))
 
 
-# --- new classes -----------------------------------------------------------------------------------------------------
-
-
-def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
-    """The predictor with the classes of `table` beside its unseen ones, as if they had been unseen from the start.
-
-    Their attributes are scaled as in training, SRN (or linear sampling) gives their representations, G their features;
-    the heads are fitted anew.  No network is trained.
-
-    Raises:
-        ValueError: a class is there already, or the table's attributes are not the run's, or in other units.
-    """
-    train = predictor.train
-    if known := [name for name in table.classes if name in predictor.class_names]:
-        raise ValueError(f"the class {known[0]!r} is there already; give the new one another name")
-    given = _in_run_units(_in_order(table, predictor), predictor)
-    count = len(train.class_names)
-    new = torch.arange(count, count + len(given))
-    # A class of the benchmark that the run left out keeps its id and attributes; its name is the new class's.
-    names = tuple(f"{name} (left out)" if name in table.classes else name for name in train.class_names)
-    extended = replace(
-        train,
-        attributes=torch.cat([train.attributes, given.to(train.attributes.dtype)]),
-        unseen=torch.cat([train.unseen, new]),
-        class_names=(*names, *table.classes),
-    )
-    facts = predictor.facts | {"new_classes": [*predictor.facts["new_classes"], *table.classes]}
-    models = {seed: _extend(model, extended, new) for seed, model in predictor.models.items()}
-    return Predictor(facts=facts, train=extended, models=models)
-
-
-def _extend(calibrated: Calibrated, train: TrainSplit, new: Tensor) -> Calibrated:
-    """The model of one seed with the classes `new` of `train`, whose attributes are as given."""
-    model: DCRGAN = calibrated.model
-    synthesizer = model.synthesizer
-    train = as_networks_see(train, synthesizer.attribute_scaler, synthesizer.config)
-    if synthesizer.srn is not None:
-        with torch.no_grad():
-            added = synthesizer.srn(train.attributes[new])
-    else:
-        prototypes = synthesizer.representations[train.seen]  # linear sampling leaves the seen classes theirs
-        added = sample_linearly(replace(train, unseen=new), prototypes, synthesizer.config.ldf_ridge)[new]
-    representations = torch.cat([synthesizer.representations, added])
-    condition = generator_condition(train.attributes, representations, synthesizer.config.gan)
-    extended = replace(synthesizer, train=train, representations=representations, condition=condition)
-    return Calibrated(fit_classifiers(extended, model.config), calibrated.gamma.item(), train.seen)
-
-
-def _in_run_units(strengths: Tensor, predictor: Predictor) -> Tensor:
-    """Strengths [n, A], to length 1 where the run's have that; far from the run's they are refused."""
-    if predictor.facts["unit_attributes"]:
-        strengths = strengths / strengths.abs().amax(dim=1, keepdim=True)  # first, for squares overflow
-        strengths = strengths / strengths.norm(dim=1, keepdim=True)
-    usual, given = predictor.train.attributes.abs().max().item(), strengths.abs().max().item()
-    if given > FARTHEST * usual:
-        raise ValueError(
-            f"a strength of {given:g}: the run's own are {usual:g} at most, so that this is in other units; "
-            "give strengths in those of the run's attributes"
-        )
-    return strengths
-
-
-def _in_order(table: AttributeTable, predictor: Predictor) -> Tensor:
-    """The table's strengths [n, A] with the columns in the run's order."""
-    names = predictor.attribute_names
-    columns = list(range(len(names)))
-    if predictor.facts["attribute_names"]:
-        place = {name: column for column, name in enumerate(table.attributes)}
-        absent = [name for name in names if name not in place]
-        unknown = sorted(place.keys() - set(names), key=place.__getitem__)
-        if absent or unknown:
-            told = [f"no column {absent[0]!r}"] * bool(absent) + [f"a column {unknown[0]!r} it lacks"] * bool(unknown)
-            raise ValueError(
-                f"the new classes' table has {' and '.join(told)}; needed are the run's {len(names)} attributes "
-                f"({names[0]}, …)"
-            )
-        columns = [place[name] for name in names]
-    elif len(table.attributes) != len(names):
-        raise ValueError(f"the new classes' table has {len(table.attributes)} attributes, the run has {len(names)}")
-    return torch.from_numpy(table.strengths)[:, columns]
-
-
 def save_predictor(predictor: Predictor, folder: Path) -> None:
-    """Write a predictor, new classes included, to a folder that `load_predictor` reads."""
+    """Write a predictor, with its new classes, to a folder that `load_predictor` reads."""
     for seed, calibrated in predictor.models.items():
         save_tensors(calibrated.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
         save_synthesizer(calibrated.model, folder / f"seed-{seed}")
-    save_shared(predictor.facts | {"class_names": list(predictor.train.class_names)}, predictor.train, folder)
+    save_shared(replace(predictor.facts, class_names=predictor.train.class_names), predictor.train, folder)
 
 
 def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
-    """Read what a run, or an export, keeps; `seeds`: some of its seeds, () for all.
+    """Read the predictor that a run, or an export, keeps in `folder`.
+
+    seeds: those to read; () reads all.
 
     Raises:
         FileNotFoundError: there is no such folder, or it has no such seed.
-        ValueError: the run cannot predict, or a file of it is broken.
+        ValueError: the run cannot predict, or one of its files is broken.
     """
     facts = read_facts(folder)
-    there = sorted(int(path.parent.name.removeprefix("seed-")) for path in folder.glob(f"seed-*/{SYNTHESIZER_FILE}"))
-    if not there or (absent := [seed for seed in seeds if seed not in there]):
-        asked = f"seed {absent[0]}" if there else "seed that can predict"
-        raise FileNotFoundError(f"{folder} has no {asked}; there are {', '.join(map(str, there)) or 'none'}")
-    config = override(DCRGANConfig(), flatten(facts["config"]))
+    seeds = _find_seeds(folder, seeds)
+    config = override(DCRGANConfig(), flatten(facts.config))
     try:
         train = load_train(folder / TRAIN_FILE, facts)
-        models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds or there}
+        models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds}
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise ValueError(f"{folder} has a file that is broken or of something else ({error}); run it anew") from error
     return Predictor(facts=facts, train=train, models=models)
+
+
+def _find_seeds(folder: Path, seeds: Sequence[int]) -> Sequence[int]:
+    """`seeds`, each of which `folder` has; for (), all seeds of `folder`."""
+    present = sorted(int(path.parent.name.removeprefix("seed-")) for path in folder.glob(f"seed-*/{SYNTHESIZER_FILE}"))
+    absent = [seed for seed in seeds if seed not in present]
+    if absent or not present:
+        wanted = f"seed {absent[0]}" if present else "seed that can predict"
+        raise FileNotFoundError(f"{folder} has no {wanted}; there are {', '.join(map(str, present)) or 'none'}")
+    return seeds or present

@@ -1,1 +1,1 @@
-"""Run folders in, pages out: tables, figures and provenance of what was scored, readable without this program."""
+"""Pages about finished runs: tables, figures and provenance, which a browser shows without this program."""

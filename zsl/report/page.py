@@ -1,4 +1,4 @@
-"""The pages: everything a report shows, put together and written as one file that needs no network."""
+"""The pages: a report of a run and a comparison of runs, each one file that needs no network."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ REPORT_FILE, COMPARISON_FILE = "report.html", "comparison.html"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a report is made from beside the run folder."""
+    """The inputs of a report beside the run folder."""
 
     data: Path = Path("data")
-    features: Path | None = None  # feature table, instead of the backbone's below `data`
-    attribute_names: Path | None = None
-    audit: bool = True
-    audit_file: Path | None = None  # take this audit instead of making one
-    paper_figures: bool = False
+    features: Path | None = None  # folder of the feature table; None: the backbone's below `data`
+    attribute_names: Path | None = None  # a file of names; None: one below `data`
+    audit: bool = True  # audit the run
+    audit_file: Path | None = None  # an audit that was made before; None: make one
+    paper_figures: bool = False  # train what Figures 7 to 9 need
 
 
 def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Options) -> Path:
     """Write `report.html` and `figures/` into the run's folder; `companions` are runs to show beside it.
 
     Raises:
-        ValueError, FileNotFoundError: `--data` or a file that was named does not fit the run.
+        FileNotFoundError: a file of `options` is not there.
+        ValueError: a file of `options`, or the features below its `data`, do not fit the run.
     """
     context = find_context(run, options.data, features=options.features, attribute_names=options.attribute_names)
     folder = run.folder / FIGURES_FOLDER
     cards, gallery_notes = make_gallery(run, context)
-    missing = why_not(run, context)
-    paper = paper_figures(run, context, folder) if options.paper_figures and missing is None else None
+    no_paper = why_not(run, context)
+    paper = paper_figures(run, context, folder) if options.paper_figures and no_paper is None else None
     verdict = find_audit(run, context, options.audit_file, folder) if options.audit or options.audit_file else None
     companions = [other for other in companions if other.results.benchmark == run.results.benchmark]
-    compared = companions if len(companions) < tables.ALL_PAIRS else []  # of more, the comparison page tells
+    compared = companions if len(companions) < tables.ALL_PAIRS else []  # of more runs the comparison page says it
     differences, incomparable = tables.difference_table(compared, run)
     run = read_report_run(run.folder)  # the figures have opened test rows since
     page = _environment().get_template("report.html").render(
@@ -58,7 +59,7 @@ def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Optio
         gallery_of=_gallery_of(run), seeds=tables.seed_table(run),
         beside=tables.run_table([run, *companions], run) if companions else None,
         differences=differences, incomparable=incomparable, paper_rows=tables.paper_table(run, companions),
-        answers=_answers(run, context, folder), paper=paper, no_paper=missing or _ASK_FOR_PAPER_FIGURES,
+        answers=_answers(run, context, folder), paper=paper, no_paper=no_paper or _ASK_FOR_PAPER_FIGURES,
         cards=cards, gallery_notes=gallery_notes, facts=facts(run, context), reads=reads(run), audit=verdict,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
@@ -70,7 +71,7 @@ _ASK_FOR_PAPER_FIGURES = "Not drawn: they need networks that a run does not keep
 
 
 def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
-    """Write the page that compares `runs` to `out`, and its figure beside it.
+    """Write the page that compares `runs` to the file `out`, and its figure beside it.
 
     Raises:
         ValueError: the runs are of several benchmarks.
@@ -94,8 +95,8 @@ def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
 
 
 def headline(run: ReportRun) -> list[dict[str, str]]:
-    """The five scores as they stand at the top of the page."""
-    said = {
+    """The five scores at the top of the page, each with its standard deviation and what it means."""
+    meaning = {
         "T1": "unseen images, unseen classes to choose from",
         "U": "unseen images, all classes to choose from",
         "S": "test images of seen classes, all classes to choose from",
@@ -108,20 +109,20 @@ def headline(run: ReportRun) -> list[dict[str, str]]:
             "name": name,
             "mean": f"{100 * mean[key]:.1f}",
             "std": f"± {100 * std[key]:.1f}" if run.spreads else tables.NO_SPREAD,
-            "said": said[name],
+            "said": meaning[name],
         }
         for name, key in TABLE.items()
     ]
 
 
 def _gallery_of(run: ReportRun) -> str:
-    """Which classes the gallery shows, in words."""
-    there = 0 if run.first is None else len(run.first.unseen_labels.unique())
-    return f"each of the first {CLASSES} of {there} unseen classes" if there > CLASSES else "each unseen class"
+    """The classes that the gallery shows, in words."""
+    count = 0 if run.first is None else len(run.first.unseen_labels.unique())
+    return f"each of the first {CLASSES} of {count} unseen classes" if count > CLASSES else "each unseen class"
 
 
 def _answers(run: ReportRun, context: Context, folder: Path) -> dict[str, Any] | None:
-    """Everything that is drawn from the kept answers; None where the run kept none."""
+    """All figures and tables of the answers that the run kept; None where it kept none."""
     if run.first is None:
         return None
     return {
@@ -135,11 +136,12 @@ def _answers(run: ReportRun, context: Context, folder: Path) -> dict[str, Any] |
 
 
 def _first_seeds(runs: Sequence[ReportRun]) -> str:
+    """The seeds whose curves the comparison shows, in words."""
     return ", ".join(sorted({str(run.first_seed) for run in runs}))
 
 
 def _link(target: Path, start: Path) -> str | None:
-    """A relative link to `target`, if it is there."""
+    """A relative link from the folder `start` to `target`; None where `target` is no file."""
     if not target.is_file():
         return None
     return Path(os.path.relpath(target, start)).as_posix()  # pathlib walks up from Python 3.12 on

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from, as pairs of words; and the audit's verdict on it."""
+"""Where the numbers of a run come from, as pairs of words; and the audit of the run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsl.audit.audit import AUDIT_FILE, audit
+from zsl.audit.findings import SEVERITIES
 from zsl.common.files import read_json, write_json
 from zsl.datasets.split_file import read_split_file
 from zsl.experiments.reads import ACCESS_FILE
@@ -17,24 +18,24 @@ from zsl.report.runs import ReportRun
 from zsl.report.tables import PRETRAINING
 
 OWN_AUDIT = "cache/audit"  # below the run's figures
-UNKNOWN = "not recorded (made by an earlier version)"
+UNKNOWN = "not recorded"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit said, or why there is none."""
+    """The verdict of an audit with its findings, or why there is no audit."""
 
     verdict: str
     findings: tuple[dict[str, Any], ...] = ()  # each with severity, check, message
 
 
 def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
-    """(name, value) of everything the numbers depend on."""
+    """(name, value) of all that the numbers depend on."""
     r = run.results
     features = r.features
-    hashes = "/".join(context.table.manifest["source"]["split_hashes"]) if context.table else "features not at hand"
+    hashes = context.table.manifest.source.hashes_text if context.table else "features not at hand"
     rows, classes = r.rows, r.classes
     return [
         ("benchmark", r.benchmark),
@@ -47,9 +48,9 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
         ("backbone", r.backbone),
         ("its pretraining", r.pretraining),
         (PRETRAINING, _seen_before(r.unseen_classes)),
-        ("weights sha256", str(features.get("weights_sha256"))),
-        ("shards sha256", str(features.get("shards_sha256"))),
-        ("features", f"{features.get('count', 0):,} x {features.get('dim')}, precision {features.get('precision')}"),
+        ("weights sha256", str(features.weights_sha256)),
+        ("shards sha256", str(features.shards_sha256)),
+        ("features", f"{features.count:,} x {features.dim}, precision {features.precision}"),
         ("method", r.method),
         ("protocol", r.protocol),
         ("γ", f"{r.gamma.value:.4g} ({r.gamma.source})"),
@@ -62,7 +63,7 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
 
 
 def _seen_before(flag: str) -> str:
-    """The pretraining flag with what it means."""
+    """The flag `unseen_classes` of the results with its meaning."""
     meaning = {
         "clean": "none of them is known to be among its classes",
         "synonyms": "some are among its classes under another name, or as a part",
@@ -73,6 +74,7 @@ def _seen_before(flag: str) -> str:
 
 
 def _program(run: ReportRun) -> list[tuple[str, str]]:
+    """(name, value) of the command, the code and the machine of the run's last start."""
     if not run.starts:
         return [("command, commit, versions", UNKNOWN), ("time", _time_of(run))]
     last = run.starts[-1]
@@ -92,6 +94,7 @@ def _time_of(run: ReportRun) -> str:
 
 
 def _opened(run: ReportRun) -> str:
+    """How often test rows were opened, and what for."""
     if not run.accesses:
         return f"no {ACCESS_FILE} in the run folder"
     shown = sum("purpose" in entry for entry in run.accesses)
@@ -106,30 +109,30 @@ def _times(number: int) -> str:
 
 
 def reads(run: ReportRun) -> list[tuple[str, str]]:
-    """(stage, rows) that the stages were given."""
+    """(stage, rows in words) for each stage of training."""
     return [(stage, f"{entry.count:,} rows, hash {entry.hash}") for stage, entry in run.results.rows_read.items()]
 
 
-def find_audit(run: ReportRun, context: Context, given: Path | None, folder: Path) -> Audit:
-    """The audit in `given`, or one made now; kept below `folder` and used again while run and data are the same.
+def find_audit(run: ReportRun, context: Context, file: Path | None, folder: Path) -> Audit:
+    """The audit in `file`; None makes one, which is kept below `folder` as long as run and data are the same.
 
     Raises:
-        FileNotFoundError: `given` is not there.
+        FileNotFoundError: `file` is not there.
         ValueError: it is no audit of this benchmark.
     """
-    if given is not None:
-        return _read_given(given, run)
+    if file is not None:
+        return _read_file(file, run)
     if context.table is None or context.table_folder is None:
         return Audit("not made: the features are not at hand")
     out = folder / OWN_AUDIT
-    made_of = {
+    inputs = {
         "config": read_json(run.folder / "config.json"),
         "results": run.folder.joinpath("results.json").stat().st_mtime,
         "shards": None if context.index is None else context.index.sha256,
-        "table": context.table.manifest,
+        "table": context.table.manifest.as_json,
         "splits": list(read_split_file(context.data / context.benchmark / "splits").hashes),
     }
-    key = json.loads(json.dumps(made_of))
+    key = json.loads(json.dumps(inputs))  # as the file will have it
     if not (out / "of.json").is_file() or read_json(out / "of.json") != key:
         log.info("auditing %s", run.folder)
         audit(context.benchmark, context.data, out, tables=[context.table_folder], run=run.folder)
@@ -137,7 +140,7 @@ def find_audit(run: ReportRun, context: Context, given: Path | None, folder: Pat
     return _verdict(read_json(out / AUDIT_FILE))
 
 
-def _read_given(path: Path, run: ReportRun) -> Audit:
+def _read_file(path: Path, run: ReportRun) -> Audit:
     if not path.is_file():
         raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {run.folder} makes one")
     content = read_json(path)
@@ -147,9 +150,10 @@ def _read_given(path: Path, run: ReportRun) -> Audit:
 
 
 def _verdict(content: dict[str, Any]) -> Audit:
+    """The Audit that the content of an `audit.json` amounts to."""
     counts = content["counts"]
     words = "NOT CLEAN" if counts["fail"] else "clean, with warnings" if counts["warn"] else "clean"
     warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
-    told = f"{words}: {counts['fail']} failed, {warnings}, {counts['ok']} passed"
-    order = {"fail": 0, "warn": 1, "ok": 2}
-    return Audit(told, tuple(sorted(content["findings"], key=lambda finding: order[finding["severity"]])))
+    verdict = f"{words}: {counts['fail']} failed, {warnings}, {counts['ok']} passed"
+    findings = sorted(content["findings"], key=lambda finding: SEVERITIES.index(finding["severity"]))
+    return Audit(verdict, tuple(findings))

@@ -1,9 +1,10 @@
-"""What the paper reports (Ye et al. 2022, Tables II and III), per cent, as printed.
+"""The numbers of the paper (Ye et al. 2022, Tables II and III), in per cent, as printed.
 
-Three printed H do not follow from their U and S: AWA1's C-3 (55.5), SUN's SRGAN (28.0) and C-2 (14.6).
+Three printed H do not follow from their U and S, which give 55.5 for AWA1's C-3, 28.0 for SUN's SRGAN and 14.6 for
+SUN's C-2.
 
-All of it is the literature's protocol: the best epoch was chosen on the test rows.  DCR-GAN's CUB figures are, by its
-reference code, fused with weights that differ between test images of seen and of unseen classes.
+All numbers are by the literature's protocol: the best epoch was chosen on the test rows.  For CUB, DCR-GAN's reference
+code fuses scores with weights that differ between test images of seen and of unseen classes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 LABEL = "published, selected on test"
 ORACLE = "oracle fusion"  # CUB's fused rows
-BENCHMARKS = {"awa1": 0, "cub": 1, "apy": 2, "sun": 3}  # order of the columns
+BENCHMARKS = {"awa1": 0, "cub": 1, "apy": 2, "sun": 3}  # number of the column
 
 # Approach | T1 of AWA1 CUB APY SUN | U S H of AWA1, CUB, APY, SUN
 _TABLE_II = """
@@ -55,7 +56,7 @@ _FUSED = {"DCR-GAN", "C-4: VS + SRS", "C-5: VS + SS + SRS"}
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRow:
-    """One line of the paper for one benchmark; per cent, None where the paper has a dash or no such column."""
+    """One row of the paper for one benchmark, in per cent; None where the paper has a dash or no such column."""
 
     table: str  # II or III
     approach: str

@@ -1,4 +1,4 @@
-"""A finished run folder, read for the page; what is absent is noted, what is broken is refused."""
+"""A finished run, read from its folder: notes say what is absent, and broken files are refused."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from zsl.scores.details import DETAILS_FILE, Details
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportRun:
-    """One run's results and the answers behind them."""
+    """The results of one run and the answers behind them."""
 
     folder: Path
     results: Results
     details: dict[int, Details]  # by seed; empty where the run kept none
     starts: list[dict[str, Any]]  # one entry for each time that the run's command was started
     accesses: list[dict[str, Any]]  # one entry for each time that test rows were opened
-    notes: list[str]  # what the folder lacks
+    notes: list[str]  # on what the folder lacks
 
     @property
     def name(self) -> str:
-        """The folder's name, with its parent's where that says more than `runs`."""
+        """The folder's name; the parent's name stands before it, unless that is `runs`."""
         parent = self.folder.parent.name
         return self.folder.name if parent in ("", "runs") else f"{parent}/{self.folder.name}"
 
@@ -40,34 +40,34 @@ class ReportRun:
 
     @property
     def fold(self) -> str | None:
-        """`validation fold 2` of a run on one, whose scores are of no test row and no result; None of all others."""
-        found = re.match(r"validation fold \d", self.results.splits)
-        return found[0] if found else None
+        """The run's validation fold, such as `validation fold 2`; None where its scores are of test rows."""
+        match = re.match(r"validation fold \d", self.results.splits)
+        return match[0] if match else None
 
     @property
     def spreads(self) -> bool:
-        """Whether there are several seeds, so that a standard deviation says something."""
+        """Whether there are several seeds, which a standard deviation needs."""
         return len(self.results.seeds) > 1
 
     @property
     def first(self) -> Details | None:
-        """The first seed's details."""
+        """The details of the first seed that has any."""
         return next(iter(self.details.values()), None)
 
     @property
     def first_seed(self) -> int:
-        """The seed that figures of a single model show."""
+        """The seed whose model the figures of a single model show."""
         return next(iter(self.details), self.results.seeds[0].seed)
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run folders that are meant: each folder itself, or the runs in it where it is none (a table's folder).
+    """The run folders among `folders`, and the run folders inside those that are none, such as a table's folder.
 
     Raises:
-        FileNotFoundError: a folder is not there, or neither is a run nor holds any.
-        ValueError: none was given, or a folder twice.
+        FileNotFoundError: a folder is not there, or is no run folder and has none inside.
+        ValueError: there is no folder, or one occurs twice.
     """
-    found: list[Path] = []
+    runs: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}; give run folders such as runs/quickstart")
@@ -76,14 +76,14 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
             raise FileNotFoundError(
                 f"{folder} is no run folder (no {CONFIG_FILE}) and holds none; scripts/train_dcrgan.py makes one"
             )
-        found += inner
-    if not found:
+        runs += inner
+    if not runs:
         raise ValueError("which runs? give at least one run folder, such as runs/quickstart")
-    resolved = [folder.resolve() for folder in found]
+    resolved = [folder.resolve() for folder in runs]
     twice = [folder for folder in resolved if resolved.count(folder) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice")
-    return found
+    return runs
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -91,11 +91,11 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def read_report_run(folder: Path) -> ReportRun:
-    """What `folder` holds.
+    """Read the run in `folder`.
 
     Raises:
         FileNotFoundError: it is no run folder, or the run is not finished.
-        ValueError: a file in it is broken or lacks what every run has; the message names it.
+        ValueError: one of its files is broken or lacks what every run has; the message names it.
     """
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{folder} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
@@ -104,19 +104,7 @@ def read_report_run(folder: Path) -> ReportRun:
             f"{folder} has no {RESULTS_FILE}: the run is not finished; start its training command again, it goes on"
         )
     results = read_results(folder / RESULTS_FILE)
-    notes: list[str] = []
-    try:
-        details = read_run(folder).details
-    except FileNotFoundError:
-        details = {}
-        notes.append(
-            f"The run kept no seed-*/{DETAILS_FILE}, so there are no curve, no classes, no confusion and no gallery; "
-            "train it anew to get them."
-        )
-    lost = [str(entry.seed) for entry in results.seeds if details and entry.seed not in details]
-    if lost:
-        notes.append(f"There are no answers of seed {', '.join(lost)} (no {DETAILS_FILE}); figures show the others.")
-    details = {entry.seed: details[entry.seed] for entry in results.seeds if entry.seed in details}
+    details, notes = _read_details(folder, [entry.seed for entry in results.seeds])
     return ReportRun(
         folder=folder,
         results=results,
@@ -125,6 +113,20 @@ def read_report_run(folder: Path) -> ReportRun:
         accesses=_read_lines(folder / ACCESS_FILE),
         notes=notes,
     )
+
+
+def _read_details(folder: Path, seeds: Sequence[int]) -> tuple[dict[int, Details], list[str]]:
+    """The details of those of `seeds` that have any, and notes on the others."""
+    try:
+        details = read_run(folder).details
+    except FileNotFoundError:
+        return {}, [
+            f"The run kept no seed-*/{DETAILS_FILE}, so there are no curve, no classes, no confusion and no gallery; "
+            "train it anew to get them."
+        ]
+    absent = ", ".join(str(seed) for seed in seeds if seed not in details)
+    notes = [f"There are no answers of seed {absent} (no {DETAILS_FILE}); figures show the others."] if absent else []
+    return {seed: details[seed] for seed in seeds if seed in details}, notes
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,137 @@
+"""What a Trainer shares: equal numbers, seed and part of a configuration; nothing else, and not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from toy import toy_splits
+
+from zsl.experiments.trainer import KEPT, Trainer
+from zsl.features.split import TrainSplit
+from zsl.training.log import Log
+from zsl.training.method import Method, Step
+from zsl.training.stage import stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A part for each of two steps."""
+
+    first: int = 0
+    second: int = 0
+
+
+@stage
+def read_all(train: TrainSplit) -> torch.Tensor:
+    return train.features.sum()
+
+
+class Counted:
+    """A method of two steps that notes each of their runs."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        self.method = Method(
+            name="counted",
+            config=Config(),
+            steps=(
+                Step(name="counted 1", run=self.first, part=lambda config: replace(config, second=0)),
+                Step(name="counted 2", run=self.second),
+            ),
+        )
+
+    def first(self, train: TrainSplit, before: None, config: Config, seed: int, log: Log) -> Any:
+        self.runs.append("first")
+        log("first", 0, {"loss": float(config.first)})
+        return read_all(train, seed=seed), config.first
+
+    def second(self, train: TrainSplit, before: Any, config: Config, seed: int, log: Log) -> Any:
+        self.runs.append("second")
+        return before, config.second
+
+
+class Lines(Log):
+    """Keeps its notes."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
+        self.lines.append({"stage": stage, "step": step} | terms)
+
+    def entries(self) -> list[dict[str, Any]]:
+        return list(self.lines)
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+def test_a_split_of_equal_numbers_shares_what_another_trained(counted: Counted) -> None:
+    trainer, logs = Trainer(), (Lines(), Lines())
+    splits = [toy_splits()[0] for _ in logs]
+    assert splits[0].features.data_ptr() != splits[1].features.data_ptr()
+    models = [
+        trainer.model(counted.method, train, Config(), seed=0, log=log) for train, log in zip(splits, logs, strict=True)
+    ]
+    assert models[0] is models[1]
+    assert counted.runs == ["first", "second"]
+    assert trainer.trainings == 1
+    assert logs[0].lines == logs[1].lines != []  # whoever shares says what whoever trains says
+    assert [[read.stage for read in train.reads] for train in splits] == [["read_all"]] * 2
+
+
+def one_number(name: str) -> Callable[[TrainSplit], TrainSplit]:
+    def change(train: TrainSplit) -> TrainSplit:
+        values = getattr(train, name).clone()
+        values.view(-1)[7] = values.view(-1)[8] + 1 if values.is_floating_point() else values.view(-1)[-1]
+        return replace(train, **{name: values})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change", [*(one_number(name) for name in ("features", "labels", "attributes", "seen")),
+               lambda train: replace(train, seen=train.unseen, unseen=train.seen)],
+)  # fmt: skip
+def test_one_number_that_differs_is_another_training(
+    counted: Counted, change: Callable[[TrainSplit], TrainSplit]
+) -> None:
+    train, trainer = toy_splits()[0], Trainer()
+    for split in (train, change(train), train):
+        trainer.model(counted.method, split, Config(), seed=0)
+    assert counted.runs == ["first", "second"] * 2
+    assert trainer.trainings == 2
+
+
+def test_another_seed_trains_anew_and_another_part_only_the_steps_that_have_it(counted: Counted) -> None:
+    train, trainer = toy_splits()[0], Trainer()
+
+    def runs(config: Config, seed: int = 0) -> list[str]:
+        counted.runs.clear()
+        (_, first), second = trainer.model(counted.method, train, config, seed=seed)
+        assert (first, second) == (config.first, config.second)
+        return list(counted.runs)
+
+    assert runs(Config()) == ["first", "second"]
+    assert runs(Config(second=1)) == ["second"]
+    assert runs(Config(first=1)) == ["first", "second"]
+    assert runs(Config(), seed=1) == ["first", "second"]
+    assert runs(Config()) == runs(Config(second=1)) == runs(Config(first=1)) == []
+
+
+def test_the_oldest_is_forgotten(counted: Counted) -> None:
+    """Each may hold a copy of all features."""
+    train, trainer = toy_splits()[0], Trainer()
+    for first in range(KEPT + 1):
+        trainer.model(counted.method, train, Config(first=first), seed=0)
+    counted.runs.clear()
+    trainer.model(counted.method, train, Config(first=1), seed=0)
+    assert counted.runs == []
+    trainer.model(counted.method, train, Config(first=0), seed=0)
+    assert counted.runs == ["first", "second"]

@@ -1,0 +1,100 @@
+"""What a run or a search says about its data: frozen dataclasses, made from a feature table and its splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from backbones.presets import UnseenClasses
+from zsl.common.records import content_of
+from zsl.datasets.split_file import PARTS
+from zsl.datasets.splits import Splits, attributes_hash
+from zsl.features.manifest import UNKNOWN, EncodeFacts, Manifest, TransformFacts
+from zsl.features.pretraining import judge_pretraining
+from zsl.features.table import FeatureTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFacts:
+    """What tells a feature table from another one of the same benchmark and backbone."""
+
+    shards_sha256: str | None
+    weights_sha256: str | None
+    precision: str
+    dim: int
+    count: int
+    transform: TransformFacts | None
+    encode: EncodeFacts | None
+    imported_sha256: str | None  # of the file that the table was imported from
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFacts:
+    """What tells a feature table from any other one."""
+
+    benchmark: str
+    backbone: str
+    features: FeatureFacts
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The part of `selection.json`, and of the head of a file of trials, that names the features."""
+        return content_of(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """The data behind a result: the part of `config.json` and `results.json` that is about data."""
+
+    benchmark: str
+    backbone: str
+    pretraining: str
+    unseen_classes: UnseenClasses  # what the pretraining data mean for this benchmark's unseen classes
+    data: str  # which photos, in words
+    missing_photos: int  # official rows without a photo
+    quarantined_photos: int  # photos that could not be read
+    splits: str  # in words
+    attributes: str  # kind of the class attributes
+    attributes_hash: str
+    rows: dict[str, int]  # by part
+    classes: dict[str, int]  # seen and unseen
+    features: FeatureFacts
+
+
+def describe_features(manifest: Manifest) -> TableFacts:
+    """Benchmark, backbone, and what the values of the features depend on."""
+    return TableFacts(
+        benchmark=manifest.benchmark,
+        backbone=manifest.backbone,
+        features=FeatureFacts(
+            shards_sha256=manifest.shards_sha256,
+            weights_sha256=manifest.weights_sha256,
+            precision=manifest.precision,
+            dim=manifest.dim,
+            count=manifest.count,
+            transform=manifest.transform,
+            encode=manifest.encode,
+            imported_sha256=manifest.imported.sha256 if manifest.imported else None,
+        ),
+    )
+
+
+def describe_data(table: FeatureTable, splits: Splits) -> DataFacts:
+    """The facts about `table` and its `splits` that go into every result."""
+    manifest = table.manifest
+    quarantined = f"; {manifest.quarantined} photos QUARANTINED" if manifest.quarantined else ""
+    return DataFacts(
+        benchmark=manifest.benchmark,
+        backbone=manifest.backbone,
+        pretraining=manifest.pretraining,
+        unseen_classes=judge_pretraining(manifest.pretraining, splits.unseen_names, manifest.finetuned),
+        data=f"{manifest.source.verdict or UNKNOWN}{quarantined}",
+        missing_photos=manifest.source.missing or 0,
+        quarantined_photos=manifest.quarantined,
+        splits=splits.verdict,
+        attributes=splits.attribute_kind,
+        attributes_hash=attributes_hash(splits.attributes),
+        rows={part: len(getattr(splits, part)) for part in PARTS},
+        classes={"seen": len(splits.seen), "unseen": len(splits.unseen)},
+        features=describe_features(manifest).features,
+    )

@@ -1,0 +1,104 @@
+"""The parts of all shards to one feature table, in which each row stands once, or an error."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from zsl.common.files import atomic_path
+from zsl.features.manifest import MANIFEST_FILE, Manifest, write_manifest
+from zsl.features.parts import Parts
+from zsl.features.stream import Failure
+from zsl.features.table import QUARANTINE_FILE
+
+
+def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
+    """Write the table of all `parts` into `out`, its manifest last, with the numbers of rows and of lost photos.
+
+    Parts are read one at a time and written to their place in the file, so that memory does not grow with the table.
+    The parts of an incomplete table stay, for the run that mends it.
+
+    Raises:
+        ValueError: a row occurs twice, or is absent and no failure accounts for it.
+    """
+    paths = [parts.path(shard) for shard in parts.index.shards]
+    failures = parts.failures()
+    lost = _count_lost(parts, failures)
+    rows = np.concatenate([_read(path, "rows") for path in paths])
+    labels = np.concatenate([_read(path, "labels") for path in paths])
+    _check_once(rows, lost, parts.index.count)
+    order = np.argsort(rows)
+    (out / MANIFEST_FILE).unlink(missing_ok=True)  # of an incomplete table
+    _write_features(out / "features.npy", paths, order, manifest.dim)
+    _write_array(out / "rows.npy", rows[order])
+    _write_array(out / "labels.npy", labels[order])
+    _write_quarantine(out / QUARANTINE_FILE, failures)
+    write_manifest(out / MANIFEST_FILE, replace(manifest, count=len(rows), quarantined=lost))
+    if not failures:
+        parts.remove()
+
+
+def _count_lost(parts: Parts, failures: Sequence[Failure]) -> int:
+    """Number of photos without features: those of shards that cannot be read, and single ones."""
+    unread = {failure.shard for failure in failures if failure.row is None}
+    of_shards = sum(shard.count for shard in parts.index.shards if shard.file in unread)
+    return of_shards + sum(failure.row is not None for failure in failures)
+
+
+def _check_once(rows: np.ndarray, lost: int, count: int) -> None:
+    """Of `count` photos, all but `lost` have a row, and none has two."""
+    values, counts = np.unique(rows, return_counts=True)
+    if len(rows) != count - lost or (counts > 1).any():
+        repeated = values[counts > 1][:3].tolist()
+        raise ValueError(f"{len(values)} of {count} rows were extracted, repeated are {repeated}; shards are damaged")
+
+
+def _read(path: Path, name: str) -> np.ndarray:
+    with safe_open(path, framework="numpy") as part:
+        return part.get_tensor(name)
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, values, allow_pickle=False)
+
+
+def _write_features(path: Path, parts: Sequence[Path], order: np.ndarray, dim: int) -> None:
+    """Write `features.npy` in pieces.
+
+    Not through a memory map: its pages would count as memory, and a full disk would kill the process.
+
+    order: [N] positions in the concatenation of all parts, by row.
+    """
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(place), dim)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        first, start = stream.tell(), 0
+        for part in parts:
+            features = load_file(part)["features"].astype("<f4", copy=False)
+            places = place[start : start + len(features)]
+            breaks = np.flatnonzero(np.diff(places) != 1) + 1
+            for at, piece in zip(np.split(places, breaks), np.split(features, breaks), strict=True):
+                if len(at):
+                    stream.seek(first + int(at[0]) * dim * 4)
+                    stream.write(piece.tobytes())
+            start += len(features)
+
+
+def _write_quarantine(path: Path, failures: Sequence[Failure]) -> None:
+    """List the photos and shards that could not be read; where there are none, remove the list of an earlier table."""
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        table = csv.DictWriter(stream, [item.name for item in fields(Failure)])
+        table.writeheader()
+        table.writerows(asdict(failure) for failure in failures)

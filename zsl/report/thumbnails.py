@@ -1,0 +1,43 @@
+"""Small copies of photos, as data URIs that a page holds itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from shards import check_shard, read_shard
+from zsl.report.context import Context
+
+THUMBNAIL = 160  # longest side, pixels
+QUALITY = 72  # of the JPEG
+
+
+def thumbnails(context: Context, rows: Iterable[int]) -> dict[int, str]:
+    """Thumbnails by row; a photo that cannot be read is left out."""
+    assert context.index is not None
+    wanted, uris = set(rows), {}
+    for shard in context.index.shards:
+        if not any(shard.first_row <= row <= shard.last_row for row in wanted):
+            continue
+        for sample in read_shard(check_shard(context.shards, shard)):
+            if sample.row in wanted:
+                try:
+                    uris[sample.row] = thumbnail(sample.image, sample.box)
+                except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+                    continue
+    return uris
+
+
+def thumbnail(photo: bytes, box: tuple[int, int, int, int] | None = None) -> str:
+    """A data URI of the photo, or of a box in it, as a JPEG of at most THUMBNAIL pixels a side."""
+    with Image.open(io.BytesIO(photo)) as opened:
+        image = opened.convert("RGB") if box else ImageOps.exif_transpose(opened).convert("RGB")
+    if box:
+        image = image.crop(box)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
