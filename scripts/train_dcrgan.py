@@ -56,7 +56,7 @@ def main(args: Args) -> None:
     recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
     method = find_method(args.method, recipe.config, variant_start=args.recipe is None)
     config = settle_config(
-        method, args.config, recipe_given=args.recipe is not None, precision=args.precision, selection=args.selection
+        method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,

@@ -202,14 +202,16 @@ class _Game:
         fake = self.generator(self.condition_of[labels], noise)
         terms = {"critic": -self.critic(fake, self.critic_condition_of[labels]).mean()}
         images = config.seen_cycle_images
-        seen: tuple[Tensor, Tensor] = (fake, labels) if images is None else self.generate(train.seen, images)
-        terms |= self.cycle(*seen, config.cycle_attributes, config.cycle_representations)
+        features, classes = (fake, labels) if images is None else self.generate(train.seen, images)
+        terms |= self.cycle(features, classes, config.cycle_attributes, config.cycle_representations)
         if config.classification != "none":
             class_loss = cross_entropy(self.classifier(fake), self.seen_labels[batch])
             terms["classification"] = config.classification_weight * class_loss
         if config.semantic_transductive:
-            unseen = self.generate(train.unseen, config.unseen_cycle_images)
-            unseen_terms = self.cycle(*unseen, config.unseen_cycle_attributes, config.unseen_cycle_representations)
+            features, classes = self.generate(train.unseen, config.unseen_cycle_images)
+            unseen_terms = self.cycle(
+                features, classes, config.unseen_cycle_attributes, config.unseen_cycle_representations
+            )
             terms |= {f"unseen {name}": term for name, term in unseen_terms.items()}
         return terms
 
