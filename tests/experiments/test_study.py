@@ -266,13 +266,16 @@ def test_a_killed_study_goes_on_and_ends_in_the_same_table(data: Path, weights: 
     process.communicate()
     assert not (runs / "s" / "study.md").exists()
     done = {path: when for path, when in files_of(data.parent).items() if "scores.json" in path or "features" in path}
+    finished = sum("scores.json" in path for path in done)
+    lost = len(open_lines(runs)) - finished  # the kill may meet a run between its test and its scores
+    assert finished >= 1
+    assert lost in (0, 1)
 
     process = start(data, runs, weights)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert {path: files_of(data.parent)[path] for path in done} == done  # nothing was done twice
-    opened = [json.loads(line)["seed"] for line in open_lines(runs)]
-    assert sorted(opened) == [0, 0, 0, 0, 1, 1, 1, 1]  # two backbones, two methods
+    assert len(open_lines(runs)) == 8 + lost  # two backbones, two methods, two seeds; one more only for a lost run
 
     fresh = start(data, data.parent / "fresh", weights)
     assert fresh.wait() == 0
