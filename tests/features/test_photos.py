@@ -146,7 +146,7 @@ def test_each_bad_photo_is_quarantined_in_words_and_equal_runs_write_equal_files
 
 
 def test_photos_of_a_shard_do_not_stay_in_memory_until_it_is_done() -> None:
-    shard = Shard("shard-000000.tar", "0" * 64, 120, 0, 119)
+    shard = Shard("shard-000000.tar", 120, 0, 119, "0" * 64)
     alive: list[weakref.ref[Any]] = []
     most = 0
 
