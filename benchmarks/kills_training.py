@@ -14,6 +14,7 @@ that nobody disturbed.  A kill counts if the process ended by it.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -45,11 +46,11 @@ STEPS = {
     "classifiers.images-per-unseen-class": 5,
 }  # fmt: skip
 CONFIG = [word for key, value in STEPS.items() for word in (f"--config.{key}", str(value))]
-RUNS = {
+RUNS = {  # the first one also trains on calibration folds
     "dcrgan": [*CONFIG, "--seeds", "0", "1"],
-    "f-CLSWGAN": [*CONFIG, "--seeds", "0", "--method", "f-CLSWGAN"],
-    "devise": ["--seeds", "0", "--method", "devise"],
-    "published": [*CONFIG, "--seeds", "0", "--protocol", "published", "--every", "5"],
+    "f-CLSWGAN": [*CONFIG, "--seeds", "0", "--method", "f-CLSWGAN", "--gamma", "0"],
+    "devise": ["--seeds", "0", "--method", "devise", "--gamma", "0"],
+    "published": [*CONFIG, "--seeds", "0", "--protocol", "published", "--every", "5", "--gamma", "0"],
 }
 TIMED = ("starts.jsonl", "test_access.jsonl")  # they say when something was done
 KILLS_A_RUN = 6  # then it may finish, so that all runs get some
@@ -102,15 +103,16 @@ class Progress:
         return self.events >= events
 
     def _look(self) -> set[tuple[Path, int, int]]:
-        found = set()
-        for path in self.folder.rglob("*"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # a temporary file, or checkpoints that are done with
-                continue
-            if path.suffix != ".tmp" and path.name not in TIMED:
-                found.add((path, status.st_ino, status.st_size))
-        return found
+        seen = set()
+        for folder, _, names in os.walk(self.folder):  # which passes over folders that go while it looks
+            for path in (Path(folder, name) for name in names):
+                try:
+                    status = path.stat()
+                except FileNotFoundError:  # a temporary file, or checkpoints that are done with
+                    continue
+                if path.suffix != ".tmp" and path.name not in TIMED:
+                    seen.add((path, status.st_ino, status.st_size))
+        return seen
 
 
 def whole_files(folder: Path) -> dict[str, bytes]:

@@ -88,7 +88,7 @@ def _answers(predictor: Predictor, seed: int, features: Tensor) -> Tensor:
 
 
 def _without(predictor: Predictor, label: int) -> Predictor:
-    """The run as if the class had never been in it; the heads are left, adding a class fits them anew."""
+    """The run as if the class had never been in it; its heads stay, for adding a class fits them again."""
 
     def left(train: TrainSplit) -> TrainSplit:
         attributes = train.attributes.clone()

@@ -40,7 +40,7 @@ from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.gan import GANConfig
-from zsl.dcrgan.gradients import critic_gradients, kept_gradients
+from zsl.dcrgan.gradients import critic_gradients, gradient_memory
 from zsl.dcrgan.heads import SoftmaxHead, discriminant
 from zsl.dcrgan.losses import class_means, reconstruction_loss
 from zsl.dcrgan.networks import Critic, Generator
@@ -203,7 +203,7 @@ def measure_gan(args: Args) -> dict[str, Any]:
     literal = Literal(ours)
     report: dict[str, Any] = {"rounds": args.rounds}
     times: dict[str, list[tuple[float, float]]] = {"critic": [], "generator": []}
-    with kept_gradients(ours.generator, ours.regressors):
+    with gradient_memory(ours.generator, ours.regressors):
         report |= check_equal_steps(ours, literal)
         for number in range(args.rounds):
             batches, batch = [draw_batch() for _ in range(CRITIC_STEPS)], draw_batch()

@@ -20,6 +20,7 @@ from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import features_folder, shards_folder
+from zsl.features.manifest import Manifest
 from zsl.features.mat import export_mat, import_mat
 from zsl.features.stream import Decoder, OnError
 
@@ -70,11 +71,21 @@ def main(args: Args) -> None:
             ),
         )  # fmt: skip
     if accelerator.is_main_process:
-        print(f"{out}: {manifest.count:,} images x {manifest.dim} from {manifest.backbone}, ", end="")
-        print(f"precision {manifest.precision}, {manifest.images_per_second or '?'} images/s")
+        print(f"{out}: {manifest.count:,} images x {manifest.dim} from {_origin(manifest)}")
         if args.export_mat:
             export_mat(out, args.export_mat, shards)
     accelerator.end_training()
+
+
+def _origin(manifest: Manifest) -> str:
+    """What the features came from, as far as the manifest says."""
+    if manifest.imported:
+        return (
+            f"{manifest.imported.file}, which does not say by which weights and precision; its name as a backbone is "
+            f"--backbone {manifest.backbone}"
+        )
+    speed = f", {manifest.images_per_second} images/s" if manifest.images_per_second else ""
+    return f"{manifest.backbone}, precision {manifest.precision}{speed}"
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(args: Args) -> None:
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
     recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
-    methods = [find_method(name, recipe.config, own_start=args.recipe is None) for name in args.methods]
+    methods = [find_method(name, recipe.config, variant_start=args.recipe is None) for name in args.methods]
     field = args.field.replace("-", "_")
     values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")

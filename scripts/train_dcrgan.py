@@ -54,9 +54,9 @@ def main(args: Args) -> None:
     accelerator = make_accelerator("no")
     table = args.read_table()
     recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
-    method = find_method(args.method, recipe.config, own_start=args.recipe is None)
+    method = find_method(args.method, recipe.config, variant_start=args.recipe is None)
     config = settle_config(
-        method, args.config, recipe_given=args.recipe is not None, precision=args.precision, selection=args.selection
+        method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
@@ -84,7 +84,7 @@ def main(args: Args) -> None:
 def find_config(flags: ConfigFlags) -> Any:
     """The configuration of the method that the command line names, from its recipe for its features."""
     recipe = find_recipe(flags.benchmark, flags.recipe, feature_dim=flags.feature_dim)
-    method = find_method(flags.method, recipe.config, own_start=flags.recipe is None)
+    method = find_method(flags.method, recipe.config, variant_start=flags.recipe is None)
     return method.configured(method.config)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 LAUNCHER = ("ACCELERATE_", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_", "ZSL_")
@@ -20,6 +22,17 @@ def run(script: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
     )
+
+
+def load_script(name: str) -> ModuleType:
+    """A script as a module, for a test that calls its parts in this process."""
+    spec = spec_from_file_location(Path(name).stem, SCRIPTS / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where tyro and dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
 
 
 def assert_refused(process: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -1,4 +1,4 @@
-"""What every script shares: typed arguments, errors in words, defaults that depend on the benchmark."""
+"""The shared parts of the scripts: typed arguments, errors in words, defaults that depend on the benchmark."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ INTERRUPTED = 130  # exit code of a program that Ctrl-C has ended
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureArgs:
-    """What every script that begins with features is told."""
+    """The flags of every script that starts from features."""
 
     benchmark: str = SHAPES
-    backbone: str | None = None  # whose features; default resnet101, for shapes the offline preset
-    features: Path | None = None  # feature table, instead of the backbone's below --data
-    allow_incomplete: bool = False  # go on although photos that could not be read are absent from the features
-    name: str | None = None  # of the folder below --runs; the default says what is in it
+    backbone: str | None = None  # backbone of the features; default resnet101, for shapes the offline preset
+    features: Path | None = None  # folder of a feature table, instead of the backbone's table below --data
+    allow_incomplete: bool = False  # go on without the features of photos that could not be read
+    name: str | None = None  # name of the folder below --runs; the default describes its content
     data: Path = Path("data")
     runs: Path = Path("runs")
 
     def read_table(self) -> FeatureTable:
-        """The table that was asked for."""
+        """Read the feature table that the flags name."""
         backbone = self.backbone or default_backbone(self.benchmark)
         folder = self.features or find_features(self.data, self.benchmark, backbone)
         return read_features(folder, allow_incomplete=self.allow_incomplete)
@@ -47,20 +47,20 @@ class FeatureArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigFlags(FeatureArgs):
-    """The flags that decide which configuration the `--config.…` flags change."""
+    """The flags that decide on the configuration that the `--config.…` flags change."""
 
     recipe: str | None = None
     method: str = "dcrgan"
 
     @classmethod
     def read(cls) -> Self:
-        """These flags of the command line, before the others can be understood; a script reads all of them after."""
+        """Parse these flags alone from the command line.  `run_script` parses all flags after that."""
         words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
         return tyro.cli(cls, args=words, return_unknown_args=True)[0]
 
     @property
     def feature_dim(self) -> int | None:
-        """D of the features; None where they cannot be read, which the script itself will come upon."""
+        """D of the features; None where they cannot be read.  The script itself will then end with the error."""
         try:
             return self.read_table().features.shape[1]
         except (ValueError, OSError):
@@ -73,13 +73,15 @@ def run_script(
     *,
     find_config: Callable[[ConfigFlags], Any] | None = None,
 ) -> None:
-    """Parse the command line into `args` and run `main`; a user's mistake ends with its message and exit code 1.
+    """Parse the command line into `args`, and run `main` with them.
 
-    find_config: the configuration for these flags, a dataclass each field of which gets a flag `--config.…`; `args` has
-    a field `config` for it.  `ZSL_TRACEBACK=1` shows where a mistake came from.
+    A user's mistake ends the program with a message and exit code 1.  `ZSL_TRACEBACK=1` shows the traceback, too.
+
+    find_config: makes the configuration for the first flags, a dataclass.  Each of its fields gets a flag `--config.…`.
+    The field `config` of `args` holds the configuration.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
+    # Without internet, the hub's client reports each of many attempts.  The error that follows is enough.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -100,35 +102,39 @@ def _interrupt(*_: object) -> None:
 
 
 def _with_config(args: Any, config: Any) -> Any:
-    """The default arguments of a subclass of `args` whose field `config` has the type of `config`."""
-    of_method = make_dataclass(
+    """Make the default arguments of a subclass of `args`; the type of its field `config` is the type of `config`."""
+    subclass = make_dataclass(
         args.__name__, [("config", type(config), field(default=config))], bases=(args,), frozen=True, kw_only=True
     )
-    of_method.__doc__ = args.__doc__
-    return of_method()
+    subclass.__doc__ = args.__doc__
+    return subclass()
 
 
 def settle_config(
     method: Method,
     config: Any,
     *,
-    recipe_given: bool,
+    has_recipe: bool,
     precision: Literal["no", "bf16"] | None,
     selection: Path | None,
 ) -> Any:
-    """The method's configuration with what the flags change: `config` is its own one after `--config.…`.
+    """Return the method's configuration after all flags.
+
+    config: the method's configuration after the flags `--config.…`.
 
     Raises:
-        ValueError: flags contradict each other, or one would do nothing.
+        ValueError: flags contradict each other, or a flag would have no effect.
     """
     before, now = flatten(asdict(method.configured(method.config))), flatten(asdict(config))
     changed = {path: f"--config.{path.replace('_', '-')}" for path in now if now[path] != before[path]}
-    of_recipe = [*["--recipe"] * recipe_given, *["--precision"] * (precision is not None)]
-    if [*of_recipe, *changed] and selection is not None:
-        flags = ", ".join([*of_recipe, *changed.values()])
+    recipe_flags = [*["--recipe"] * has_recipe, *["--precision"] * (precision is not None)]
+    if [*recipe_flags, *changed] and selection is not None:
+        flags = ", ".join([*recipe_flags, *changed.values()])
         raise ValueError(f"--selection brings the whole configuration; leave {flags} or --selection out")
-    if of_recipe and not method.takes_recipe:
-        raise ValueError(f"{', '.join(of_recipe)}: that is for DCR-GAN, and --method {method.name} takes nothing of it")
+    if recipe_flags and not method.takes_recipe:
+        raise ValueError(
+            f"{', '.join(recipe_flags)}: that is for DCR-GAN, and --method {method.name} takes nothing of it"
+        )
     for path, flag in changed.items():
         if path in method.settings and now[path] != method.settings[path]:
             raise ValueError(f"{flag} {now[path]}: --method {method.name} has {method.settings[path]}; leave one out")
@@ -140,10 +146,10 @@ def settle_config(
 
 
 def check_gamma(gamma: Gamma) -> Gamma:
-    """γ as it was given.
+    """Return γ if it is "auto" or finite.
 
     Raises:
-        ValueError: it is not finite.
+        ValueError: γ is not finite.
     """
     if gamma != "auto" and not math.isfinite(gamma):
         raise ValueError(f"--gamma {gamma}: a finite number is needed, or auto")
@@ -151,12 +157,12 @@ def check_gamma(gamma: Gamma) -> Gamma:
 
 
 def run_name(benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str) -> str:
-    """A run's folder where no --name is given: the benchmark, and what is not as usual."""
+    """Make the name of a run's folder without --name: the benchmark, and each setting that is not the default."""
     parts = [benchmark, *[method] * (method != "dcrgan"), *[f"fold{fold}"] * (fold is not None)]
     parts += ["chosen"] * (selection is not None) + ["published"] * (protocol == "published")
     return "-".join(parts)
 
 
 def default_backbone(benchmark: str) -> str:
-    """ResNet-101 for real benchmarks; the preset that needs no download for the embedded one."""
+    """Return ResNet-101 for real benchmarks, and for the embedded one the preset that needs no download."""
     return OFFLINE_PRESET if benchmark == SHAPES else "resnet101"

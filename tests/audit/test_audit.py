@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from scipy.io import loadmat, savemat
 from timm.data.imagenet_info import ImageNetInfo
 
 from shards import write_shards
@@ -239,3 +241,70 @@ def test_a_fine_tuning_on_test_rows_or_unseen_classes_is_found(
     finding = found(run_audit(data), "fine-tuning")
     assert finding.severity == severity
     assert re.search(message, finding.message)
+
+
+@pytest.mark.parametrize(("benchmark", "folder"), [("awa1", "AWA1"), ("apy", "APY"), ("sun", "SUN"), ("cub", "CUB")])
+def test_split_files_are_audited_before_anything_is_packed(
+    shared_data: Path, tmp_path: Path, benchmark: str, folder: str
+) -> None:
+    findings = audit(benchmark, tmp_path, tmp_path / "out", splits=shared_data / "xlsa17" / folder)
+    state = {finding.check: finding.severity for finding in findings}
+    assert state == {
+        "splits": "ok", "vintage": "ok", "row overlap": "ok", "class lists": "ok", "not looked at": "warn"
+    }  # fmt: skip
+    assert "photos, features, scaler and run" in found(findings, "not looked at").message
+
+
+def swap_lists(folder: Path) -> None:
+    (folder / "testclasses.txt").write_text((folder / "trainvalclasses.txt").read_text())
+
+
+def shift_labels(folder: Path) -> None:
+    labels = loadmat(folder / "labels_files.mat")["labels"]
+    savemat(folder / "labels_files.mat", {"labels": np.roll(labels, 500)})
+
+
+def cut_labels(folder: Path) -> None:
+    savemat(folder / "labels_files.mat", {"labels": loadmat(folder / "labels_files.mat")["labels"][:-1]})
+
+
+def no_labels(folder: Path) -> None:
+    (folder / "labels_files.mat").unlink()
+    swap_lists(folder)
+
+
+def strange_class(folder: Path) -> None:
+    (folder / "labels_files.mat").unlink()
+    (folder / "testclasses.txt").write_text("tapir\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (swap_lists, r"classes .*are not in testclasses\.txt|are both in"),
+        (shift_labels, r"classes have trainval rows and test_unseen rows"),
+        (cut_labels, r"labels_files\.mat has 30,474 labels, the split file has 30,475 rows"),
+        (no_labels, r"40 classes are both in trainvalclasses\.txt and in testclasses\.txt"),
+        (strange_class, r"testclasses\.txt names 'tapir', which is not a class of the split file"),
+    ],
+)
+def test_split_files_that_contradict_each_other_fail(
+    shared_data: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    splits = tmp_path / "splits"
+    shutil.copytree(shared_data / "xlsa17" / "AWA1", splits, copy_function=shutil.copyfile)
+    splits.chmod(0o755)
+    spoil(splits)
+    finding = found(audit("awa1", tmp_path, tmp_path / "out", splits=splits), "classes")
+    assert finding.severity == "fail"
+    assert re.search(message, finding.message)
+
+
+def test_the_script_refuses_the_leaky_vintage_without_a_word_of_python(shared_data: Path, tmp_path: Path) -> None:
+    splits = shared_data / "xlsa17_v1_leaky" / "AWA1"
+    words = [sys.executable, str(SCRIPT), "--benchmark", "awa1", "--data", str(tmp_path), "--splits", str(splits)]
+    process = subprocess.run(words, capture_output=True, text=True, env=_environment())
+    assert process.returncode == 1
+    assert "leaky vintage" in process.stdout
+    assert "not looked at" in process.stdout
+    assert "=True" not in process.stdout + process.stderr

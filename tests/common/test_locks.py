@@ -36,3 +36,13 @@ def test_what_is_held_is_let_go_after_an_error(tmp_path: Path) -> None:
         raise RuntimeError
     process = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True)
     assert process.stdout == "held\n"
+
+
+def test_work_that_leaves_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "cub"
+    with sole_process(folder):
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with sole_process(folder):
+        (folder / "file").write_text("kept")
+    assert (folder / "file").is_file()

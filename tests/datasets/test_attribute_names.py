@@ -1,8 +1,11 @@
 """Attribute names are found in each archive's form, kept, and read from a file that the user names."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
 
 from zsl.datasets.attribute_names import (
     find_names,
@@ -50,3 +53,23 @@ def test_a_benchmarks_folders_are_searched_for_a_file_of_the_right_length(tmp_pa
     assert find_names_below(tmp_path, 2) == ("round", "red")
     assert find_names_below(tmp_path, 1) == ("round",)
     assert find_names_below(tmp_path, 3) == ()
+
+
+@pytest.mark.parametrize("place", ["attributes.mat", "SUNAttributeDB/attributes.mat"])
+def test_names_of_sun_are_in_its_archive(shared_data: Path, tmp_path: Path, place: str) -> None:
+    archive = shared_data / "SUN" / "attributes.mat"
+    if not archive.is_file():
+        pytest.skip(f"no {archive}; ZSL_SHARED_DATA=DIR says where it is")
+    expected = [str(cell[0]) for cell in loadmat(archive)["attributes"].ravel()]
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    shutil.copyfile(archive, tmp_path / place)
+    assert list(find_names(tmp_path, 102)) == [name.strip() for name in expected]
+    assert read_names_file(tmp_path / place, 102) == find_names(tmp_path, 102)
+
+
+def test_a_file_of_names_that_cannot_be_read_is_told_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    savemat(tmp_path / "attributes.mat", {"something": np.zeros(3)})
+    assert find_names(tmp_path, 3) == ()
+    assert "attributes.mat has no attributes; it has something" in caplog.text

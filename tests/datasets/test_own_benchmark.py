@@ -16,16 +16,17 @@ from scipy.io import loadmat
 from tiny_configs import TINY
 
 from backbones import Backbone
+from shards import read_index
 from zsl.datasets import own
 from zsl.datasets.pack import make_shards, open_shards
-from zsl.datasets.places import benchmark_name, features_folder, shards_folder
+from zsl.datasets.places import benchmark_name, features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import PARTS
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.features.extract import extract_features
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
-from zsl.features.table import read_features
+from zsl.features.table import FeatureTable, read_features
 from zsl.scores.evaluate import evaluate
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "templates" / "own-benchmark"
@@ -377,6 +378,46 @@ def test_a_fault_is_refused_in_words_and_nothing_is_packed(animals: Path, tmp_pa
 def test_photos_and_splits_of_a_folder_cannot_be_given_apart(animals: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="leave --images and --splits out"):
         make_shards(str(animals), tmp_path / "data", images=animals)
+
+
+def test_another_folder_of_the_same_last_name_is_not_packed_over_the_first(animals: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_shards(str(animals), data)
+    kept = written(shards_folder(data, animals.name)) | written(splits_folder(data, animals.name))
+    other = tmp_path / "elsewhere" / animals.name
+    shutil.copytree(animals, other)
+    rewrite(other, "splits.csv", "panda,seen", "panda,unseen")
+    for start in (lambda: make_shards(str(other), data), lambda: open_shards(str(other), data)):
+        with pytest.raises(ValueError, match=r"was made from .*/my animals, asked for is .*elsewhere.*rename one of"):
+            start()
+    assert kept == written(shards_folder(data, animals.name)) | written(splits_folder(data, animals.name))
+    make_shards(str(animals), data)  # the first one still is
+    animals.rename(tmp_path / "gone")
+    make_shards(str(other), data)  # a folder that was moved
+
+
+def test_new_splits_of_the_same_photos_keep_the_features(
+    animals: Path, tmp_path: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    data = tmp_path / "data"
+    shards, out = shards_folder(data, animals.name), features_folder(data, animals.name, tiny_backbone.name)
+
+    def extract() -> FeatureTable:
+        extract_features(tiny_backbone, shards, read_index(shards), out, accelerator)
+        return read_features(out)
+
+    make_shards(str(animals), data)
+    first = extract()
+    written_at = (out / "features.npy").stat().st_mtime_ns
+    (animals / "splits.csv").write_text("class,split\nzebra,unseen\nhorse,seen\norca,seen\npanda,seen\nokapi,seen\n")
+    make_shards(str(animals), data)
+    with pytest.raises(ValueError, match=r"do not depend on splits: .*make_shards\.py .*extract\.py, which keeps the"):
+        load_splits(animals.name, data, first)
+    second = extract()
+    assert (out / "features.npy").stat().st_mtime_ns == written_at
+    splits = load_splits(animals.name, data, second)
+    assert [splits.class_names[label] for label in splits.unseen.tolist()] == ["zebra"]
+    assert second.manifest.source.verdict == f"{splits.verdict}, complete"
 
 
 def test_the_manifest_of_the_shards_says_whose_split_it_is(animals: Path, tmp_path: Path) -> None:

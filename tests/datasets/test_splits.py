@@ -31,7 +31,7 @@ from zsl.datasets.splits import Splits, make_splits
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.experiments.results import Results, read_results
 from zsl.experiments.run import run_seeds
-from zsl.features.split import LabelledFeatures, TestSplit, TrainSplit, split_features
+from zsl.features.split import LabelledFeatures, RowsFacts, TestSplit, TrainSplit, split_features
 from zsl.scores.evaluate import evaluate
 from zsl.scores.model import Calibrated
 from zsl.training.stage import stage
@@ -125,8 +125,8 @@ def test_the_leaky_vintage_is_refused_with_its_numbers(
     assert check_vintage(leaky) == {"train_loc": {"test_seen_loc": train}, "val_loc": {"test_seen_loc": val}}
     with pytest.raises(ValueError, match=words) as refusal:
         read_split_file(leaky)
-    for remedy in ("version 2.0", "allow_leaky_vintage=True"):
-        assert remedy in str(refusal.value)
+    assert "version 2.0" in str(refusal.value)
+    assert "allow_leaky_vintage" not in str(refusal.value)  # no remedy on a command line
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -580,8 +580,8 @@ def test_each_stage_notes_which_rows_it_was_given_also_through_copies() -> None:
     assert harmless(some, seed=0) == 9
     assert [read.stage for read in train.reads] == ["harmless", "harmless"]
     assert [read.facts for read in train.reads] == [
-        {"count": 240, "hash": train.rows_hash},
-        {"count": 9, "hash": rows_hash(train.rows[:9].numpy())},
+        RowsFacts(count=240, hash=train.rows_hash),
+        RowsFacts(count=9, hash=rows_hash(train.rows[:9].numpy())),
     ]
 
 
@@ -597,10 +597,12 @@ def test_results_say_which_rows_each_stage_read_and_every_test_leaves_a_line(
 ) -> None:
     train, test = toy_splits()
     results = run_toy(tmp_path, accelerator, train, test)
-    expected = {"count": 240, "hash": train.rows_hash}
+    expected = RowsFacts(count=240, hash=train.rows_hash)
     stages = ("train_metric", "train_srn", "train_regressors", "train_gan", "train_classifiers")
     assert results.rows_read == dict.fromkeys(stages, expected)
-    assert json.loads((tmp_path / "results.json").read_text())["rows_read"] == results.rows_read
+    assert json.loads((tmp_path / "results.json").read_text())["rows_read"] == {
+        stage: {"count": 240, "hash": train.rows_hash} for stage in stages
+    }
     assert read_results(tmp_path / "results.json") == results
 
     def lines() -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.reducers import AvgNonZeroReducer
 from torch import Tensor, nn
 
-from zsl.dcrgan.gradients import autograd_gradients, closed_form_gradients, critic_gradients, kept_gradients
+from zsl.dcrgan.gradients import autograd_gradients, closed_form_gradients, critic_gradients, gradient_memory
 from zsl.dcrgan.losses import (
     class_means,
     gradient_penalty,
@@ -184,11 +184,11 @@ def backward(network: nn.Module, *batches: Tensor) -> list[Tensor]:
     return [gradient.clone() for gradient in gradients if gradient is not None]
 
 
-def test_kept_gradients_are_those_of_autograd_and_stay_in_one_place() -> None:
+def test_gradient_memory_gives_the_gradients_of_autograd_in_one_place() -> None:
     ours, plain = two_layers(), two_layers()
     first, other = torch.rand(2, 5, 4)
     places = set()
-    with kept_gradients(ours):
+    with gradient_memory(ours):
         for batches in ((first, other), (other,), (first,)):  # weights used twice in a pass, and once
             ours.zero_grad()
             plain.zero_grad()
@@ -200,10 +200,10 @@ def test_kept_gradients_are_those_of_autograd_and_stay_in_one_place() -> None:
     assert "forward" not in vars(ours[0])
 
 
-def test_kept_gradients_leave_frozen_weights_alone() -> None:
+def test_gradient_memory_leaves_frozen_weights_alone() -> None:
     network = two_layers().requires_grad_(False)
     x = torch.rand(5, 4, requires_grad=True)
-    with kept_gradients(network):
+    with gradient_memory(network):
         network(x).sum().backward()
     (expected,) = torch.autograd.grad(network(x).sum(), x)
     assert x.grad is not None

@@ -179,7 +179,7 @@ def test_gamma_of_a_recipe_is_not_taken_off_scores_of_another_configuration() ->
     recipe = find_recipe("cub")
     assert all(gamma > 0 for gamma in recipe.gammas.values())
     for name in VARIANTS:
-        method = find_method(name, recipe.config, own_start=False)
+        method = find_method(name, recipe.config, variant_start=False)
         own = name != "C-5"  # which is the recipe itself; any other has scores for which γ was not found
         for backbone, found in recipe.gammas.items():
             gamma = recipe.gamma_for("cub", backbone, method.configured(method.config))

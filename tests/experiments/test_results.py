@@ -47,14 +47,14 @@ def config_file(folder: Path) -> tuple[Path, RunFacts]:
 
 def selection_file(folder: Path) -> tuple[Path, Selection]:
     chosen = select(
-        replace(ESZSL, rounds=()), {1: toy_splits(1)}, folder, manifest=MANIFEST, goal="harmonic", seed=0, budget=None,
-        calibration={7: toy_splits(7)},
+        replace(ESZSL, rounds=()), {1: toy_splits(1)}, folder, manifest=toy_manifest(), goal="harmonic", seed=0,
+        budget=None, calibration={7: toy_splits(7)},
     )  # fmt: skip
     return folder / "selection.json", chosen
 
 
 def read_chosen(path: Path) -> Selection:
-    return read_selection(path, ESZSL, MANIFEST, toy_splits(1)[0].attributes)
+    return read_selection(path, ESZSL, toy_manifest(), toy_splits(1)[0].attributes)
 
 
 Write = Callable[[Path], tuple[Path, Any]]

@@ -1,24 +1,24 @@
 """Selection: on validation folds alone, resumable, sparing what is known; and the table and protocols built on it."""
 
 import json
-import sys
-from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import load_script
 from tiny_configs import ALL_STAGES
 from torch import Tensor
-from toy import toy_manifest, toy_splits, toy_table
+from toy import toy_manifest, toy_splits
+from toy_runs import toy_experiment
 
 from zsl.common.config import flatten, override
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import Method, find_method
+from zsl.experiments.methods import find_method
 from zsl.experiments.published import LABEL
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
@@ -27,7 +27,9 @@ from zsl.experiments.trainer import Trainer
 from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.evaluate import evaluate
+from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
+from zsl.training.method import Method
 
 Folds = dict[int, tuple[TrainSplit, TestSplit]]
 MANIFEST = toy_manifest(precision="no")
@@ -40,7 +42,7 @@ def folds() -> Folds:
 
 
 def method(*rounds: tuple[dict[str, Any], ...]) -> Method:
-    return Method(name="dcrgan", train=train_dcrgan, config=ALL_STAGES, rounds=rounds)
+    return replace(find_method("dcrgan", ALL_STAGES), rounds=rounds)
 
 
 def search(made: Method, folds: Folds, folder: Path, budget: int = 10, trainer: Trainer | None = None) -> Selection:
@@ -65,13 +67,14 @@ class Shifted:
 def test_the_best_trial_is_chosen_and_its_scores_are_those_of_its_models(folds: Folds, tmp_path: Path) -> None:
     chosen = search(method(STEPS, WEIGHTS), folds, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
-    assert chosen.best.harmonic == max(trial["harmonic"] for trial in lines[1:])
+    assert chosen.best.scores.harmonic == max(trial["scores"]["harmonic"] for trial in lines[1:])
     config = chosen.config(method())
     shares = []
     for train, test in folds.values():  # the definition: train anew, take γ off the seen columns, average
         model = train_dcrgan(train, config, seed=0)
-        shares.append(evaluate(Shifted(model, chosen.best.gamma, train.seen), test, lambda note: None).harmonic)
-    assert chosen.best.harmonic == pytest.approx(sum(shares) / len(shares), abs=1e-6)
+        shares.append(evaluate(Shifted(model, chosen.gamma, train.seen), test, lambda note: None).harmonic)
+    assert chosen.gamma == chosen.best.scores.gamma
+    assert chosen.best.scores.harmonic == pytest.approx(sum(shares) / len(shares), abs=1e-6)
 
 
 def test_fusion_weights_and_more_steps_cost_no_training_of_their_own(folds: Folds, tmp_path: Path) -> None:
@@ -121,7 +124,7 @@ def test_folds_of_their_own_choose_gamma_and_nothing_else(folds: Folds, tmp_path
 
     plain, calibrated = search_with("plain", None), search_with("calibrated", {7: toy_splits(seed=7)})
     assert calibrated.best == plain.best
-    assert plain.gamma == plain.best.gamma
+    assert plain.gamma == plain.best.scores.gamma
     train, test = toy_splits(seed=7)
     model = train_dcrgan(train, calibrated.config(method()), seed=0)
     tried = torch.linspace(-20, 20, 401).tolist()
@@ -129,7 +132,7 @@ def test_folds_of_their_own_choose_gamma_and_nothing_else(folds: Folds, tmp_path
     own = evaluate(Shifted(model, calibrated.gamma, train.seen), test, lambda note: None).harmonic
     assert own >= max(scores) - 1e-9
     assert calibrated.calibration is not None
-    assert calibrated.calibration.harmonic == pytest.approx(own, abs=1e-6)
+    assert calibrated.calibration.scores.harmonic == pytest.approx(own, abs=1e-6)
     assert read_selection(tmp_path / "calibrated", method(), MANIFEST, folds[1][0].attributes) == calibrated
 
 
@@ -164,18 +167,19 @@ def test_a_file_of_trials_that_was_cut_short_is_gone_on_with(folds: Folds, tmp_p
 
 
 @pytest.mark.parametrize("rounds", [(), (WEIGHTS,)])
-def test_gamma_is_all_that_is_taken_off_whatever_the_recipe_has(
-    folds: Folds, tmp_path: Path, rounds: tuple[Any, ...]
-) -> None:
-    plain = search(method(*rounds), folds, tmp_path / "plain")
-    recipe = override(ALL_STAGES, {"classifiers.gamma": 5.0})
-    assert search(replace(method(*rounds), config=recipe), folds, tmp_path / "with") == plain
-    assert plain.config(method()).classifiers.gamma == 0
-    unshifted = [  # acc_seen is without any γ
-        evaluate(train_dcrgan(train, plain.config(method()), seed=0), test, lambda note: None).acc_seen
-        for train, test in folds.values()
+def test_gamma_is_all_that_is_taken_off(folds: Folds, tmp_path: Path, rounds: tuple[Any, ...]) -> None:
+    chosen = search(method(*rounds), folds, tmp_path)
+    assert chosen.gamma != 0
+    models = {fold: train_dcrgan(train, chosen.config(method()), seed=0) for fold, (train, _) in folds.items()}
+    plain = [evaluate(models[fold], test, lambda note: None) for fold, (_, test) in folds.items()]
+    shifted = [
+        evaluate(Shifted(models[fold], chosen.gamma, train.seen), test, lambda note: None)
+        for fold, (train, test) in folds.items()
     ]
-    assert plain.best.acc_seen == pytest.approx(sum(unshifted) / len(unshifted))
+    scores = chosen.best.scores  # acc_seen is without any γ, H is at the chosen one, and T1 knows of none
+    assert scores.acc_seen == pytest.approx(sum(one.acc_seen for one in plain) / len(plain))
+    assert scores.acc_zsl == pytest.approx(sum(one.acc_zsl for one in plain) / len(plain))
+    assert scores.harmonic == pytest.approx(sum(one.harmonic for one in shifted) / len(shifted))
 
 
 def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(folds: Folds, tmp_path: Path) -> None:
@@ -193,9 +197,8 @@ def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(fol
         read_selection(tmp_path, method(), MANIFEST, attributes + 1)
     with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of eszsl"):
         read_selection(tmp_path, find_method("eszsl", ALL_STAGES), MANIFEST, attributes)
-    for scores_of_another_scale in ("C-2", "C-3"):
-        with pytest.raises(ValueError, match="was chosen for dcrgan, this run is of C-"):
-            read_selection(tmp_path, find_method(scores_of_another_scale, ALL_STAGES), MANIFEST, attributes)
+    with pytest.raises(ValueError, match=r"this run is of f-CLSWGAN; it takes .* of f-CLSWGAN$"):
+        read_selection(tmp_path, find_method("f-CLSWGAN", ALL_STAGES), MANIFEST, attributes)
     with pytest.raises(FileNotFoundError, match=r"no selection .*scripts/choose\.py makes it"):
         read_selection(tmp_path / "nowhere", method(), MANIFEST, attributes)
     path = tmp_path / "selection.json"
@@ -204,12 +207,32 @@ def test_a_selection_is_read_back_and_refused_for_other_features_and_methods(fol
         read_selection(tmp_path, method(), MANIFEST, attributes)
 
 
+def test_a_variant_takes_the_configuration_of_dcrgans_search_and_a_gamma_of_its_own(
+    folds: Folds, tmp_path: Path
+) -> None:
+    search(method(({"gan.steps": 4},)), {1: folds[1]}, tmp_path)
+    for name in (*VARIANTS, "dcrgan"):
+        variant = find_method(name, ALL_STAGES)
+        if name == "f-CLSWGAN":
+            assert variant.selected_as == name  # it has a search of its own
+            continue
+        chosen = read_selection(tmp_path, variant, MANIFEST, folds[1][0].attributes)
+        config = variant.configured(chosen.config(variant))
+        as_file = json.loads(json.dumps(asdict(config)))
+        assert flatten(as_file) == flatten(chosen.best.config) | dict(variant.settings), name
+        assert chosen.is_of(variant, config) is (name in ("dcrgan", "C-5")), name  # whose γ the search's folds chose
+
+
 def test_a_search_that_has_ended_leaves_its_trials_and_no_checkpoints(folds: Folds, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         killed_search(method(STEPS), folds, tmp_path, patch, models=4)
     assert list(tmp_path.glob("steps-*/checkpoints/*"))
     search(method(STEPS), folds, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["selection.json", "trials.jsonl"]
+    eszsl, own = find_method("eszsl", ALL_STAGES), {7: toy_splits(7)}
+    select(eszsl, folds, tmp_path / "e", manifest=MANIFEST, goal="acc_zsl", seed=0, budget=None, calibration=own)
+    names = ["calibration.jsonl", "selection.json", "trials.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == names
 
 
 def test_trials_on_other_folds_or_other_values_of_their_features_are_not_reused(folds: Folds, tmp_path: Path) -> None:
@@ -239,9 +262,7 @@ def test_a_variant_that_shares_a_generator_has_the_log_of_one_that_trains_its_ow
 
 @pytest.fixture
 def experiment(accelerator: Accelerator) -> Experiment:
-    table, splits = toy_table()
-    train, test = toy_splits()
-    return Experiment(table=table, splits=splits, train=train, test=test, seeds=(0, 1), accelerator=accelerator)
+    return toy_experiment(accelerator)
 
 
 def test_the_table_has_a_line_a_method_and_is_not_made_twice(
@@ -250,31 +271,31 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     names = ["eszsl", "C-1", "C-5", "published"]
     given = experiment, folds, names, ALL_STAGES, tmp_path, 0, 4
     results = run_methods(*given)
-    lines = scores_table(results, tmp_path).splitlines()
+    lines = scores_table(results).splitlines()
     assert [line.split("|")[1].strip() for line in lines] == ["method", "---", *names]
     only = run_methods(experiment, folds, ["C-1"], ALL_STAGES, tmp_path, 0)
     earlier = finished_methods(tmp_path, only)  # an earlier call's, too, as its file has them
-    assert earlier == json.loads(json.dumps(results)) | only
-    assert scores_table(earlier, tmp_path).splitlines() == lines
+    assert earlier == results | only
+    assert scores_table(earlier).splitlines() == lines
     chosen = tmp_path / "dcrgan-selection" / "selection.json"
     of_search = json.loads(chosen.read_text())
     of_search["best"]["config"]["gan"]["steps"] += 1  # as if a later search had chosen another configuration
     chosen.write_text(json.dumps(of_search))
     assert list(finished_methods(tmp_path, only)) == ["eszsl", "C-1"]
-    of_one_seed = {"C-1": only["C-1"] | {"seeds": only["C-1"]["seeds"][:1]}}
+    of_one_seed = {"C-1": replace(only["C-1"], seeds=only["C-1"].seeds[:1])}
     assert list(finished_methods(tmp_path, of_one_seed)) == ["C-1"]
-    assert results["C-1"]["config"]["classifiers"]["weight_ss"] == 0.0
-    assert results["published"]["protocol"] == LABEL
-    assert results["published"]["rows_read"] == results["C-5"]["rows_read"]
-    assert results["C-1"]["protocol"].startswith("honest: chosen on validation folds")
-    assert set(results["C-1"]["rows_read"]) >= {"train_metric", "train_gan", "train_classifiers"}
+    assert results["C-1"].config["classifiers"]["weight_ss"] == 0.0
+    assert results["published"].protocol == LABEL
+    assert results["published"].rows_read == results["C-5"].rows_read
+    assert results["C-1"].protocol.startswith("honest: chosen on validation folds")
+    assert set(results["C-1"].rows_read) >= {"train_metric", "train_gan", "train_classifiers"}
 
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(Trainer, "model", never)
     monkeypatch.setattr("zsl.experiments.experiment.train_published", never)
-    assert run_methods(*given)["C-5"]["mean"] == results["C-5"]["mean"]
+    assert run_methods(*given) == results
 
 
 @pytest.mark.parametrize(
@@ -297,13 +318,14 @@ def test_the_published_protocol_is_never_below_any_of_its_looks(
     experiment: Experiment, folds: Folds, tmp_path: Path
 ) -> None:
     results = run_methods(experiment, folds, ["published"], ALL_STAGES, tmp_path, 0, 4)["published"]
-    for entry in results["seeds"]:
+    for entry in results.seeds:
         for steps in (4, 8):
-            config = override(ALL_STAGES, flatten(results["config"]) | {"gan.steps": steps})
-            model = train_dcrgan(experiment.train, config, seed=entry["seed"])
-            scores = evaluate(model, experiment.test, lambda note: None)
-            assert entry["harmonic"] >= scores.harmonic
-            assert entry["acc_zsl"] >= scores.acc_zsl
+            config = override(ALL_STAGES, flatten(results.config) | {"gan.steps": steps})
+            model = train_dcrgan(experiment.train, config, seed=entry.seed)
+            calibrated = Calibrated(model, results.gamma.value, experiment.train.seen)
+            scores = evaluate(calibrated, experiment.test, lambda note: None)
+            assert entry.harmonic >= scores.harmonic
+            assert entry.acc_zsl >= scores.acc_zsl
     opened = (tmp_path / "published" / "test_access.jsonl").read_text().splitlines()
     assert len(opened) == 2 * 2 * 3  # seeds, looks, and two more for the oracle weights of each
 
@@ -324,10 +346,10 @@ def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experime
     killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json
     method = find_method("dcrgan", ALL_STAGES)
     with pytest.raises(KeyboardInterrupt):
-        experiment.honest(method, ALL_STAGES, killed, trainer=Interrupted())
+        experiment.honest(method, ALL_STAGES, killed, gamma=0.0, trainer=Interrupted())
     (killed / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"metric\.safetensors is of another run .other .*features or seed"):
-        other.honest(method, ALL_STAGES, killed, trainer=Trainer())
+    with pytest.raises(ValueError, match=r"metric\.safetensors is of another run .another .*features, or another seed"):
+        other.honest(method, ALL_STAGES, killed, gamma=0.0, trainer=Trainer())
 
 
 class Interrupted(Trainer):
@@ -336,17 +358,6 @@ class Interrupted(Trainer):
     def model(self, *args: Any, **kwargs: Any) -> Any:
         super().model(*args, **kwargs)
         raise KeyboardInterrupt
-
-
-def script(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "scripts" / name
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    made = module_from_spec(spec)
-    sys.modules[spec.name] = made  # where tyro and dataclasses look for it
-    spec.loader.exec_module(made)
-    return made
 
 
 @pytest.mark.parametrize(("method", "goal"), [("supervised", "acc_seen"), ("eszsl", "acc_zsl")])
@@ -358,11 +369,11 @@ def test_choosing_goes_by_what_the_method_is_good_for(
     accelerator: Accelerator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    choose = script("choose.py")
+    choose = load_script("choose.py")
     monkeypatch.setattr(choose, "make_accelerator", lambda precision: accelerator)
     choose.main(choose.Args(features=tiny_features, data=tiny_features.parents[2], runs=tmp_path, method=method))
     chosen = json.loads((tmp_path / f"shapes-{method}-selection" / "selection.json").read_text())
     trials = [json.loads(line) for line in (tmp_path / f"shapes-{method}-selection" / "trials.jsonl").open()][1:]
     assert chosen["goal"] == goal
-    assert chosen["best"][goal] == max(trial[goal] for trial in trials)
+    assert chosen["best"]["scores"][goal] == max(trial["scores"][goal] for trial in trials)
     assert chosen["features"]["precision"] == "no"

@@ -28,6 +28,7 @@ import zsl.experiments.study
 from backbones.tuned import FINETUNED
 from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
+from zsl.dcrgan.recipes import Recipe
 from zsl.experiments import study_table
 from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
 from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
@@ -99,7 +100,7 @@ def test_every_backbone_gets_every_method_and_its_own_costs(
 def test_dcrgan_runs_on_features_of_another_size(
     data: Path, weights: dict[str, Path], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zsl.experiments.study, "find_recipe", lambda benchmark: ALL_STAGES)
+    monkeypatch.setattr(zsl.experiments.study, "find_recipe", lambda benchmark: Recipe(config=ALL_STAGES))
     rows, failures = run_study(study_of(data, both(weights)[1], methods=("dcrgan",), seeds=1), accelerator)
     assert not failures
     assert [row.method for row in rows] == ["dcrgan"]

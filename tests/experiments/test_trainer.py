@@ -10,7 +10,7 @@ import pytest
 import torch
 from toy import toy_splits
 
-from zsl.experiments.trainer import KEPT, Trainer
+from zsl.experiments.trainer import CAPACITY, Trainer
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log
 from zsl.training.method import Method, Step
@@ -128,7 +128,7 @@ def test_another_seed_trains_anew_and_another_part_only_the_steps_that_have_it(c
 def test_the_oldest_is_forgotten(counted: Counted) -> None:
     """Each may hold a copy of all features."""
     train, trainer = toy_splits()[0], Trainer()
-    for first in range(KEPT + 1):
+    for first in range(CAPACITY + 1):
         trainer.model(counted.method, train, Config(first=first), seed=0)
     counted.runs.clear()
     trainer.model(counted.method, train, Config(first=1), seed=0)

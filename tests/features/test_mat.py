@@ -1,16 +1,19 @@
 """`res101.mat` both ways: bit-exact round trips, a table that training takes at once, refusals in words."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 
 from zsl.datasets.places import shards_folder
 from zsl.features.facts import describe_data
 from zsl.features.load import load_splits
-from zsl.features.mat import export_mat, import_mat
+from zsl.features.mat import FILES_FILE, export_mat, import_mat
 from zsl.features.split import split_features
 from zsl.features.table import read_features
 
@@ -77,7 +80,11 @@ def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_feature
         ({"features": np.full((5, 72), np.nan)}, "column 1 is not finite"),
         ({"labels": np.zeros((72, 1))}, "labels reach from 0 to 0; right are 1 to 9"),
         ({"features": np.zeros((5, 72), dtype=np.int32)}, "features are int32"),
-        ({"image_files": None}, "has no image_files; it has features, labels"),
+        ({"labels": np.full((72, 1), 1.5)}, r"x\.mat: labels holds 1\.5, which is no class number"),
+        ({"labels": np.full((72, 1), np.nan)}, r"labels holds nan, which is no class number"),
+        ({"rows": np.arange(72)[:, None] + 0.5}, r"rows holds 0\.5, which is no row number"),
+        ({"labels": None}, "has no labels; it has features, image_files"),
+        ({"features": None}, "has no features; it has labels, image_files"),
     ],
 )
 def test_a_wrong_file_is_refused(
@@ -100,3 +107,59 @@ def test_an_hdf5_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "x.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(600))
     with pytest.raises(ValueError, match=r"is a MATLAB 7.3 \(HDF5\) file.*-v7"):
         import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+
+
+def as_cells(values: np.ndarray) -> np.ndarray:
+    cells = np.empty(values.shape, dtype=object)
+    for place, value in np.ndenumerate(values):
+        cells[place] = np.array([[value]])
+    return cells
+
+
+def padded(values: np.ndarray) -> np.ndarray:
+    width = max(len(value) for value in values.ravel())
+    return np.array([value.ljust(width + 3) for value in values.ravel()])
+
+
+AS_SAVED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "no image_files": lambda content: {"image_files": None},
+    "sparse features": lambda content: {"features": csc_matrix(content["features"])},
+    "labels as cells": lambda content: {"labels": as_cells(content["labels"])},
+    "labels in a row": lambda content: {"labels": content["labels"].T},
+    "padded names": lambda content: {"image_files": padded(content["image_files"])},
+    "names in cells of cells": lambda content: {"image_files": as_cells(content["image_files"])},
+}
+
+
+@pytest.mark.parametrize("form", AS_SAVED)
+def test_a_file_is_read_as_people_save_it(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, form: str
+) -> None:
+    saved = content | AS_SAVED[form](content)
+    savemat(tmp_path / "x.mat", {key: value for key, value in saved.items() if value is not None})
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    table = read_features(folder)
+    np.testing.assert_array_equal(table.features, content["features"].T.astype(np.float32))
+    np.testing.assert_array_equal(table.labels, content["labels"].ravel() - 1)
+    export_mat(folder, tmp_path / "again.mat", tmp_path / "no shards")
+    names = [f"row {row}" for row in range(1, 73)] if form == "no image_files" else content["image_files"].ravel()
+    assert [str(cell[0]) for cell in loadmat(tmp_path / "again.mat")["image_files"].ravel()] == list(names)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_labels_without_names_are_compared_with_the_official_ones(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, right: bool
+) -> None:
+    splits = tmp_path / "splits"
+    shutil.copytree(tiny_shapes / "shapes" / "splits", splits)
+    official = content["labels"].copy()
+    if not right:
+        official[[0, -1]] = official[[-1, 0]]
+    savemat(splits / "labels_files.mat", {"labels": official, "image_files": content["image_files"]})
+    savemat(tmp_path / "x.mat", {"features": content["features"], "labels": content["labels"]})
+    if right:
+        folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+        assert (folder / FILES_FILE).read_text().splitlines() == content["image_files"].ravel().tolist()
+    else:
+        with pytest.raises(ValueError, match=r"x\.mat: 2 labels are not those of .*labels_files\.mat, the first is \d"):
+            import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)

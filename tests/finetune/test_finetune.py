@@ -34,6 +34,7 @@ from zsl.common.files import read_json
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import shards_folder
 from zsl.datasets.splits import Splits
+from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.study import Study, names_of, run_study
@@ -180,8 +181,8 @@ def test_a_gain_within_the_margin_is_rolled_back(harmonic: float, expected: str)
 
 
 def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = override(DCRGAN, {"classifiers.fit": "discriminant"})  # without a closed-form start of G
-    monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark: recipe)
+    config = override(DCRGAN, {"classifiers.fit": "discriminant"})  # without a closed-form start of G
+    monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark: Recipe(config=config))
     table, splits = toy_table()
     images = TrainImages(rows=table.rows, labels=table.labels, sizes=())
     telling = torch.from_numpy(table.features)

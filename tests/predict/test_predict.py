@@ -24,7 +24,7 @@ from bad_photos import BAD, JPEG, encoded, noise
 from command_line import SCRIPTS, assert_refused, run
 from PIL import Image
 from tiny_configs import TINY
-from toy import toy_manifest, toy_splits, toy_table
+from toy import toy_splits, toy_table
 
 from backbones import export_weights, load_backbone
 from zsl.audit.provenance import check_scaler
@@ -126,12 +126,12 @@ def test_a_run_with_a_selections_gamma_predicts_with_it(
     config = TINY
     scores = FoldScores(gamma=0.7, acc_zsl=0, acc_seen=0, harmonic=0)
     trial = Trial(config=json.loads(json.dumps(dataclasses.asdict(config))), scores=scores)
-    selection = Selection(
-        method="dcrgan", method_version=1, benchmark="shapes", backbone="x", attributes_hash="",
-        features=describe_features(toy_manifest()).features,
-        goal="harmonic", seed=0, folds={}, trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
-    )  # fmt: skip
     table_ = read_features(tiny_features)
+    selection = Selection(
+        method="dcrgan", method_version=1, benchmark="shapes", backbone="x",
+        features=describe_features(table_.manifest).features, attributes_hash="", goal="harmonic", seed=0, folds={},
+        trials=1, best=trial, gamma=0.7, calibration_folds={}, calibration=None,
+    )  # fmt: skip
     splits = load_splits("shapes", tiny_shapes, table_)
     train, test = split_features(table_, splits)
     data = Experiment(table=table_, splits=splits, train=train, test=test, seeds=(0,), accelerator=accelerator)

@@ -655,6 +655,7 @@ def test_an_attribute_is_taken_when_it_is_chosen_and_a_base_that_is_forgotten_is
     assert page.locator("#changes input").count() == 0  # it may go on: another name may begin so
     page.locator("#attribute").press("Enter")
     assert page.locator("#changes input").count() == 1
+    page.locator("#changes input").evaluate("box => { box.value = Number(box.value) + 0.37; }")  # unlike the base
     page.fill("#name", "tinted")
     page.click("#like button:not(.small)")
     page.wait_for_selector("#new-classes li")

@@ -754,6 +754,6 @@ def test_the_command_prints_its_pages_and_refuses_in_words(runs: Path, tiny_shap
 
 
 def test_training_loads_no_plotting_library() -> None:
-    modules = "zsl.experiments.sweep, zsl.experiments.study_table, zsl.experiments.table"
+    modules = ", ".join(f"zsl.experiments.{name}" for name in ("experiment", "table", "sweep", "study_table"))
     code = f"import sys, {modules}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

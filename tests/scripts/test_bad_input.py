@@ -386,7 +386,7 @@ KINDS: dict[str, tuple[Case, str]] = {
     ),
     "own: missing attribute": (own("{0},1,0>{0},,0"), r"attribute 'a' of class '.*' is ''"),
     "own: duplicate class": (own("{1},>{0},"), r"occurs 2 times"),
-    "own: class without photos": (own("{0},1,0\n>{0},1,0\ntapir,1,1\n"), r"1 classes have no photo .*'tapir'"),
+    "own: class without photos": (own("{0},1,0\n>{0},1,0\ntapir,1,0.37\n"), r"1 classes have no photo .*'tapir'"),
     "own: unknown class in the split": (own(splits="{0},>tapir,"), r"names the class 'tapir', which is not in attrib"),
     "own: unknown split": (own(splits="unseen>new"), r"split of '.*' is 'new'; it should be seen or unseen"),
     "own: the same photo twice": (

@@ -19,7 +19,7 @@ CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
 
 def settle(name: str, config: Any = None, **given: Any) -> Any:
-    nothing: dict[str, Any] = {"recipe_given": False, "precision": None, "selection": None}
+    nothing: dict[str, Any] = {"has_recipe": False, "precision": None, "selection": None}
     method = find_method(name, RECIPE)
     return settle_config(method, method.configured(method.config) if config is None else config, **nothing | given)
 
@@ -47,11 +47,11 @@ def test_flags_that_fit_make_the_configuration() -> None:
     [
         ("dcrgan", CHANGED, {"selection": Path("x")}, "leave --config.gan.critic-sees or --selection out"),
         ("dcrgan", RECIPE, {"selection": Path("x"), "precision": "bf16"}, "leave --precision or --selection out"),
-        ("dcrgan", RECIPE, {"selection": Path("x"), "recipe_given": True}, "leave --recipe or --selection out"),
+        ("dcrgan", RECIPE, {"selection": Path("x"), "has_recipe": True}, "leave --recipe or --selection out"),
         (
             "eszsl",
             None,
-            {"recipe_given": True, "precision": "bf16"},
+            {"has_recipe": True, "precision": "bf16"},
             "--recipe, --precision: that is for DCR-GAN, and --method eszsl takes nothing of it",
         ),
         (

@@ -24,6 +24,8 @@ from zsl.features.split import TrainSplit
 from zsl.training.log import Watch, silent
 from zsl.training.stage import stage
 
+HUGE = 3e38  # a learning rate near the largest float32: a step or two, and nothing is finite any more
+
 
 def stages(train: TrainSplit, config: DCRGANConfig) -> dict[str, Callable[[TrainSplit], Any]]:
     """Each stage on a split of its own, behind sound stages before it."""
@@ -55,13 +57,13 @@ def test_a_stage_refuses_data_that_are_not_finite_and_says_where(name: str, what
 
 
 INFINITE = [
-    ({"metric.lr": math.inf}, "metric stage, step 1: 'triplet'"),
-    ({"metric.lr": math.inf, "metric.mining": "hard"}, "metric stage, step 1: 'triplet'"),
-    ({"srn.lr": math.inf}, "SRN stage, step 1: 'representation'"),
-    ({"regressors.lr": math.inf}, "regressors stage, step 1: 'attributes'"),
-    ({"gan.lr_critic": math.inf}, "DCR-GAN stage, step 0: 'critic loss'"),  # in the second of its updates
-    ({"gan.lr_generator": math.inf}, "DCR-GAN stage, step 1: 'critic loss'"),
-    ({"classifiers.fit": "softmax", "classifiers.lr_vs": math.inf}, "VS of ZSL stage, step 0: 'cross entropy'"),
+    ({"metric.lr": HUGE}, "metric stage, step 1: 'triplet'"),
+    ({"metric.lr": HUGE, "metric.mining": "hard"}, "metric stage, step 1: 'triplet'"),
+    ({"srn.lr": HUGE}, "SRN stage, step 1: 'representation'"),
+    ({"regressors.lr": HUGE}, "regressors stage, step 1: 'attributes'"),
+    ({"gan.lr_critic": HUGE}, "DCR-GAN stage, step 0: 'critic loss'"),  # in the second of its updates
+    ({"gan.lr_generator": HUGE}, "DCR-GAN stage, step 1: 'critic loss'"),
+    ({"classifiers.fit": "softmax", "classifiers.lr_vs": HUGE}, "VS of ZSL stage, step 0: 'cross entropy'"),
 ]
 
 
@@ -80,11 +82,11 @@ def test_a_learning_rate_without_bound_is_reported_with_its_first_bad_step_and_t
 def test_a_ranking_without_bound_is_reported(name: str) -> None:
     method = find_method(name, ALL_STAGES)
     with pytest.raises(FloatingPointError, match=r"stage, step 1: 'loss' is not finite"):
-        method.train(toy_splits()[0], replace(method.config, lr=math.inf, steps=10), seed=0)
+        method.train(toy_splits()[0], replace(method.config, lr=HUGE, steps=10), seed=0)
 
 
 def test_what_breaks_in_the_last_step_is_found_in_the_result() -> None:
-    config = override(ALL_STAGES, {"gan.lr_generator": math.inf, "gan.steps": 1, "classifiers.fit": "discriminant"})
+    config = override(ALL_STAGES, {"gan.lr_generator": HUGE, "gan.steps": 1, "classifiers.fit": "discriminant"})
     with pytest.raises(FloatingPointError, match=r"train_gan: 'layers\.0\.weight' of its result is not finite"):
         train_dcrgan(toy_splits()[0], config, seed=0)
 

@@ -14,6 +14,7 @@ from zsl.audit.near import check_near_duplicates
 from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
 from zsl.audit.pretraining import check_finetuning, check_pretraining
 from zsl.audit.provenance import check_overlap, check_run, check_scaler, check_source, check_split_hashes, check_table
+from zsl.audit.split_files import check_split_files
 from zsl.common.files import write_json
 from zsl.datasets.places import features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
@@ -37,14 +38,18 @@ def audit(
     """Check `benchmark` below `data`, and write `audit.json` and the picture of near duplicates into `out`.
 
     tables: folders of the feature tables to check; None checks all.  splits: a folder of split files in place of the
-    copy that make_shards left.  run: a run folder made from the first of the tables.
+    copy that make_shards left; without shards and features, they alone are checked.  run: a run folder made from the
+    first of the tables.
 
     Raises:
-        FileNotFoundError: there are neither shards nor features.
+        FileNotFoundError: there are neither shards nor features, and no `splits`.
     """
     if tables is None:
         tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob(f"*/{MANIFEST_FILE}"))
-    findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run)
+    if splits is not None and not tables and not (shards_folder(data, benchmark) / INDEX_FILE).is_file():
+        findings = check_split_files(benchmark, splits, shards_folder(data, benchmark))
+    else:
+        findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run)
     write_json(out / AUDIT_FILE, {"benchmark": benchmark} | as_json(findings))
     return findings
 

@@ -15,9 +15,8 @@ that are 1.2 times as bright; 99 % with 2 % cut off each side; 28 % with 5 % cut
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -41,6 +40,17 @@ class Pair:
 
     first: int  # position in the list of photos
     second: int
+    distance: int  # bits
+    correlation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFacts:
+    """What the report of an audit says about a pair; its lists have one entry for each of the two photos."""
+
+    rows: list[int]
+    parts: list[str]
+    files: list[str]
     distance: int  # bits
     correlation: float
 
@@ -90,19 +100,19 @@ def check_near_duplicates(
         "near duplicates",
         f"{len(across)} pairs of photos that look the same are in two splits ({inside}); look at {picture}",
         picture=str(picture),
-        pairs=[_facts(pair, photos, part) for pair in across[:LISTED_PAIRS]],
+        pairs=[asdict(_describe(pair, photos, part)) for pair in across[:LISTED_PAIRS]],
     )
 
 
-def _facts(pair: Pair, photos: Sequence[Photo], part: dict[int, str]) -> dict[str, Any]:
+def _describe(pair: Pair, photos: Sequence[Photo], part: dict[int, str]) -> PairFacts:
     both = [photos[pair.first], photos[pair.second]]
-    return {
-        "rows": [photo.row for photo in both],
-        "parts": [part[photo.row] for photo in both],
-        "files": [photo.file for photo in both],
-        "distance": pair.distance,
-        "correlation": round(pair.correlation, 4),
-    }
+    return PairFacts(
+        rows=[photo.row for photo in both],
+        parts=[part[photo.row] for photo in both],
+        files=[photo.file for photo in both],
+        distance=pair.distance,
+        correlation=round(pair.correlation, 4),
+    )
 
 
 def draw_pairs(

@@ -1,1 +1,1 @@
-"""Earlier methods behind the evaluator of DCR-GAN, one file each."""
+"""Earlier methods, one file each; they have the same evaluator as DCR-GAN."""

@@ -16,15 +16,17 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class ALEConfig(RankingConfig):
-    """The loss weighs an image by how far down its class is ranked."""
+    """The settings of ALE, whose loss is larger the lower an image's class is ranked."""
 
 
 def ale_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
     """Mean over the batch of l_r / r Σ_k max(0, margin + F(x, k) - F(x, y)) (Akata et al. 2016).
 
-    scores: [B, S]; targets: true columns y [B].  r is the number of classes k that come too close to y, and l_r =
-    1 + 1/2 + … + 1/r, so that the top of the ranking counts most.  The paper estimates r by drawing classes until one
-    violates; over a hundred classes it can be counted.
+    r is the number of classes k that violate the margin.  l_r = 1 + 1/2 + … + 1/r gives the top of the ranking the most
+    weight.  The paper estimates r: it draws classes until one violates the margin.  For a hundred classes this code
+    counts r.
+
+    scores: [B, S].  targets: true columns y [B].
     """
     violation = margins(scores, targets, margin).clamp(min=0)
     rank = (violation > 0).sum(dim=1)

@@ -1,4 +1,4 @@
-"""What the linear baselines share: prepared inputs, scores x W a over classes, and training W by a ranking loss."""
+"""The shared parts of the linear baselines: input scaling, the score x W a, and the training of W by a ranking loss."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ RankingLoss = Callable[[Tensor, Tensor, float], Tensor]  # scores [B, S], target
 
 
 class FeatureMap(nn.Module):
-    """Features as a method takes them; mean and spread are those of the trainval features.
+    """The map from a split's features to a method's inputs; mean and spread are those of the trainval features.
 
-    given: scaled to [0, 1], as in the split; centred: minus the mean; standardised: and divided by the standard
-    deviation; unit: centred and of length 1.
+    - "given": features in [0, 1], as in the split
+    - "centred": features minus their mean
+    - "standardised": centred features divided by their standard deviation
+    - "unit": centred features divided by their length
     """
 
     mean: Tensor
@@ -38,22 +40,23 @@ class FeatureMap(nn.Module):
         self.register_buffer("std", torch.where(std > 0, std, 1.0) if kind == "standardised" else torch.ones_like(std))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, D]."""
-        moved = (features - self.mean) / self.std
-        return normalize(moved) if self.kind == "unit" else moved
+        """Map features [N, D] to inputs [N, D]."""
+        inputs = (features - self.mean) / self.std
+        return normalize(inputs) if self.kind == "unit" else inputs
 
 
 def prepare_attributes(train: TrainSplit, kind: SemanticKind) -> TrainSplit:
-    """The same split with attributes as given (`att` has length 1 a class, as the papers want) or centred.
+    """Return the split with the attributes of the split file ("given") or with centred attributes ("centred").
 
-    Centred: minus the seen classes' mean, scaled to a mean length of 1 over them.  It gives ESZSL 12 points of T1 where
-    features are as given, and nothing where they are centred too (50 classes of CUB, mean over the validation folds).
+    The split file's attributes have length 1 for each class, as the papers want.  Centred attributes are these minus
+    the mean of the seen classes, scaled to a mean length of 1 over the seen classes.  Centring gives ESZSL 12 points of
+    T1 with "given" features, and none with centred features (50 classes of CUB, mean over the validation folds).
     """
     return centre_attributes(train, 1.0) if kind == "centred" else train
 
 
 class ClassScorer(nn.Module):
-    """A model with one column a class, the seen before the unseen; scores of unseen classes are its last U columns."""
+    """A model with one column for each class: first the seen classes, then the unseen classes, the last U columns."""
 
     zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
     gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
@@ -64,19 +67,19 @@ class ClassScorer(nn.Module):
         self.register_buffer("gzsl_classes", torch.cat([train.seen, train.unseen]))
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to scores of all classes [N, S + U]."""
         raise NotImplementedError
 
     def zsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, U]."""
+        """Map features [N, D] to scores of unseen classes [N, U]."""
         return self.gzsl_scores(features)[:, len(self.gzsl_classes) - len(self.zsl_classes) :]
 
 
 class LinearCompatibility(ClassScorer):
-    """F(x, y) = x W a_y: one scale for seen and unseen classes."""
+    """The bilinear score F(x, y) = x W a_y, which has one scale for seen and unseen classes."""
 
     weight: Tensor  # W [D, A]
-    attributes: Tensor  # [S + U, A], here unseen ones play their first part
+    attributes: Tensor  # [S + U, A]; nothing before this uses attributes of unseen classes
 
     def __init__(self, train: TrainSplit, prepare: FeatureMap, weight: Tensor) -> None:
         super().__init__(train)
@@ -86,22 +89,22 @@ class LinearCompatibility(ClassScorer):
         self.eval().requires_grad_(False)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to scores of all classes [N, S + U]."""
         return self.prepare(features) @ (self.weight @ self.attributes.T)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankingConfig:
-    """Adam on a ranking loss over random batches; the papers of the three methods use plain SGD.
+    """The settings of Adam on a ranking loss over random batches; the papers of the three methods use plain SGD.
 
-    With the margin, the best W and Adam's path to it from 0 grow in proportion, if lr grows with the margin and
-    weight_decay with its inverse; so the candidates differ in the latter two alone.
+    A margin m times as large changes nothing, if lr is m times as large and weight_decay m times as small.  The best W,
+    and Adam's path from 0 to it, are then m times as large.  So the candidates all have one margin.
     """
 
-    margin: Positive = 1.0  # by which the true class is to win
+    margin: Positive = 1.0  # by which the score of the true class should be the highest
     steps: Count = 300
     batch_size: Count = 256
-    lr: Positive = 2e-3  # of the first step; falls to 0 along a line
+    lr: Positive = 2e-3  # learning rate of the first step; it falls to 0 along a line
     weight_decay: NotNegative = 1e-2  # weight of ‖W‖²
     features: FeatureKind = "given"
     attributes: SemanticKind = "centred"
@@ -114,7 +117,7 @@ Config = TypeVar("Config", bound=RankingConfig)
 
 
 def ranking_candidates(config_type: type[Config]) -> tuple[Config, ...]:
-    """Long and short training, with much and little decay, on both kinds of features."""
+    """List configurations with short and long training, little and much weight decay, and both kinds of features."""
     kinds: tuple[FeatureKind, ...] = ("given", "centred")
     return tuple(
         config_type(features=features, steps=steps, weight_decay=weight_decay)
@@ -125,7 +128,7 @@ def ranking_candidates(config_type: type[Config]) -> tuple[Config, ...]:
 def fit_ranking(
     train: TrainSplit, config: RankingConfig, loss: RankingLoss, name: str, log: Log
 ) -> LinearCompatibility:
-    """Minimise `loss` of the seen classes' scores.  They are linear in W, so it may start from 0."""
+    """Minimise `loss` of the seen classes' scores over W.  The scores are linear in W, so W can start from 0."""
     train = prepare_attributes(train, config.attributes)
     prepare = FeatureMap(train.features, config.features)
     inputs, targets, seen = prepare(train.features), train.seen_labels, train.attributes[train.seen]
@@ -135,7 +138,7 @@ def fit_ranking(
     watch = Watch(log, name, steps=config.steps, every=20, device=train.device)
     modules = {"weight": nn.ParameterList([weight]), "watch": watch}
     for step in log.steps(name, config.steps, modules, {"weight": optimizer}):
-        optimizer.param_groups[0]["lr"] = rates[step]  # of the step alone: whatever a killed run goes on from
+        optimizer.param_groups[0]["lr"] = rates[step]  # depends on the step alone, so a resumed run has the same rates
         batch = torch.randint(len(inputs), (config.batch_size,), device=train.device)
         value = loss(inputs[batch] @ (weight @ seen.T), targets[batch], config.margin)
         optimizer.zero_grad()
@@ -146,6 +149,6 @@ def fit_ranking(
 
 
 def margins(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
-    """Δ(y, k) + F(x, k) - F(x, y) for scores [B, S], targets y [B]; Δ is `margin`, and 0 for k = y; [B, S]."""
+    """Compute Δ(y, k) + F(x, k) - F(x, y) [B, S] of scores [B, S], targets y [B]; Δ is `margin`, but 0 for k = y."""
     true = one_hot(targets, scores.shape[1]).bool()
     return (scores - scores.gather(1, targets[:, None]) + margin).masked_fill(true, 0.0)

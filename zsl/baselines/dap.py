@@ -1,4 +1,4 @@
-"""DAP (Lampert et al. 2014): a probability for each attribute, and of a class by the attributes it has."""
+"""DAP (Lampert et al. 2014): the probabilities of attributes give the probabilities of classes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class DAPConfig:
-    """Logistic regression for each attribute; the paper trains SVMs and calibrates them to probabilities."""
+    """The settings of one logistic regression per attribute; the paper trains SVMs and calibrates their outputs."""
 
-    l2: Positive = 1.0  # of ½‖w‖², beside the mean loss over images
-    prior: Literal["seen", "uniform"] = "seen"  # p(attribute): its share of the seen classes, or one half
+    l2: Positive = 1.0  # weight of ½‖w‖² beside the mean loss over images
+    prior: Literal["seen", "uniform"] = "seen"  # p(attribute): the share of seen classes that have it, or one half
     features: FeatureKind = "standardised"
 
     def __post_init__(self) -> None:
@@ -31,17 +31,17 @@ class DAPConfig:
 
 
 class DAP(ClassScorer):
-    """log p(class | x) under equal class priors (Lampert et al. 2014)."""
+    """The model of DAP: its scores are log p(class | x) for equal class priors (Lampert et al. 2014)."""
 
-    weight: Tensor  # [D, M], one column for each of M attributes that tell seen classes apart
+    weight: Tensor  # [D, M], one column for each of the M attributes that some seen classes have and others have not
     bias: Tensor  # [M]
     prior: Tensor  # [M] p(attribute)
-    present: Tensor  # [S + U, M] 1 where the class has the attribute
+    present: Tensor  # [S + U, M], 1 where the class has the attribute, else 0
 
     def __init__(
         self, train: TrainSplit, prepare: FeatureMap, weight: Tensor, bias: Tensor, prior: Tensor, present: Tensor
     ) -> None:
-        """present: [C, M]."""
+        """Set the model up; `present` is [C, M], by class id."""
         super().__init__(train)
         self.prepare = prepare
         self.register_buffer("weight", weight)
@@ -51,7 +51,7 @@ class DAP(ClassScorer):
         self.eval().requires_grad_(False)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]: Σ_m log p(a_m = a_m of the class | x) - log p(a_m), normalised over the classes."""
+        """Compute Σ_m log p(a_m = a_m of the class | x) - log p(a_m), normalised over classes: [N, D] to [N, S + U]."""
         logits = self.prepare(features) @ self.weight + self.bias
         present, absent = self.present, 1 - self.present
         evidence = logsigmoid(logits) @ present.T + logsigmoid(-logits) @ absent.T
@@ -63,8 +63,8 @@ class DAP(ClassScorer):
 def train_dap(train: TrainSplit, config: DAPConfig, *, log: Log = silent) -> DAP:
     """Fit the attribute classifiers on trainval features.
 
-    A class has an attribute if its value is above the mean over the seen classes.  An attribute that no seen class or
-    every one of them has cannot be learnt, and is left out.
+    A class has an attribute if its value is above the mean over the seen classes.  An attribute of no seen class, or of
+    all seen classes, cannot be learnt and is left out.
     """
     seen = train.attributes[train.seen]
     present = (train.attributes > seen.mean(0)).to(train.features.dtype)  # [C, A]

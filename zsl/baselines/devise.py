@@ -15,13 +15,13 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class DeViSEConfig(RankingConfig):
-    """The loss sums over all classes that come too close."""
+    """The settings of DeViSE, whose loss sums over all classes that violate the margin."""
 
 
 def devise_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
     """Mean over the batch of Σ_{k ≠ y} max(0, margin - F(x, y) + F(x, k)) (Frome et al. 2013, eq. 1).
 
-    scores: [B, S]; targets: true columns y [B].
+    scores: [B, S].  targets: true columns y [B].
     """
     return margins(scores, targets, margin).clamp(min=0).sum(dim=1).mean()
 

@@ -25,9 +25,10 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class ESZSLConfig:
-    """Both weights are per image and per class, so that a grid means the same on every benchmark.
+    """The settings of ESZSL.
 
-    The paper's γ is `gamma` times the number of images, its λ is `lam` times the number of seen classes.
+    The paper's γ is `gamma` times the number of images, and its λ is `lam` times the number of seen classes.  So equal
+    values have equal effects on every benchmark.
     """
 
     gamma: Positive = 1.0  # weight of ‖V a‖² over the seen classes
@@ -43,9 +44,9 @@ GAMMAS = (0.01, 0.1, 1.0, 10.0)
 
 
 def solve_eszsl(features: Tensor, targets: Tensor, attributes: Tensor, gamma: float, lam: float) -> Tensor:
-    """V [D, A] that minimises ‖XVSᵀ - Y‖²/(NS) + γ‖VSᵀ‖²/S + λ‖XV‖²/N + γλ‖V‖².
+    """Return the V [D, A] that minimises ‖XVSᵀ - Y‖²/(NS) + γ‖VSᵀ‖²/S + λ‖XV‖²/N + γλ‖V‖².
 
-    features: X [N, D]; targets: columns of the true classes [N], Y is 1 there and -1 elsewhere; attributes: those of
+    features: X [N, D].  targets: columns of the true classes [N]; Y is 1 there and -1 elsewhere.  attributes: those of
     the seen classes [S, A].
     """
     x, s = features.double(), attributes.double()

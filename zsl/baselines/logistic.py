@@ -1,4 +1,4 @@
-"""Regularised linear classifiers by L-BFGS, all outputs at once."""
+"""Regularised linear classifiers, trained by L-BFGS for all outputs at once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from zsl.training.log import Log, Watch
 def fit_logistic(
     inputs: Tensor, outputs: int, loss: Callable[[Tensor], Tensor], l2: float, name: str, log: Log, steps: int = 30
 ) -> tuple[Tensor, Tensor]:
-    """W [D, outputs] and b [outputs] that minimise loss(x W + b) + l2 / 2 ‖W‖², for inputs [N, D] of mean 0.
+    """Return the W [D, outputs] and b [outputs] that minimise loss(x W + b) + l2 / 2 ‖W‖².
 
-    `loss` takes logits [N, outputs] to a mean over the images.  The logistic loss curves nowhere more than XᵀX / 4N
-    (Böhning 1992).  In coordinates in which this bound is the identity a handful of steps do; in the plain ones a
-    hundred do not, as the features' spread differs so much from one direction to another.
+    XᵀX / 4N is an upper bound of the logistic loss's curvature (Böhning 1992).  The search uses coordinates in which
+    this bound is the identity; there a few steps are enough.  In the plain coordinates a hundred steps are not enough,
+    because the features' spread differs much between directions.
+
+    inputs: x [N, D] of mean 0.  outputs: the number of outputs.  loss: maps logits [N, outputs] to a mean over images.
     """
     spread, q = torch.linalg.eigh(inputs.T @ inputs / (4 * len(inputs)))
     bound = spread.clamp(min=0) + l2
     coordinates = q / bound.sqrt()  # [D, D]: W = coordinates @ free
-    moved = torch.cat([inputs @ coordinates, torch.full_like(inputs[:, :1], 2.0)], dim=1)  # curvature of a bias: 1/4
+    scaled = torch.cat([inputs @ coordinates, torch.full_like(inputs[:, :1], 2.0)], dim=1)  # curvature of a bias: 1/4
     penalty = torch.cat([l2 / bound, bound.new_zeros(1)])[:, None]
-    free = nn.Parameter(torch.zeros(moved.shape[1], outputs, dtype=inputs.dtype, device=inputs.device))
+    free = nn.Parameter(torch.zeros(scaled.shape[1], outputs, dtype=inputs.dtype, device=inputs.device))
     optimizer = torch.optim.LBFGS([free], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:
-        return loss(moved @ free) + (penalty * free.square()).sum() / 2
+        return loss(scaled @ free) + (penalty * free.square()).sum() / 2
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -1,7 +1,7 @@
 """Earlier methods by name.
 
-All are inductive: attributes of unseen classes first appear in the scorer of the trained model.  Each is written from
-its paper, one file each, which ends in its `METHOD`; what is common to the linear ones is in `compatibility`.
+All are inductive: only the trained model uses attributes of unseen classes.  Each method has one file, which follows
+the method's paper and ends with its `METHOD`.  `compatibility` holds the common parts of the linear methods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SAE (Kodirov et al. 2017): a linear autoencoder with attributes as its code, in closed form."""
+"""SAE (Kodirov et al. 2017): a linear autoencoder whose code is the attributes, in closed form."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Direction = Literal["to_attributes", "to_features"]
 
 @dataclass(frozen=True, kw_only=True)
 class SAEConfig:
-    """λ weighs the encoder's error against the decoder's."""
+    """The settings of SAE; `lam` is λ, the weight of the encoder's error beside the decoder's."""
 
     lam: Positive = 1.0
-    direction: Direction = "to_features"  # compare there: the encoded feature (F → S) or the decoded class (S → F)
+    direction: Direction = "to_features"  # compare encoded features (F → S) or decoded classes (S → F)
     features: FeatureKind = "unit"
     attributes: SemanticKind = "centred"
 
@@ -44,14 +44,14 @@ ATTRIBUTES: tuple[SemanticKind, ...] = ("given", "centred")
 
 
 class SAE(LinearCompatibility):
-    """Cosine between encoded feature x W and attributes, or between feature and decoded attributes W a."""
+    """The model of SAE: its score is the cosine between x W and attributes a, or between features x and W a."""
 
     def __init__(self, train: TrainSplit, prepare: FeatureMap, weight: Tensor, direction: Direction) -> None:
         super().__init__(train, prepare, weight)
         self.direction = direction
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to scores of all classes [N, S + U]."""
         x = self.prepare(features)
         if self.direction == "to_attributes":
             return normalize(x @ self.weight) @ normalize(self.attributes).T
@@ -59,19 +59,21 @@ class SAE(LinearCompatibility):
 
 
 def solve_sae(features: Tensor, attributes: Tensor, lam: float) -> Tensor:
-    """W [D, A] that minimises ‖X - S Wᵀ‖² + λ‖X W - S‖² (Kodirov et al. 2017), the shortest if there are many.
+    """Return the W [D, A] that minimises ‖X - S Wᵀ‖² + λ‖X W - S‖² (Kodirov et al. 2017), the shortest of several.
 
-    features: X [N, D]; attributes: each image's S [N, A].  The first-order condition is the Sylvester equation
-    λ XᵀX W + W SᵀS = (1 + λ) Xᵀ S; both matrices are symmetric, so their eigenvectors turn it into divisions.  A
-    general solver takes ten times as long, and fails where N < D, as the equation is singular there.
+    The first-order condition is the Sylvester equation λ XᵀX W + W SᵀS = (1 + λ) Xᵀ S.  XᵀX and SᵀS are symmetric, so
+    their eigenvectors turn the equation into divisions.  A general solver takes ten times as long.  It also fails where
+    N < D, because the equation is singular there.
+
+    features: X [N, D].  attributes: S, the attributes of each image's class [N, A].
     """
     x, s = features.double(), attributes.double()
-    of_images, q = torch.linalg.eigh(lam * x.T @ x)
-    of_classes, p = torch.linalg.eigh(s.T @ s)
-    divisor = of_images[:, None] + of_classes[None, :]
+    image_values, q = torch.linalg.eigh(lam * x.T @ x)  # eigenvalues [D]
+    class_values, p = torch.linalg.eigh(s.T @ s)  # eigenvalues [A]
+    divisor = image_values[:, None] + class_values[None, :]
     scale = divisor.max()
-    solved = q.T @ ((1 + lam) * x.T @ s) @ p / divisor.clamp(min=1e-12 * scale)
-    return (q @ solved.masked_fill(divisor < 1e-12 * scale, 0.0) @ p.T).to(features.dtype)
+    solution = q.T @ ((1 + lam) * x.T @ s) @ p / divisor.clamp(min=1e-12 * scale)
+    return (q @ solution.masked_fill(divisor < 1e-12 * scale, 0.0) @ p.T).to(features.dtype)
 
 
 @stage

@@ -15,13 +15,15 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class SJEConfig(RankingConfig):
-    """The loss takes the worst class alone."""
+    """The settings of SJE, whose loss is that of the class with the largest violation."""
 
 
 def sje_loss(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
     """Mean over the batch of max_k (Δ(y, k) + F(x, k) - F(x, y)), Δ(y, y) = 0 (Akata et al. 2015).
 
-    scores: [B, S]; targets: true columns y [B].  The class y itself makes the maximum at least 0.
+    The class y itself makes the maximum at least 0.
+
+    scores: [B, S].  targets: true columns y [B].
     """
     return margins(scores, targets, margin).amax(dim=1).mean()
 

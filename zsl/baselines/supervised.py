@@ -1,4 +1,4 @@
-"""Softmax on the seen classes alone: an upper bound on S.  It never names an unseen class, so U and H are 0."""
+"""A softmax over the seen classes alone: an upper bound on S.  It predicts no unseen class, so U and H are 0."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedConfig:
-    """Multinomial logistic regression on real features."""
+    """The settings of a multinomial logistic regression on real features."""
 
-    l2: Positive = 1e-2  # of ½‖W‖², beside the mean loss over images
+    l2: Positive = 1e-2  # weight of ½‖W‖² beside the mean loss over images
     features: FeatureKind = "standardised"
 
     def __post_init__(self) -> None:
@@ -29,7 +29,7 @@ class SupervisedConfig:
 
 
 class Supervised(ClassScorer):
-    """log p(class | x), which is -inf for every unseen class; T1 is thus that of the first one, 1/U."""
+    """A model whose scores are log p(class | x), and -inf for unseen classes; so T1 is that of the first one, 1/U."""
 
     weight: Tensor  # [D, S]
     bias: Tensor  # [S]
@@ -42,14 +42,14 @@ class Supervised(ClassScorer):
         self.eval().requires_grad_(False)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to scores of all classes [N, S + U]."""
         seen = (self.prepare(features) @ self.weight + self.bias).log_softmax(dim=1)
         return torch.cat([seen, seen.new_full((len(seen), len(self.zsl_classes)), -torch.inf)], dim=1)
 
 
 @stage
 def train_supervised(train: TrainSplit, config: SupervisedConfig, *, log: Log = silent) -> Supervised:
-    """Fit the softmax on trainval features; attributes play no part."""
+    """Fit the softmax on trainval features, without attributes."""
     prepare = FeatureMap(train.features, config.features)
     targets = train.seen_labels
     weight, bias = fit_logistic(

@@ -1,1 +1,1 @@
-"""Files, randomness, devices, configurations, drawings: nothing of zero-shot learning."""
+"""Files, randomness, devices, configurations, drawings: code that knows nothing of zero-shot learning."""

@@ -1,4 +1,4 @@
-"""Where and how exactly to compute: device, processes, precision, threads.  It never changes what is computed."""
+"""Device, processes, precision and threads of a computation."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Precision = Literal["auto", "no", "bf16", "fp16"]
 CONFIG_FILE = Path("accelerate_config.yaml")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of malloc.h
 
 log = logging.getLogger(__name__)
 
 
 def make_accelerator(precision: Precision = "auto") -> Accelerator:
-    """An Accelerator with the precision of, in this order: the flag, the launcher, `accelerate_config.yaml`.
+    """Make an Accelerator.
 
-    The yaml is that of the working directory, else that of the repository.
-
-    The launcher counts only where it says bf16 or fp16: plain `accelerate launch` exports "no" for everyone.  A
-    precision that was not asked for by flag and that this hardware only emulates falls back to "no", with a note.
+    Its precision is that of the flag `precision`, else of the launcher, else of `accelerate_config.yaml`.  This file is
+    that of the working directory, else that of the repository.  The launcher counts only where it says bf16 or fp16,
+    because plain `accelerate launch` always exports "no".  If the flag is "auto" and the hardware only emulates the
+    precision, the precision is "no", with a warning.
 
     Raises:
-        ValueError: fp16 was asked for on a CPU, where its matrix products take minutes.
-        ValueError: the launcher was asked for several processes and started them as strangers to each other.
+        ValueError: the flag is fp16 on a CPU, where matrix products in fp16 take minutes.
+        ValueError: the launcher started several processes, and they do not know of each other.
     """
     from accelerate import Accelerator, InitProcessGroupKwargs
 
-    chosen = precision if precision != "auto" else _configured_precision()
+    mixed_precision = precision if precision != "auto" else _configured_precision()
     use_cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
     if precision == "fp16" and use_cpu:
         raise ValueError("--precision fp16 needs a GPU; on a CPU there are bf16 and no")
-    if precision == "auto" and not _is_native(chosen, use_cpu):
-        log.warning("this hardware has no native %s; computing in fp32", chosen)
-        chosen = "no"
-    # Ranks that share out shards may finish hours apart; none of them is lost before a day has passed.
+    if precision == "auto" and not _is_native(mixed_precision, use_cpu):
+        log.warning("this hardware has no native %s; computing in fp32", mixed_precision)
+        mixed_precision = "no"
+    # Processes with different shards can finish hours apart; they wait for each other for a day.
     patience = InitProcessGroupKwargs(timeout=timedelta(days=1))
-    accelerator = Accelerator(mixed_precision=chosen, cpu=use_cpu, kwargs_handlers=[patience])
+    accelerator = Accelerator(mixed_precision=mixed_precision, cpu=use_cpu, kwargs_handlers=[patience])
     _check_processes(accelerator)
     if accelerator.device.type == "cpu":
-        # accelerate launch sets OMP_NUM_THREADS=1; the cores of a machine are shared by its local processes.
+        # accelerate launch sets OMP_NUM_THREADS=1; here the processes of a machine share its cores.
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local))
         _keep_freed_memory()
@@ -61,9 +61,10 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
 @contextmanager
 def matmul_precision(precision: Literal["no", "bf16"]) -> Iterator[None]:
-    """Inside, bf16 lets products of fp32 matrices round their factors: to bf16 on a CPU that has it, to TF32 on a GPU.
+    """Set the precision of products of fp32 matrices inside the `with` block.
 
-    Sums, weights, optimizers and everything else stay fp32, so that nothing needs scaling.  "no" is plain fp32.
+    "bf16" rounds the factors of a product: to bf16 on a CPU that has it, to TF32 on a GPU.  Sums, weights, optimizers
+    and all other values stay fp32, so that no loss needs scaling.  "no" is plain fp32.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if precision == "bf16" else "highest")
@@ -74,39 +75,39 @@ def matmul_precision(precision: Literal["no", "bf16"]) -> Iterator[None]:
 
 
 def compiled(function: Function, *, backend: str = "inductor") -> Function:
-    """`function` behind `torch.compile`, at its first call; as it is, with a warning, where that fails.
+    """Return `function` compiled by `torch.compile` at its first call, or unchanged, with a warning, if that fails.
 
-    It must be one whose call can be repeated, as what failed may have begun.
+    The first call of `function` can happen twice, because a failed call may have begun.
     """
-    chosen: list[Any] = []
+    version: list[Any] = []  # the compiled or the plain function, after the first call
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
-        if not chosen:
+        if not version:
             try:
                 fast = torch.compile(function, backend=backend)
-                made = fast(*args)
-            except Exception as error:  # whatever compilers end with
+                result = fast(*args)
+            except Exception as error:  # compilers end with many types of exceptions
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
                 log.warning("torch.compile does not work here (%s); going on without it", reason)
-                chosen.append(function)
+                version.append(function)
             else:
-                chosen.append(fast)
-                return made
-        return chosen[0](*args)
+                version.append(fast)
+                return result
+        return version[0](*args)
 
-    return run  # type: ignore[return-value]  # of one signature with function
+    return run  # type: ignore[return-value]  # it has the signature of function
 
 
 def training_precision() -> Precision:
-    """What training defaults to: fp32 on a CPU, where the backward pass of a depthwise convolution in bf16 is slow."""
+    """Return the default for training: fp32 on a CPU, where a depthwise convolution's backward pass is slow in bf16."""
     return "auto" if torch.cuda.is_available() else "no"
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library reuse large blocks instead of returning each one to the system and faulting it in again.
+    """Let the C library reuse large blocks of memory, instead of returning each block to the system.
 
-    A model's activations on a CPU are such blocks: ResNet-101 in bf16 gains 9 %.  Only where that library is glibc.
+    The activations of a model on a CPU are such blocks; ResNet-101 in bf16 gains 9 %.  It has an effect on glibc only.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -119,9 +120,9 @@ def _keep_freed_memory() -> None:
 def _configured_precision() -> str:
     import yaml
 
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if launched in ("bf16", "fp16"):
-        return launched
+    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launcher in ("bf16", "fp16"):
+        return launcher
     for path in (CONFIG_FILE, Path(__file__).parents[2] / CONFIG_FILE):
         if path.is_file():
             return str((yaml.safe_load(path.read_text()) or {}).get("mixed_precision", "no"))
@@ -137,14 +138,14 @@ def _is_native(precision: str, use_cpu: bool) -> bool:
 
 
 def _check_processes(accelerator: Accelerator) -> None:
-    """The world that a launcher announced is the one that exists.
+    """Check that there are as many processes as the launcher announced.
 
-    `accelerate launch --multi_gpu` without CUDA starts processes that each think that they are alone; each would then
-    do all of the work and overwrite the others' files.
+    `accelerate launch --multi_gpu` without CUDA starts processes that do not know of each other.  Each would do all of
+    the work and overwrite the others' files.
     """
-    asked = int(os.environ.get("WORLD_SIZE", "1"))
-    if asked != accelerator.num_processes:
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    if announced != accelerator.num_processes:
         raise ValueError(
-            f"the launcher announced {asked} processes, but each of them sees {accelerator.num_processes}; on CPU use "
-            f"ACCELERATE_USE_CPU=1 torchrun --nproc-per-node {asked} …"
+            f"the launcher announced {announced} processes, but each of them sees {accelerator.num_processes}; "
+            f"on CPU use ACCELERATE_USE_CPU=1 torchrun --nproc-per-node {announced} …"
         )

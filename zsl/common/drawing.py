@@ -1,6 +1,6 @@
-"""One style for all figures, and one drawing in three forms: an SVG and a PNG file on white, and an SVG in the page.
+"""The style of all figures, and their three forms: an SVG file and a PNG file on white, and an SVG for a page.
 
-The SVG in the page takes the page's colours, light or dark.  Matplotlib is imported when something is drawn.
+The SVG for a page takes the page's colours, light or dark.  Matplotlib is imported when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#1b1c1e"  # text and axes; in the page this becomes the colour of the text, light or dark
-SEEN, UNSEEN = "#2f7fc1", "#d9731a"  # both have a contrast of 3 and more on white and on the dark page
+INK = "#1b1c1e"  # text and axes; in a page it becomes the colour of the page's text
+SEEN, UNSEEN = "#2f7fc1", "#d9731a"  # both have a contrast of at least 3 on white and on the dark page
 COLOURS = ("#2f7fc1", "#d9731a", "#2b9a66", "#c2559d", "#8a6fd1", "#a8862a", "#d24b45", "#3a9fb0", "#7d8590", "#8c6a4f")
-DASHES = ("-", "--", ":", "-.")  # lines differ without their colours too
-MARKERS = ("o", "s", "^", "v", "D", "<", ">", "P", "X", "*")  # so do points
-WIDTH = 4.6  # inches; at this width 9 or 10 pt stays legible when a phone scales the figure down
+DASHES = ("-", "--", ":", "-.")  # lines also differ without their colours
+MARKERS = ("o", "s", "^", "v", "D", "<", ">", "P", "X", "*")  # points also differ without their colours
+WIDTH = 4.6  # inches; at this width, text of 9 or 10 pt is legible when a phone scales the figure down
 FILE_DPI = 200
 
 _STYLE: dict[Any, Any] = {
@@ -50,15 +50,15 @@ _STYLE: dict[Any, Any] = {
     "grid.color": INK,
     "grid.alpha": 0.15,
     "grid.linewidth": 0.6,
-    "svg.fonttype": "none",  # text stays text: it has the page's font, can be selected, and is small
+    "svg.fonttype": "none",  # text stays text: it has the page's font, can be selected, and needs few bytes
     "image.interpolation": "none",
-    "text.parse_math": False,  # a class may be called a$b
+    "text.parse_math": False,  # the name of a class may hold a $
 }
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing for the page: its file name without suffix, what it shows in words, and the SVG."""
+    """A drawing for a page: its file name without suffix, its description in words, and the SVG."""
 
     name: str
     alt: str
@@ -67,7 +67,7 @@ class Plot:
 
 @contextmanager
 def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one pair of axes in the one style; `height` and `width` are in inches."""
+    """Make a figure with one pair of axes, in the style of all figures; `height` and `width` are in inches."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -79,15 +79,15 @@ def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]
 
 
 def shorten(name: str, letters: int) -> str:
-    """A name of at most so many letters, which leaves room for the drawing; tables show the whole name."""
+    """Shorten a name to at most `letters` letters, to leave room for the drawing; tables show whole names."""
     return name if len(name) <= letters else name[: letters - 1].rstrip() + "…"
 
 
 def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
-    """Write `folder/name.svg` and `folder/name.png` on white, and return the form for the page.
+    """Write `folder/name.svg` and `folder/name.png` on white, and return the form for a page.
 
-    Call this inside `with drawing(…)`, whose style the files need.  Equal figures give equal files: they hold no date
-    and no random ids.
+    Call this inside `with drawing(…)`, because the files need its style.  Equal figures give equal files, without dates
+    and random ids.
     """
     import matplotlib as mpl
 
@@ -103,9 +103,9 @@ def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """The SVG for a page with several drawings: its ids begin with `name`, its ink is the colour of the page's text.
+    """Adapt an SVG to a page with several drawings: its ids begin with `name`, its ink is the page's text colour.
 
-    alt: what a screen reader says.
+    alt: the text for a screen reader.
     """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

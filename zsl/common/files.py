@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Atomic files: a file is written under a temporary name and then renamed, so it is whole or absent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; it becomes `path` if the block ends well and vanishes if not."""
+    """Give a temporary file beside `path`; it is renamed to `path` if the block ends well, and removed if not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Machines that share the folder may have processes of one number.
+    # Machines that share the folder may have processes with equal numbers.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -25,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed processes directly in `folder`: ours, and the safetensors library's."""
+    """Remove the temporary files that killed processes left in `folder`: ours, and those of safetensors."""
     for pattern in (".*.tmp", ".tmp*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -38,12 +38,12 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """The JSON value of each line; a line that a kill or a full disk cut short is left out."""
+    """Read the JSON value of each line, without lines that a kill or a full disk cut short."""
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines():
         with suppress(json.JSONDecodeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -32,6 +32,7 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     if fcntl is None or not when or place in _held:
         yield
         return
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]  # the innermost first
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(place, os.O_RDONLY)
     try:
@@ -41,6 +42,9 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     finally:
         _held.discard(place)
         os.close(descriptor)
+        with suppress(OSError):  # of work that left nothing nothing is left
+            for path in absent:
+                path.rmdir()
 
 
 def _lock(descriptor: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A table in Markdown."""
+"""Tables in Markdown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The table with `head` over `rows`, one line each, with a line end after the last one.
+    """Write a table with the line `head` and one line for each row; the last line also has a line end.
 
-    A `|` inside a cell is escaped, so that it does not begin another cell.
+    A `|` inside a cell is escaped, so that it does not end the cell.
 
     Raises:
         ValueError: a row has more or fewer cells than the head.

@@ -1,4 +1,4 @@
-"""MATLAB 5 files: the variables that are wanted, as dense arrays, strings or whole numbers."""
+"""MATLAB 5 files: reading variables as dense arrays, strings or whole numbers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 behind MATLAB's own header
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 after MATLAB's header
 LFS_POINTER = b"version https://git-lfs"
 COMPLETE = "is the download complete?"
 
 
 def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The variables `required`, and those of `optional` that the file has; others are not read, for they may be large.
+    """Read the variables `required`, and those of `optional` that the file has, and skip others, which may be large.
 
-    A sparse matrix becomes a dense one, and cells with one number each become an array of numbers.
+    A sparse matrix becomes dense.  Cells with one number each become an array of numbers.
 
     Raises:
         ValueError: the file is empty, cut, a MATLAB 7.3 (HDF5) file or no MATLAB file, or lacks a required variable.
@@ -28,7 +28,7 @@ def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] 
         content = loadmat(path, variable_names=[*required, *optional])
         absent = [name for name in required if name not in content]
         names = [name for name, _, _ in whosmat(path)] if absent else []
-    except Exception as error:  # SciPy raises a different type for each way in which a file can be broken
+    except Exception as error:  # SciPy raises many types of exceptions for broken files
         raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); {COMPLETE}") from error
     if absent:
         raise ValueError(f"{path} has no {', '.join(absent)}; it has {', '.join(names) or 'no variables'}")
@@ -36,7 +36,7 @@ def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] 
 
 
 def _check_form(path: Path) -> None:
-    """Name the forms that SciPy cannot read by what they are, and say what to do."""
+    """Refuse the forms of files that SciPy cannot read, with the name of the form and a remedy."""
     with path.open("rb") as stream:
         head = stream.read(520)
     if not head:
@@ -48,7 +48,7 @@ def _check_form(path: Path) -> None:
         )
     if head.startswith(LFS_POINTER):
         raise ValueError(f"{path} cannot be read as a MATLAB 5 file: it is a Git LFS pointer; run `git lfs pull`")
-    # MATLAB 4 files begin with a number whose bytes include 0; SciPy reads them too.
+    # MATLAB 4 files begin with a number whose bytes include 0; SciPy also reads them.
     if not head.startswith(b"MATLAB") and 0 not in head[:4]:
         raise ValueError(
             f"{path} cannot be read as a MATLAB 5 file: it begins with {head[:16]!r}, not with MATLAB; {COMPLETE}  "
@@ -57,7 +57,7 @@ def _check_form(path: Path) -> None:
 
 
 def _dense(value: Any) -> np.ndarray:
-    """A sparse matrix as a dense one, and cells of one number each as an array of their shape."""
+    """Turn a sparse matrix into a dense one, and cells of one number each into an array of the same shape."""
     from scipy.sparse import issparse
 
     if issparse(value):
@@ -72,10 +72,10 @@ def _is_number(cell: Any) -> bool:
 
 
 def strings(values: np.ndarray, path: Path, what: str) -> tuple[str, ...]:
-    """The strings [N] of a cell array or of a padded char matrix, stripped; an empty cell is "".
+    """Return the strings [N] of a cell array or of a padded char matrix, stripped; an empty cell is "".
 
     Raises:
-        ValueError: an entry is something else; `what` names the list in the message.
+        ValueError: an entry is no string; `what` names the list in the message.
     """
     flat = values.ravel()
     if flat.dtype.kind == "O" and flat.size == 1 and np.size(flat[0]) > 1:
@@ -88,7 +88,7 @@ def strings(values: np.ndarray, path: Path, what: str) -> tuple[str, ...]:
 
 
 def _string(cell: Any) -> str | None:
-    """The string in a cell, through any number of cells around it; None if there is another thing, or several."""
+    """Return the string in a cell, or in a cell in a cell; None if it holds several strings or something else."""
     if isinstance(cell, str):
         return str(cell)
     if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "UO" or cell.size > 1:
@@ -97,10 +97,10 @@ def _string(cell: Any) -> str | None:
 
 
 def whole_numbers(values: np.ndarray, path: Path, name: str, meaning: str) -> np.ndarray:
-    """The whole numbers [N] int64 of the variable `name`.
+    """Return the whole numbers [N] int64 of the variable `name`.
 
     Raises:
-        ValueError: a value is no number, not finite or has a fraction; `meaning` says in the message what it should be.
+        ValueError: a value is no number, not finite or has a fraction; `meaning` names the right values in the message.
     """
     flat = values.ravel()
     if not np.issubdtype(flat.dtype, np.number):
@@ -112,5 +112,5 @@ def whole_numbers(values: np.ndarray, path: Path, name: str, meaning: str) -> np
 
 
 def _words(flat: np.ndarray) -> str:
-    """The first value that is no number, in words."""
+    """Describe the first value, which is no number."""
     return repr(flat[0].item() if isinstance(flat[0], np.generic) else flat[0]) if len(flat) else "nothing"

@@ -1,4 +1,4 @@
-"""One progress bar for long work: rate and time left on a terminal, nothing elsewhere."""
+"""The progress bar of long work: it shows rate and remaining time on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 def progress_bar(
     iterable: Any = None, *, total: int | None = None, what: str, unit: str, show: bool = True, initial: int = 0
 ) -> tqdm:
-    """A bar over `iterable`, or one to be moved by `update(n)`; silent where stderr is not a terminal."""
+    """Make a progress bar over `iterable`, or one for `update(n)`; it is silent where stderr is not a terminal."""
     return tqdm(
         iterable,
         total=total,

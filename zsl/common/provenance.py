@@ -1,4 +1,4 @@
-"""What program made a run: its command, commit and versions, one line for each start."""
+"""The program behind a run: command, commit and versions, one line for each start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def note_start(folder: Path) -> None:
 
 
 def describe_program() -> dict[str, Any]:
-    """Time, command line, commit (None outside a git checkout) and versions of the running program."""
+    """Return time, command line, commit (None outside a git checkout) and versions of the running program."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -36,19 +36,19 @@ def describe_program() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The checked-out commit of this program, with `+changes` where tracked files differ from it."""
+    """Return the checked-out commit of this program, with `+changes` if tracked files differ from it."""
     here = Path(__file__).resolve()
     git = ["git", "-C", str(here.parent)]
     try:
-        # Installed below somebody else's checkout, this file is not tracked there, and that commit says nothing of it.
-        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, timeout=10)
-        if tracked.returncode:
+        # If this file is installed inside another checkout, git does not track it: that commit is another program's.
+        listing = subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, timeout=10)
+        if listing.returncode:
             return None
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, timeout=10).returncode
+        difference = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, timeout=10).returncode
     except (OSError, subprocess.TimeoutExpired):  # no git here
         return None
-    return head.stdout.strip()[:12] + ("+changes" if changed else "")
+    return head.stdout.strip()[:12] + ("+changes" if difference else "")
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Facts that travel: frozen dataclasses to JSON files and back, with errors that name file and field."""
+"""Records: frozen dataclasses, written to JSON files and read back, with errors that name file and field."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git keeps i
 
 
 def read_record(path: Path, record_type: type[Record], remedy: str) -> Record:
-    """The dataclass that the JSON file `path` holds.
+    """Read a dataclass from the JSON file `path`.
 
-    remedy: what to do about a file that holds something else, the end of the message.
+    remedy: the end of an error's message: what to do about the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or a field is absent or of another type; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no JSON, or a field is absent or of another type; the message names the field.
     """
     return as_record(read_content(path, remedy), record_type, str(path), remedy)
 
@@ -44,10 +44,10 @@ def read_content(path: Path, remedy: str) -> Any:
 
 
 def as_record(content: Any, record_type: type[Record], where: str, remedy: str) -> Record:
-    """The dataclass that the parsed JSON `content` of `where` amounts to.
+    """Turn the parsed JSON `content` of the file `where` into a dataclass.
 
     Raises:
-        ValueError: a field is absent or of another type; the message names it.
+        ValueError: a field is absent or of another type; the message names the field.
     """
     try:
         return msgspec.convert(content, record_type)

@@ -1,4 +1,4 @@
-"""Text files that people save: UTF-8 with or without a byte order mark; any other encoding is refused."""
+"""Reading text files and CSV files of people: UTF-8, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REMEDY = "save the file as UTF-8"
-# The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
+# The mark of UTF-32 begins with the mark of UTF-16, so the search begins with UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -21,12 +21,12 @@ SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
 def nfc(name: str) -> str:
-    """`name` in Unicode form NFC, in which two names that look alike are equal; macOS writes folders in NFD."""
+    """Return `name` in Unicode form NFC, in which names that look equal are equal; macOS writes folders in NFD."""
     return unicodedata.normalize("NFC", name)
 
 
 def read_text(path: Path) -> str:
-    """The characters of a UTF-8 file, without its byte order mark.
+    """Read the characters of a UTF-8 file, without its byte order mark.
 
     Raises:
         ValueError: the file has another encoding, a NUL byte, or ends within a character; the message names the line.
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # A codec for the mark counts from behind it.
+        # A codec that removes the mark counts bytes after the mark.
         place = error.start + len(content) - len(error.object)
         if error.reason == "unexpected end of data":
             raise ValueError(
@@ -53,12 +53,12 @@ def read_text(path: Path) -> str:
 
 
 def _line(content: bytes, place: int) -> int:
-    """The number of the line, from 1, in which byte `place` lies; \\r\\n, \\n and \\r end a line."""
+    """Return the number of the line, from 1, that holds byte `place`; \\r\\n, \\n and \\r end a line."""
     return len(content[:place].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
 
 
 def read_lines(path: Path) -> list[str]:
-    """All lines of a UTF-8 file, empty ones too, so that the k-th entry is line k + 1.
+    """Read all lines of a UTF-8 file, with empty lines; entry k is line k + 1.
 
     Raises:
         ValueError: see `read_text`.
@@ -67,7 +67,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """The names in a UTF-8 file, one a line, in Unicode form NFC; empty lines do not count.
+    """Read the names in a UTF-8 file, one name a line, in Unicode form NFC; empty lines do not count.
 
     Raises:
         ValueError: see `read_text`.
@@ -79,13 +79,13 @@ def read_names(path: Path) -> tuple[str, ...]:
 class Row:
     """One line of a table."""
 
-    line: int  # in the file, from 1
-    cells: tuple[str, ...]  # one a column
+    line: int  # number of the line in the file, from 1
+    cells: tuple[str, ...]  # one cell for each column
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file whose columns have names; cells are stripped and in Unicode form NFC."""
+    """The content of a CSV file whose columns have names; cells are stripped and in Unicode form NFC."""
 
     path: Path
     columns: tuple[str, ...]
@@ -93,11 +93,11 @@ class Table:
 
 
 def read_table(path: Path, what: str = "row") -> Table:
-    """Read a CSV file: a head, then one line for each `what`; empty lines do not count.
+    """Read a CSV file: a header, then one line for each `what`; empty lines do not count.
 
     Raises:
-        ValueError: the file is not UTF-8, is not separated by commas, has a column without a name, has no line beside
-            its head, or a line has another number of cells than the head.
+        ValueError: the file is not UTF-8, is not separated by commas, has a column without a name, has no line after
+            its header, or a line has another number of cells than the header.
     """
     rows = _split(path)
     if len(rows) < 2:
@@ -111,7 +111,7 @@ def read_table(path: Path, what: str = "row") -> Table:
 
 
 def _split(path: Path) -> list[Row]:
-    """The lines of a CSV file that hold anything."""
+    """Read the lines of a CSV file that are not empty."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows = []
     try:
@@ -126,7 +126,7 @@ def _split(path: Path) -> list[Row]:
 
 
 def _check_separator(head: Row, path: Path) -> None:
-    """A head of one cell that holds another separator was not saved with commas."""
+    """Check that the separator is a comma: a header of one cell with another separator shows that it is not."""
     for separator, words in SEPARATORS.items():
         if len(head.cells) == 1 and separator in head.cells[0]:
             raise ValueError(
@@ -136,7 +136,7 @@ def _check_separator(head: Row, path: Path) -> None:
 
 
 def _check_columns(head: Row, path: Path) -> None:
-    """Every column has a name: spreadsheets save columns that are empty, and data frames save one of row numbers."""
+    """Check that every column has a name.  Spreadsheets save empty columns; data frames save one of row numbers."""
     if "" in head.cells:
         raise ValueError(
             f"{path}, line {head.line}, column {head.cells.index('') + 1}: the column has no name; name it, or remove "
@@ -145,7 +145,7 @@ def _check_columns(head: Row, path: Path) -> None:
 
 
 def _check_length(row: Row, count: int, path: Path) -> None:
-    """A line has one cell a column; decimal commas make more."""
+    """Check that a line has one cell for each column; decimal commas give more cells."""
     if len(row.cells) == count:
         return
     place = min(len(row.cells), count) + 1
@@ -162,6 +162,6 @@ def _check_length(row: Row, count: int, path: Path) -> None:
 
 
 def column_cells(table: Table, column: str) -> list[str]:
-    """The cells of the column of this name, one a row."""
+    """Return the cells of a column, one for each row."""
     place = table.columns.index(column)
     return [row.cells[place] for row in table.rows]

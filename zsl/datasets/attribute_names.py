@@ -7,15 +7,19 @@ People read these names; nothing is computed from them.
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from pathlib import Path
 
 from zsl.common.files import write_text
+from zsl.common.matlab import read_variables, strings
 from zsl.common.text import read_lines
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE
 from zsl.datasets.registry import DATASETS
 
 NAMES_FILE = "attribute_names.txt"
+VARIABLE = "attributes"  # of SUN's attributes.mat
+log = logging.getLogger(__name__)
 # Files below a raw folder that may have the names: a user's own table, and those of the archives.
 RAW_FILES = (ATTRIBUTES_FILE, *(file for dataset in DATASETS.values() for file in dataset.attribute_files))
 FOLDERS = ("splits", "raw", ".")  # below `data/<benchmark>`, where such a file may lie
@@ -24,10 +28,19 @@ FOLDERS = ("splits", "raw", ".")  # below `data/<benchmark>`, where such a file 
 def find_names(folder: Path, count: int) -> tuple[str, ...]:
     """The names of the `count` attributes in a benchmark's raw folder; () where no file there has that many."""
     for path in (folder / file for file in RAW_FILES):
-        names = _names_in(path) if path.is_file() else ()
+        names = _names_or_none(path) if path.is_file() else ()
         if len(names) == count:
             return names
     return ()
+
+
+def _names_or_none(path: Path) -> tuple[str, ...]:
+    """The names in a file that nobody named; () and a warning where it cannot be read, for people alone read them."""
+    try:
+        return _names_in(path)
+    except ValueError as error:
+        log.warning("no attribute names: %s", error)
+        return ()
 
 
 def find_names_below(benchmark_folder: Path, count: int) -> tuple[str, ...]:
@@ -41,14 +54,17 @@ def find_names_below(benchmark_folder: Path, count: int) -> tuple[str, ...]:
 def read_names_file(path: Path, count: int) -> tuple[str, ...]:
     """The names of the `count` attributes in a file that the user names.
 
-    Its lines are `number name`, as in CUB's `attributes.txt`, or names alone; of a `.csv` its head has the names.
+    Its lines are `number name`, as in CUB's `attributes.txt`, or names alone; of a `.csv` its head has
+    the names, of SUN's `.mat` its variable `attributes`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it has another number of names.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file of attribute names {path}; CUB's is attributes.txt, AWA's predicates.txt")
+        raise FileNotFoundError(
+            f"no file of attribute names {path}; CUB's is attributes.txt, AWA's predicates.txt, SUN's attributes.mat"
+        )
     names = _names_in(path)
     if len(names) != count:
         raise ValueError(f"{path} has {len(names)} attribute names, the split file has {count} attributes")
@@ -56,7 +72,13 @@ def read_names_file(path: Path, count: int) -> tuple[str, ...]:
 
 
 def _names_in(path: Path) -> tuple[str, ...]:
-    """The names in a file: those of its lines `number name`, or those in the head of a `.csv` after the first cell."""
+    """The names in a file.
+
+    Its lines are `number name`; of a `.csv` the head has the names after its first cell; of a `.mat` (SUN) the variable
+    `attributes` has them.
+    """
+    if path.suffix == ".mat":
+        return strings(read_variables(path, [VARIABLE])[VARIABLE], path, VARIABLE)
     lines = _lines(path)
     if path.suffix == ".csv":
         return tuple(cell.strip() for cell in next(csv.reader(lines), [])[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -46,9 +46,9 @@ def check_class_lists(splits: Splits, folder: Path) -> list[str]:
     Raises:
         ValueError: a list contradicts another one, or the split.
     """
-    lists = {title: read_class_list(path) for title in TITLES if (path := Path(folder) / f"{title}.txt").is_file()}
-    _check_names(lists, splits)
-    _check_order(lists, splits)
+    lists = _read_lists(folder)
+    _check_names(lists, splits.class_names)
+    _check_order(lists, splits.class_names)
     _check_rows(lists, "trainvalclasses", splits.seen, "trainval", splits)
     _check_rows(lists, "testclasses", splits.unseen, "test_unseen", splits)
     _check_disjoint(lists)
@@ -56,27 +56,45 @@ def check_class_lists(splits: Splits, folder: Path) -> list[str]:
     return list(lists)
 
 
-def _check_names(lists: Lists, splits: Splits) -> None:
+def check_lists_alone(class_names: Sequence[str], folder: Path) -> list[str]:
+    """Check the class lists of `folder` as far as that can be done without labels; returns the titles that it has.
+
+    Raises:
+        ValueError: a list contradicts another one, or the `class_names` of the split file.
+    """
+    lists = _read_lists(folder)
+    _check_names(lists, class_names)
+    _check_order(lists, class_names)
+    _check_disjoint(lists)
+    _check_folds(lists)
+    return list(lists)
+
+
+def _read_lists(folder: Path) -> Lists:
+    return {title: read_class_list(path) for title in TITLES if (path := Path(folder) / f"{title}.txt").is_file()}
+
+
+def _check_names(lists: Lists, class_names: Sequence[str]) -> None:
     """Every name in a list is a class of the split file."""
     for title, names in lists.items():
         for name in names:
-            if name not in splits.class_names:
+            if name not in class_names:
                 raise ValueError(f"{title}.txt names {name!r}, which is not a class of the split file")
 
 
-def _check_order(lists: Lists, splits: Splits) -> None:
+def _check_order(lists: Lists, class_names: Sequence[str]) -> None:
     """`allclasses` has the classes of the split file in the same order."""
-    order = lists.get("allclasses", splits.class_names)
-    if len(order) != len(splits.class_names):
+    order = lists.get("allclasses", tuple(class_names))
+    if len(order) != len(class_names):
         raise ValueError(
             f"allclasses.txt has {len(order)} classes, allclasses_names of the split file has "
-            f"{len(splits.class_names)}: they do not belong together"
+            f"{len(class_names)}: they do not belong together"
         )
-    if order != splits.class_names:
-        place = next(i for i, pair in enumerate(zip(order, splits.class_names, strict=True)) if pair[0] != pair[1])
+    if order != tuple(class_names):
+        place = next(i for i, pair in enumerate(zip(order, class_names, strict=True)) if pair[0] != pair[1])
         raise ValueError(
             f"allclasses.txt has {len(order)} classes in another order than allclasses_names of the split file: "
-            f"line {place + 1} is {order[place]!r}, the file has {splits.class_names[place]!r}"
+            f"line {place + 1} is {order[place]!r}, the file has {class_names[place]!r}"
         )
 
 

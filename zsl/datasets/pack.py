@@ -13,7 +13,15 @@ from zsl.datasets import own
 from zsl.datasets.attribute_names import find_names, write_names
 from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.class_lists import check_class_lists
-from zsl.datasets.places import SHAPES, benchmark_name, check_known, shards_folder, splits_folder
+from zsl.datasets.places import (
+    SHAPES,
+    benchmark_name,
+    check_folder,
+    check_known,
+    note_folder,
+    shards_folder,
+    splits_folder,
+)
 from zsl.datasets.registry import DATASETS, find_dataset
 from zsl.datasets.shapes import write_shapes
 
@@ -77,7 +85,9 @@ def _prepare_own(benchmark: str, data: Path, images: Path | None, splits: Path |
     if images is not None or splits is not None:
         raise ValueError(f"--benchmark {benchmark} is a folder with photos and splits; leave --images and --splits out")
     folder = Path(benchmark)
+    check_folder(benchmark, data)
     own.prepare(folder, splits_folder(data, benchmark))
+    note_folder(benchmark, data)
     return _Raw(dataset=SHAPES, images=folder, splits=splits_folder(data, benchmark))  # photos in class folders, too
 
 

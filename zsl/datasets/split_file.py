@@ -198,8 +198,7 @@ def _refuse_leaks(leaks: Mapping[str, Mapping[str, int]], path: Path) -> None:
     )
     raise ValueError(
         f"{path} is of the leaky vintage: {numbers}. Whoever chooses on them chooses on the test set. "
-        "Get version 2.0 of the Proposed Splits (xlsa17.zip); or read it with allow_leaky_vintage=True, "
-        f"which never uses {' and '.join(leaks)}"
+        "Get version 2.0 of the Proposed Splits (xlsa17.zip)"
     )
 
 

@@ -67,6 +67,7 @@ SUN = Dataset(
     name="SUN",
     split_hashes=("280e25", "421034", "5121fd"),
     class_hash="95edd9",
+    attribute_files=("SUNAttributeDB/attributes.mat", "attributes.mat"),
     archive=Archive(
         photos="SUNAttributeDB_Images.tar.gz",
         folder="the folder with images/<a>/<scene>/*.jpg",

@@ -22,27 +22,31 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """How the three softmax classifiers are fitted and fused.
+    """The settings of the three softmax classifiers and of their fusion.
 
-    "softmax": by gradient; a space of fewer dimensions takes larger steps.  "discriminant": in closed form, see
-    `discriminant`; a linear softmax classifier too.
+    `fit` "softmax" trains the classifiers by gradient; a space of fewer dimensions takes larger steps.  "discriminant"
+    computes their weights in closed form (see `discriminant`); the result is a linear softmax classifier, too.
     """
 
     fit: Literal["softmax", "discriminant"] = "softmax"
-    shrinkage: tuple[Share, Share, Share] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
+    shrinkage: tuple[Share, Share, Share] = (
+        0.9,
+        0.5,
+        0.5,
+    )  # of the discriminants' covariances in VS, SS, SRS
 
-    images_per_unseen_class: Count = 800  # synthetic features
+    images_per_unseen_class: Count = 800  # number of synthetic features
     weight_vs: NotNegative = 1.0
     weight_ss: NotNegative = 1.0  # ω1
     weight_srs: NotNegative = 0.2  # ω2
-    standardise: bool = True  # softmax heads see inputs in units of the real ones' spread, or as they are
+    standardise: bool = True  # whether softmax heads divide their inputs by the spread of the real inputs
     epochs: Count = 5
     batch_size: Count = 256
-    semantic_epochs: Count | None = None  # of SS and SRS; None: as VS
+    semantic_epochs: Count | None = None  # epochs of SS and SRS; None: as many as VS
     semantic_batch_size: Count | None = None
-    least_steps: Count = 32  # batches are smaller where an epoch would have fewer
-    lr_falls: bool = True  # to 0 in a straight line, or it stays
-    lr_vs: Positive = 1e-3  # at the start
+    least_steps: Count = 32  # steps of an epoch, at least; batches become smaller where needed
+    lr_falls: bool = True  # whether the learning rate falls to 0 in a straight line; otherwise it is constant
+    lr_vs: Positive = 1e-3  # learning rate of the first step
     lr_ss: Positive = 3e-3
     lr_srs: Positive = 5e-2
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -52,9 +56,10 @@ class ClassifierConfig:
 
 
 class Ensemble(nn.Module):
-    """f = f_VS + ω1 f_SS + ω2 f_SRS over one set of classes (eq. 10); each f is a head's log-probabilities.
+    """The fused classifier f = f_VS + ω1 f_SS + ω2 f_SRS over one set of classes (eq. 10).
 
-    The paper's f_VS has the weight 1; 0 leaves it out, as in the variants C-2 and C-3 of Table III.
+    Each f is the log-probabilities of one head.  The paper's f_VS has the weight 1.  A weight of 0 leaves it out, as in
+    the variants C-2 and C-3 of Table III.
     """
 
     def __init__(self, visual: SoftmaxHead, semantic: SoftmaxHead, representation: SoftmaxHead) -> None:
@@ -62,12 +67,12 @@ class Ensemble(nn.Module):
         self.visual, self.semantic, self.representation = visual, semantic, representation
 
     def forward(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> Tensor:
-        """Features [B, D] to fused scores [B, classes]."""
+        """Map features [B, D] to fused scores [B, classes]."""
         visual, semantic, representation = self.votes(features, regressors, config)
         return visual + semantic + representation
 
     def votes(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> tuple[Tensor, ...]:
-        """What VS, SS and SRS add to the fused scores, each [B, classes]: weighted log-probabilities."""
+        """Return the summands of the fused scores: weighted log-probabilities of VS, SS and SRS, each [B, classes]."""
         return (
             config.weight_vs * self.visual(features),
             config.weight_ss * self.semantic(regressors.attributes(features)),
@@ -85,28 +90,31 @@ def train_classifiers(
     *,
     log: Log = silent,
 ) -> tuple[Ensemble, Ensemble]:
-    """Heads for ZSL, trained on synthetic unseen features, and for GZSL, trained on real seen ones beside them.
+    """Train the heads for ZSL and the heads for GZSL.
 
-    condition: what the generator takes for each class [C, A + R].  This is where unseen attributes first play a part.
+    The heads for ZSL learn from synthetic features of unseen classes.  The heads for GZSL learn from these and from the
+    real features of seen classes.  This is the first stage that uses the attributes of unseen classes.
+
+    condition: the generator's input for each class, beside noise [C, A + R].
     """
-    synthetic, which = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
+    synthetic, targets = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
     zsl, gzsl = [], []
     for space in _spaces(regressors, config):
         with torch.no_grad():
             real, fake = space.map(train.features), space.map(synthetic)
         fit = _fit_discriminants if config.fit == "discriminant" else _fit_softmax
-        of_unseen, of_all = fit(space, train, real, fake, which, config, log)
-        zsl.append(of_unseen)
-        gzsl.append(of_all)
+        zsl_head, gzsl_head = fit(space, train, real, fake, targets, config, log)
+        zsl.append(zsl_head)
+        gzsl.append(gzsl_head)
     return _frozen(Ensemble(*zsl)), _frozen(Ensemble(*gzsl))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Space:
-    """One of the three spaces: how features get there, and how its heads are fitted."""
+    """One of the three spaces: the map from features to it, and the settings of its heads."""
 
     name: str
-    map: nn.Module  # features [N, D] to the space [N, dim]
+    map: nn.Module  # maps features [N, D] to the space [N, dim]
     lr: float
     shrinkage: float
 
@@ -121,30 +129,33 @@ def _spaces(regressors: Regressors, config: ClassifierConfig) -> tuple[_Space, _
 
 
 def _fit_discriminants(
-    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, which: Tensor, config: ClassifierConfig, log: Log
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log
 ) -> tuple[SoftmaxHead, SoftmaxHead]:
-    """Heads of the unseen classes and of all, in closed form; which: the unseen class of each fake row."""
+    """Compute the head of the unseen classes and the head of all classes in closed form.
+
+    targets: position in `train.unseen` of the class of each row of `fake`.
+    """
     seen_count = len(train.seen)
-    of_seen = class_means(real, train.seen_labels, seen_count)
-    means = torch.cat([of_seen, class_means(fake, which, len(train.unseen))])
-    weight, bias = discriminant(means, real - of_seen[train.seen_labels], space.shrinkage)
+    seen_means = class_means(real, train.seen_labels, seen_count)
+    means = torch.cat([seen_means, class_means(fake, targets, len(train.unseen))])
+    weight, bias = discriminant(means, real - seen_means[train.seen_labels], space.shrinkage)
     return SoftmaxHead.from_weights(weight[seen_count:], bias[seen_count:]), SoftmaxHead.from_weights(weight, bias)
 
 
 def _fit_softmax(
-    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, which: Tensor, config: ClassifierConfig, log: Log
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log
 ) -> tuple[SoftmaxHead, SoftmaxHead]:
-    """The same two heads by gradient."""
+    """Train the same two heads by gradient; the parameters are those of `_fit_discriminants`."""
     seen_count, unseen_count = len(train.seen), len(train.unseen)
-    yardstick = real if config.standardise else torch.zeros_like(real[:2])  # without spread: inputs as they are
-    of_unseen, of_all = (SoftmaxHead(yardstick, count) for count in (unseen_count, seen_count + unseen_count))
+    yardstick = real if config.standardise else torch.zeros_like(real[:2])  # no spread: inputs do not change
+    zsl_head, gzsl_head = (SoftmaxHead(yardstick, count) for count in (unseen_count, seen_count + unseen_count))
     if space.name != "VS":
         config = _for_semantic_heads(config)
-    inputs = of_all.standardise(torch.cat([real, fake]))
-    targets = torch.cat([train.seen_labels, which + seen_count])
-    fit_head(f"{space.name} of ZSL", of_unseen, inputs[len(real) :], which, space.lr, config, log=log)
-    fit_head(f"{space.name} of GZSL", of_all, inputs, targets, space.lr, config, log=log)
-    return of_unseen, of_all
+    inputs = gzsl_head.standardise(torch.cat([real, fake]))
+    all_targets = torch.cat([train.seen_labels, targets + seen_count])
+    fit_head(f"{space.name} of ZSL", zsl_head, inputs[len(real) :], targets, space.lr, config, log=log)
+    fit_head(f"{space.name} of GZSL", gzsl_head, inputs, all_targets, space.lr, config, log=log)
+    return zsl_head, gzsl_head
 
 
 def _frozen(ensemble: Ensemble) -> Ensemble:
@@ -152,7 +163,7 @@ def _frozen(ensemble: Ensemble) -> Ensemble:
 
 
 def _for_semantic_heads(config: ClassifierConfig) -> ClassifierConfig:
-    """`config` with the epochs and batches of SS and SRS."""
+    """Return `config` with the epochs and the batch size of SS and SRS."""
     return replace(
         config,
         epochs=config.epochs if config.semantic_epochs is None else config.semantic_epochs,
@@ -170,10 +181,10 @@ def fit_head(
     *,
     log: Log = silent,
 ) -> SoftmaxHead:
-    """Train a head on its standardised inputs [N, dim] and local class indices targets [N].
+    """Train a head on its standardised inputs [N, dim] and its local class indices, targets [N].
 
-    A few passes with large steps do what many with small ones do, as long as the last steps are small and the weights
-    start at 0: the problem is convex, and random ones are noise that so few steps do not unlearn.
+    The problem is convex.  So a few epochs with large steps do as well as many with small ones, if the last steps are
+    small and the weights start at 0.  Random weights would be noise that so few steps cannot remove.
     """
     head = head.to(standardised.device)
     nn.init.zeros_(head.linear.weight)

@@ -15,17 +15,17 @@ from zsl.dcrgan.srn import SRNConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DCRGANConfig:
-    """All that is chosen about the method; `zsl.dcrgan.recipes` has one for each benchmark."""
+    """All settings of the method; `zsl.dcrgan.recipes` has the settings for each benchmark."""
 
-    feature_power: Positive = 1.0  # of features in [0, 1]; 0.5: their square roots, which spread more evenly
-    attribute_power: Positive = 1.0  # of the split file's attributes
-    attribute_norm: Positive | None = 1.0  # centred attributes of this mean norm; None: the split file's own
+    feature_power: Positive = 1.0  # exponent of the features in [0, 1]; square roots (0.5) are spread more evenly
+    attribute_power: Positive = 1.0  # exponent of the split file's attributes
+    attribute_norm: Positive | None = 1.0  # mean norm of the centred attributes; None: attributes as in the split file
     unit_prototypes: bool = False  # scale the metric network's outputs to [0, 1] before class means (reference code)
-    prototype_std: Positive | None = 0.1  # scale of the class prototypes; None: as the metric network gives them
-    sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linearly, the paper's rival
+    prototype_std: Positive | None = 0.1  # standard deviation of the class prototypes; None: do not scale them
+    sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linear mixtures
     ldf_ridge: Positive = 0.1
-    precision: Literal["no", "bf16"] = "no"  # of matrix products while training; see zsl.compute
-    compile: bool = False  # torch.compile for the critic's updates: the same to rounding, after a minute of compiling
+    precision: Literal["no", "bf16"] = "no"  # precision of matrix products in training; see zsl.common.compute
+    compile: bool = False  # torch.compile the critic's updates: equal up to rounding; compiling takes a minute
     metric: MetricConfig = field(default_factory=MetricConfig)
     srn: SRNConfig = field(default_factory=SRNConfig)
     regressors: RegressorConfig = field(default_factory=RegressorConfig)

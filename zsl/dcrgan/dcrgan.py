@@ -1,6 +1,7 @@
 """DCR-GAN on one page (Ye et al. 2022): the stages in the paper's order.
 
-Where the paper and its reference code differ this follows the paper; docs/methods.md says where, why, and what it cost.
+Where the paper and its reference code differ, this code follows the paper.  docs/methods.md lists the differences, the
+reasons, and the effects on the scores.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from zsl.training.log import Log, silent
 
 
 def train_dcrgan(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> DCRGAN:
-    """Train the whole method on one split; equal seed and split give equal models."""
+    """Train the whole method on one split.  Equal seeds and splits give equal models."""
     return fit_classifiers(train_synthesizer(train, config, seed=seed, log=log), config.classifiers, log=log)
 
 
 def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> Synthesizer:
-    """Metric network, class representations, regressors, generator; nothing here depends on `config.classifiers`."""
+    """Train the metric network, class representations, regressors and generator, without using `config.classifiers`."""
     scaler = attribute_scaler(train, config)
     train = as_networks_see(train, scaler, config)
     with matmul_precision(config.precision):
@@ -52,7 +53,7 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
 def _represent(
     train: TrainSplit, prototypes: Tensor, config: DCRGANConfig, seed: int, log: Log
 ) -> tuple[SRN | None, Tensor]:
-    """R(a) of all classes [C, R], and the SRN that gives them; none where they are sampled linearly."""
+    """Return the SRN and its output R(a) for all classes [C, R]; the SRN is None where they are sampled linearly."""
     if config.sampling == "ldf":
         return None, sample_linearly(train, prototypes, config.ldf_ridge)
     srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
@@ -60,12 +61,12 @@ def _represent(
 
 
 def attribute_scaler(train: TrainSplit, config: DCRGANConfig) -> AttributeScaler:
-    """The scaling of attributes, fitted on those of the seen classes."""
+    """Fit the scaling of attributes to the attributes of the seen classes."""
     return AttributeScaler.fit(train.attributes[train.seen], config.attribute_norm, config.attribute_power)
 
 
 def as_networks_see(train: TrainSplit, scaler: AttributeScaler, config: DCRGANConfig) -> TrainSplit:
-    """A split with its features and attributes as every network is shown them."""
+    """Return the split with features and attributes in the form that all networks take."""
     return replace(
         train,
         features=signed_power(train.features, config.feature_power),
@@ -74,7 +75,7 @@ def as_networks_see(train: TrainSplit, scaler: AttributeScaler, config: DCRGANCo
 
 
 def fit_classifiers(synthesizer: Synthesizer, config: ClassifierConfig, *, log: Log = silent) -> DCRGAN:
-    """The model that the classifiers of a synthesizer make with it."""
+    """Train the classifiers on a synthesizer's features, and return the whole model."""
     zsl, gzsl = train_classifiers(
         synthesizer.train, synthesizer.generator, synthesizer.condition, synthesizer.regressors, config,
         seed=synthesizer.seed, log=log,

@@ -20,24 +20,27 @@ class Strongest:
 
 
 def usual_strengths(attributes: Tensor, seen: Tensor) -> Tensor:
-    """M [A]: the mean of the seen classes' attributes.
+    """Return m [A], the mean of the seen classes' attributes.
 
-    attributes: of all classes [C, A].  seen: ids of the seen classes [S].
+    attributes: those of all classes [C, A].  seen: ids of the seen classes [S].
     """
     return attributes[seen].mean(0)
 
 
 def attribute_evidence(photo: Tensor, of_class: Tensor, usual: Tensor) -> Tensor:
-    """The evidence of each attribute [A]:  w_k = (F1(x)_k − m_k) · (a_ck − m_k),  above 0 where it speaks for class c.
+    """Return the evidence of each attribute [A]: w_k = (F1(x)_k − m_k) · (a_ck − m_k).
 
-    photo: F1(x) [A], what the regressor reads from the photo (eq. 7).  of_class: a_c [A].  usual: m [A].  All three are
-    scaled as the networks see attributes; so no attribute counts more because of its unit.
+    w_k is above 0 where attribute k speaks for class c.
+
+    photo: F1(x) [A], the attributes that the regressor predicts from the photo (eq. 7).  of_class: a_c [A].
+    usual: m [A].  All three have the scale of the networks' inputs, so that no attribute counts more because of its
+    unit.
     """
     return (photo - usual) * (of_class - usual)
 
 
 def strongest(evidence: Tensor, number: int) -> Strongest:
-    """At most `number` attributes that speak for the class, and as many that speak against it.
+    """Return at most `number` attributes that speak for the class, and at most `number` that speak against it.
 
     evidence: w [A].  An attribute with w = 0 speaks neither for nor against.
     """

@@ -1,4 +1,4 @@
-"""Linear softmax heads: by gradient, or as discriminants in closed form."""
+"""Linear softmax heads, trained by gradient or computed in closed form as discriminants."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 
 class SoftmaxHead(nn.Module):
-    """Linear softmax classifier over standardised inputs; column k stands for the k-th class of its set."""
+    """A linear softmax classifier over standardised inputs; column k is the k-th class of its set."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, real: Tensor, class_count: int) -> None:
-        """`real` [N, dim]: real seen inputs, the yardstick for standardising.
+        """Take mean and spread from `real` [N, dim], the real inputs of seen classes.
 
-        Synthetic ones will not do: a dimension that the generator's ReLU leaves at 0 has no spread, and real inputs
-        divided by it would drown all others.
+        Synthetic inputs would not do.  A dimension that the generator's ReLU sets to 0 has no spread, and real inputs
+        divided by this spread would outweigh all other dimensions.
         """
         super().__init__()
         std = real.std(0)
@@ -26,29 +26,31 @@ class SoftmaxHead(nn.Module):
 
     @classmethod
     def from_weights(cls, weight: Tensor, bias: Tensor) -> SoftmaxHead:
-        """The head with this weight [classes, dim] and bias [classes] for inputs as they are."""
+        """Make the head with this weight [classes, dim] and bias [classes]; it does not change its inputs."""
         head = cls(weight.new_zeros(2, weight.shape[1]), len(weight)).to(weight.device)
         head.linear.weight.data.copy_(weight)
         head.linear.bias.data.copy_(bias)
         return head
 
     def standardise(self, inputs: Tensor) -> Tensor:
-        """[B, dim] in units of the real inputs' spread."""
+        """Return inputs [B, dim] minus the real inputs' mean, in units of their spread."""
         return (inputs - self.mean) / self.std
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, dim] to log-probabilities [B, classes]."""
+        """Map inputs [B, dim] to log-probabilities [B, classes]."""
         return self.linear(self.standardise(inputs)).log_softmax(dim=1)
 
 
 @torch.no_grad()
 def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tensor, Tensor]:
-    """Weight [n, dim] and bias [n] of the softmax classifier that is right for Gaussian classes of one covariance.
+    """Compute weight [n, dim] and bias [n] of the optimal classifier for Gaussian classes with one covariance.
 
-    means [n, dim]: of all classes, the unseen ones' from synthetic inputs.  within [N, dim]: real seen inputs minus
-    their class's mean; they alone give the covariance, for the spread of synthetic ones is the generator's.  It is
-    shrunk towards a multiple of the identity by `shrinkage` in [0, 1], as linear discriminant analysis does where
-    dimensions are many (Friedman 1989).  Classes count as equally frequent.
+    The covariance comes from the real inputs alone, because the spread of synthetic inputs is the generator's choice.
+    It is shrunk towards a multiple of the identity, as linear discriminant analysis does for many dimensions (Friedman
+    1989).  All classes count as equally frequent.
+
+    means: means of all classes [n, dim]; those of unseen classes come from synthetic inputs.  within: real inputs of
+    seen classes minus the mean of their class [N, dim].  shrinkage: from 0 (none) to 1 (a multiple of the identity).
     """
     covariance = (1 - shrinkage) * within.T @ within / len(within)
     covariance.diagonal().add_(shrinkage * within.square().sum() / len(within) / within.shape[1] + 1e-8)
@@ -58,10 +60,12 @@ def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tenso
 
 @torch.no_grad()
 def softmax_gradients(linear: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Put the gradients of the mean cross entropy into `linear`'s `.grad`, over what was there; returns the logits.
+    """Write the gradients of the mean cross entropy to `linear`'s `.grad`, and return the logits [B, classes].
 
-    inputs [B, dim], targets [B].  In closed form: the logits' gradient is (softmax - one-hot) / B.  Steps are small and
-    many, so that autograd's bookkeeping would be a tenth of the time.
+    The closed form of the logits' gradient is (softmax - one-hot) / B.  There are many small steps, and autograd's
+    bookkeeping would take a tenth of the time.  Earlier values in `.grad` are overwritten.
+
+    inputs: [B, dim].  targets: [B].
     """
     logits = linear(inputs)
     error = logits.softmax(dim=1)

@@ -1,4 +1,4 @@
-"""DCR-GAN and its variants as methods: the steps that configurations share, the looks, what a run keeps."""
+"""DCR-GAN and its variants as `Method` objects: their steps, their looks at test rows, their files."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from zsl.training.log import Log
 from zsl.training.method import Method, Step
 
 NAME = "dcrgan"
-LOOKS = 10  # of the published protocol, where nothing else is asked for
-# CUB-GZSL's (ω1, ω2) in the reference code: those of test_seen and of test_unseen images.  They know the answer.
+LOOKS = 10  # at the test rows by the published protocol; the default of --every
+# (ω1, ω2) of the reference code for CUB-GZSL, for images of test_seen and of test_unseen.  They give the answer away.
 SEEN_WEIGHTS, UNSEEN_WEIGHTS = (0.05, 0.01), (2.6, 0.05)
 
 
-def dcrgan_method(name: str, config: DCRGANConfig, *, own_start: bool = True) -> Method:
-    """DCR-GAN, or its variant `name`, around the configuration of a recipe.
+def dcrgan_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
+    """Make the method DCR-GAN, or its variant `name`, from the configuration of a recipe.
 
-    own_start: a variant with a search of its own starts where that starts; otherwise, as with a recipe that the user
-    named, at `config` itself.
+    variant_start: whether a variant with its own search starts at the settings of that search.  If not, it starts at
+    `config`: the user has named a recipe.
 
     Raises:
         KeyError: there is no such variant.
     """
     variant = Variant(name=NAME, settings={}) if name == NAME else VARIANTS[name]
-    if variant.start is not None and own_start:
+    if variant.start is not None and variant_start:
         config = override(config, variant.start)
     return Method(
         name=name,
@@ -51,7 +51,7 @@ def dcrgan_method(name: str, config: DCRGANConfig, *, own_start: bool = True) ->
     )
 
 
-_Heads = tuple[Synthesizer, Ensemble, Ensemble]  # with the heads of ZSL and GZSL
+_Heads = tuple[Synthesizer, Ensemble, Ensemble]  # the last two: the heads for ZSL and for GZSL
 
 
 def _synthesizer(train: TrainSplit, _: None, config: DCRGANConfig, seed: int, log: Log) -> Synthesizer:
@@ -76,7 +76,7 @@ def _without_classifiers(config: DCRGANConfig) -> DCRGANConfig:
 
 
 def _without_length(config: DCRGANConfig) -> DCRGANConfig:
-    """More steps of the same GAN go on from the checkpoints of fewer."""
+    """Return `config` without the number of the GAN's steps: a longer training continues a shorter one's checkpoint."""
     return replace(_without_classifiers(config), gan=replace(config.gan, steps=0))
 
 
@@ -93,22 +93,24 @@ STEPS = (
 
 
 def looks(config: DCRGANConfig, every: int | None) -> Sequence[tuple[int, DCRGANConfig]]:
-    """(steps, configuration) after each `every` steps of the GAN, and at the end; None: a tenth of all steps.
+    """List (steps, configuration) of each look at the test rows: after each `every` steps of the GAN, and at the end.
+
+    every: None is a tenth of all steps.
 
     Raises:
         ValueError: `every` is no number of steps.
     """
-    whole = config.gan.steps
-    every = max(1, whole // LOOKS) if every is None else every
+    total = config.gan.steps
+    every = max(1, total // LOOKS) if every is None else every
     if every < 1:
         raise ValueError(f"--every {every}: the GAN takes at least 1 step between two looks at the test rows")
     return [
-        (steps, replace(config, gan=replace(config.gan, steps=steps))) for steps in [*range(every, whole, every), whole]
+        (steps, replace(config, gan=replace(config.gan, steps=steps))) for steps in [*range(every, total, every), total]
     ]
 
 
 def oracle(model: DCRGAN) -> tuple[DCRGAN, DCRGAN]:
-    """The model with the fusion weights that the reference code has for seen, and for unseen test images of CUB."""
+    """Return the model with the reference code's fusion weights for seen test images of CUB, and for unseen ones."""
     for_seen, for_unseen = (
         model.fused_by(replace(model.config, weight_vs=1.0, weight_ss=ss, weight_srs=srs))
         for ss, srs in (SEEN_WEIGHTS, UNSEEN_WEIGHTS)

@@ -19,10 +19,10 @@ from zsl.training.stage import penalised_adam, stage
 
 @dataclass(frozen=True, kw_only=True)
 class MetricConfig:
-    """Metric network; the reference code trains 100,000 steps, on these features the loss is flat long before."""
+    """The settings of the metric network.  The reference code trains 100,000 steps; the loss is flat long before."""
 
-    modalities: Literal["both", "features"] = "both"  # MMTL (eq. 2), or the traditional TL on features alone (eq. 1)
-    mining: Literal["all", "hard"] = "all"  # triplets of a batch
+    modalities: Literal["both", "features"] = "both"  # both: MMTL (eq. 2); features: traditional TL (eq. 1)
+    mining: Literal["all", "hard"] = "all"  # which triplets of a batch count
     representation_dim: Count = 20  # R
     margin: Positive = 1.0
     weight_decay: NotNegative = 5e-5  # factor of ‖θ_M‖² in eq. 3
@@ -37,7 +37,7 @@ class MetricConfig:
 
 @stage
 def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) -> MetricNet:
-    """Train M on batches of trainval features [B, D] beside their class's attributes [B, A]."""
+    """Train M on batches of trainval features [B, D] and the attributes of their classes [B, A]."""
     attribute_dim = train.attributes.shape[1] if config.modalities == "both" else 0
     metric = MetricNet(train.features.shape[1], attribute_dim, config.representation_dim).to(train.device)
     loss_of = triplet_loss if config.mining == "all" else batch_hard_triplet_loss
@@ -56,10 +56,10 @@ def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) 
 
 @torch.no_grad()
 def class_prototypes(metric: MetricNet, train: TrainSplit, *, unit: bool = False, batch_size: int = 4096) -> Tensor:
-    """Mean of M over each seen class's images (inside the norm of eq. 4): [S, R].
+    """Compute the mean of M's output over each seen class's images (inside the norm of eq. 4): [S, R].
 
-    unit: first scale each dimension of M to [0, 1] over all training images, as the reference code does; its division
-    by the largest value, which is then 1, is left out.
+    unit: whether each dimension of M's output is first scaled to [0, 1] over all training images, as in the reference
+    code.  That code then divides by the largest value; it is 1 there, so the division is left out here.
     """
     embeddings = torch.cat(
         [
@@ -73,9 +73,9 @@ def class_prototypes(metric: MetricNet, train: TrainSplit, *, unit: bool = False
 
 
 def rescale(prototypes: Tensor, std: float) -> Tensor:
-    """Prototypes [S, R] shifted and scaled as a whole, to mean 0 and standard deviation `std`.
+    """Shift and scale all prototypes [S, R] together, to mean 0 and standard deviation `std`.
 
-    Ratios of distances stay.  The triplet loss leaves the scale open: as they come, prototypes are some 20 times as
-    long as the attributes beside them in the generator's input, which then hardly listens to the attributes.
+    Ratios of distances stay.  The triplet loss does not fix the scale, and prototypes are some 20 times as long as
+    attributes.  Both are inputs of the generator; without this scaling it would almost ignore the attributes.
     """
     return (prototypes - prototypes.mean()) * (std / prototypes.std())

@@ -1,4 +1,4 @@
-"""What training gives: the Synthesizer, all that is trained before the classifiers; and DCRGAN, the whole model."""
+"""The results of training: the Synthesizer, trained before the classifiers, and DCRGAN, the whole model."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from zsl.features.split import TrainSplit
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Synthesizer:
-    """All that is trained before the classifiers, and what a class that joins later needs."""
+    """The networks that are trained before the classifiers, with their data; a class that joins later needs them."""
 
-    train: TrainSplit  # with features and attributes as the networks see them
-    attribute_scaler: AttributeScaler  # from the attributes of the split file to those
-    srn: SRN | None  # None: representations are sampled linearly
+    train: TrainSplit  # its features and attributes have the form that the networks take
+    attribute_scaler: AttributeScaler  # maps attributes of the split file to that form
+    srn: SRN | None  # None where representations are sampled linearly
     representations: Tensor  # R(a) of all classes [C, R]
     generator: Generator
-    condition: Tensor  # what the generator takes for each class [C, A + R]
+    condition: Tensor  # the generator's input for each class [C, A + R]
     regressors: Regressors
     config: DCRGANConfig
     seed: int
 
 
 class DCRGAN(nn.Module):
-    """The trained model: it scores features, for ZSL over the unseen classes, for GZSL over seen and unseen ones."""
+    """The trained model: it scores features, over unseen classes for ZSL, and over all classes for GZSL."""
 
     zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
     gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
 
     def __init__(self, synthesizer: Synthesizer, zsl: Ensemble, gzsl: Ensemble, config: ClassifierConfig) -> None:
-        """`config`: its weights fuse the heads of `zsl` and `gzsl`, which were fitted to what `synthesizer` makes."""
+        """Fuse the heads of `zsl` and `gzsl`, trained on features of `synthesizer`, by the weights of `config`."""
         super().__init__()
         train = synthesizer.train
         self.synthesizer, self.config = synthesizer, config
@@ -48,21 +48,21 @@ class DCRGAN(nn.Module):
         self.eval().requires_grad_(False)
 
     def fused_by(self, config: ClassifierConfig) -> Self:
-        """The same heads, fused by the weights of `config`."""
+        """Return a model with the same heads, fused by the weights of `config`."""
         return type(self)(self.synthesizer, self.zsl, self.gzsl, config)
 
     def inputs(self, features: Tensor) -> Tensor:
-        """Features [N, D], scaled on trainval rows, as the networks see them."""
+        """Bring features [N, D], scaled on trainval rows, to the form that the networks take."""
         return signed_power(features, self.synthesizer.config.feature_power)
 
     def zsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, U]."""
+        """Map features [N, D] to scores of unseen classes [N, U]."""
         return self.zsl(self.inputs(features), self.regressors, self.config)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to scores of all classes [N, S + U]."""
         return self.gzsl(self.inputs(features), self.regressors, self.config)
 
     def votes(self, features: Tensor) -> tuple[Tensor, ...]:
-        """What VS, SS and SRS add to the GZSL scores, each [N, S + U]: weighted log-probabilities."""
+        """Return the summands of the GZSL scores: the weighted log-probabilities of VS, SS and SRS, each [N, S + U]."""
         return self.gzsl.votes(self.inputs(features), self.regressors, self.config)

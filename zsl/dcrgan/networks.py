@@ -1,4 +1,4 @@
-"""The networks of DCR-GAN: small multi-layer perceptrons, each with the paper's symbol."""
+"""The networks of DCR-GAN: small multi-layer perceptrons.  Each docstring names the paper's symbol."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
-Output = Literal["linear", "sigmoid", "relu"]  # what a network's last layer ends in
+Output = Literal["linear", "sigmoid", "relu"]  # the activation of a network's last layer
 _OUTPUTS: dict[Output, type[nn.Module]] = {"linear": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 
 
 class MetricNet(nn.Module):
-    """M: a visual feature beside its class's attributes to a class representation (eq. 2).
+    """M maps a visual feature and its class's attributes to a class representation (eq. 2).
 
-    With `attribute_dim` 0 it sees the feature alone, which is the traditional triplet loss's network (eq. 1).
+    With `attribute_dim` 0 it maps the feature alone, as the network of the traditional triplet loss (eq. 1).
     """
 
     def __init__(self, feature_dim: int, attribute_dim: int, representation_dim: int) -> None:
@@ -27,14 +27,14 @@ class MetricNet(nn.Module):
         )
 
     def forward(self, features: Tensor, attributes: Tensor) -> Tensor:
-        """[B, D], [B, A] to [B, R]."""
+        """Map features [B, D] and attributes [B, A] to representations [B, R]."""
         return self.layers(torch.cat([features, attributes[:, : self.attribute_dim]], dim=1))
 
 
 class SRN(nn.Module):
-    """R: the Semantic Rectifying Network, attributes to class representations (eq. 4).
+    """R, the Semantic Rectifying Network, maps attributes to class representations (eq. 4).
 
-    The output is linear, as in the paper; the reference code ends in a sigmoid, which needs prototypes in [0, 1].
+    The output is linear, as in the paper.  The reference code has a sigmoid, which needs prototypes in [0, 1].
     """
 
     def __init__(self, attribute_dim: int, representation_dim: int, output: Output = "linear") -> None:
@@ -47,14 +47,14 @@ class SRN(nn.Module):
         )
 
     def forward(self, attributes: Tensor) -> Tensor:
-        """[C, A] to [C, R]."""
+        """Map attributes [C, A] to representations [C, R]."""
         return self.layers(attributes)
 
 
 class Regressor(nn.Module):
-    """F1 and F2: visual features back to attributes or class representations (eq. 7, 8).
+    """F1 maps visual features back to attributes, and F2 to class representations (eq. 7, 8).
 
-    The output is linear; F1 of the reference code ends in a ReLU, for attributes are strengths.
+    The output is linear.  F1 of the reference code has a ReLU, because attributes are strengths.
     """
 
     def __init__(self, feature_dim: int, hidden_dim: int, out_dim: int, output: Output = "linear") -> None:
@@ -67,15 +67,15 @@ class Regressor(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, D] to [B, A] or [B, R]."""
+        """Map features [B, D] to attributes [B, A] or representations [B, R]."""
         return self.layers(features)
 
 
 class Generator(nn.Module):
-    """G: condition and noise to a visual feature; features are scaled to [0, 1], so the output is a ReLU's.
+    """G maps condition and noise to a visual feature.  Features are scaled to [0, 1], so the last layer is a ReLU.
 
-    With `shortcut` a linear map of the condition is added before the ReLU, to be started from a closed form; the paper
-    leaves G's architecture open.
+    With `shortcut`, G adds a linear map of the condition before the ReLU.  The map starts from a closed form.  The
+    paper does not fix G's architecture.
     """
 
     def __init__(
@@ -90,22 +90,22 @@ class Generator(nn.Module):
         self.apply(_small_normal)
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """[B, A + R], [B, Z] to [B, D]."""
-        made = self.layers(torch.cat([condition, noise], dim=1))
-        return relu(made if self.shortcut is None else made + self.shortcut(condition))
+        """Map conditions [B, A + R] and noise [B, Z] to features [B, D]."""
+        output = self.layers(torch.cat([condition, noise], dim=1))
+        return relu(output if self.shortcut is None else output + self.shortcut(condition))
 
 
 class Critic(nn.Module):
-    """D: the Wasserstein score of a feature under its condition (eq. 6).
+    """D maps a feature and its condition to a Wasserstein score (eq. 6).
 
-    With one hidden layer, as in the reference code, and a piecewise-linear activation, the gradients of its loss can be
-    written down (`losses.critic_gradients`); with more of them autograd differentiates twice.
+    The reference code has one hidden layer.  Its piecewise-linear activation gives the gradients of the loss a closed
+    form (`gradients.critic_gradients`).  With more hidden layers, autograd differentiates twice.
     """
 
     negative_slope = 0.2
 
     def __init__(self, feature_dim: int, condition_dim: int, hidden_dim: int, *, layers: int = 1) -> None:
-        """`layers`: hidden ones, all of `hidden_dim` units."""
+        """Make `layers` hidden layers of `hidden_dim` units each."""
         super().__init__()
         if layers < 1:
             raise ValueError(f"a critic of {layers} hidden layers; it has at least 1")
@@ -115,15 +115,15 @@ class Critic(nn.Module):
         self.apply(_small_normal)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """[B, D], [B, A + R] to [B]."""
-        made = leaky_relu(self.hidden(torch.cat([features, condition], dim=1)), self.negative_slope)
+        """Map features [B, D] and conditions [B, A + R] to scores [B]."""
+        hidden = leaky_relu(self.hidden(torch.cat([features, condition], dim=1)), self.negative_slope)
         for layer in self.deeper:
-            made = leaky_relu(layer(made), self.negative_slope)
-        return self.out(made).squeeze(1)
+            hidden = leaky_relu(layer(hidden), self.negative_slope)
+        return self.out(hidden).squeeze(1)
 
 
 def _small_normal(module: nn.Module) -> None:
-    """Weights N(0, 0.02), biases 0, as the WGANs of this field start."""
+    """Draw weights from N(0, 0.02) and set biases to 0: the usual start of the WGANs of this field."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,6 +1,6 @@
-"""Named complete configurations, each with the γ that was found for it.
+"""Recipes: complete configurations with a name, each with its γ.
 
-What a recipe chooses was chosen on validation classes, never on a test row.
+The values of a recipe were chosen on validation classes, never on a test row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LITE0 = "tf_efficientnet_lite0.offline_in1k"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A configuration, and the γ of calibrated stacking that goes with it."""
+    """A configuration and its γ of calibrated stacking."""
 
     config: DCRGANConfig
     gammas: Mapping[str, float] = field(default_factory=dict)  # by the backbone of the features that each was found for
@@ -31,9 +31,9 @@ class Recipe:
     calibrated: bool = True  # False: γ is 0, whatever the benchmark and the features; so it is in the paper
 
     def gamma_for(self, benchmark: str, backbone: str, config: Any) -> float | None:
-        """γ where benchmark, features and configuration are those that it was found for; None elsewhere.
+        """Return γ if benchmark, features and configuration are those that γ was chosen on, else None.
 
-        How exactly one computes (`precision`, `compile`) makes no difference.
+        The configuration may differ in `precision` and `compile`.
         """
         if not self.calibrated:
             return 0.0
@@ -46,20 +46,22 @@ def _computed_alike(config: Any) -> Settings:
 
 
 def shapes() -> Recipe:
-    """The embedded benchmark, EfficientNet-Lite 0; fewer steps than for real photos, so that a first run is short.
+    """The recipe for the embedded benchmark `shapes` and EfficientNet-Lite 0.
 
-    γ is 0 for the same reason: calibration folds would take longer than the run.
+    It has fewer steps than real photos need, so that a first run is short.  γ is 0 for the same reason: calibration
+    folds would take longer than the run.
     """
     config = DCRGANConfig(metric=MetricConfig(steps=200), gan=GANConfig(steps=250))
     return Recipe(config=config, gammas={LITE0: 0.0}, benchmark="shapes")
 
 
 def cub() -> Recipe:
-    """CUB, EfficientNet-Lite 0; chosen on the validation folds of the first 50 classes at 288², seed 0.
+    """The recipe for CUB and EfficientNet-Lite 0, chosen on validation folds of the first 50 classes, 288², seed 0.
 
-    Features and attributes enter as square roots (H on the folds 68.3 with both, 66.7 with attributes' alone, 67.1 with
-    features' alone); G starts from the ridge regression of class means and learns slowly (200 steps 68.3, 100 68.5);
-    classifiers are discriminants.  γ is that of the calibration folds.
+    Features and attributes enter as square roots.  H on the folds is 68.3 with both roots, 66.7 with those of
+    attributes alone, and 67.1 with those of features alone.  G starts from the ridge regression of class means and
+    learns slowly: H is 68.3 after 200 steps, and 68.5 after 100.  The classifiers are discriminants.  Calibration folds
+    chose γ.
     """
     config = DCRGANConfig(
         feature_power=0.5,
@@ -78,23 +80,29 @@ def cub() -> Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class _Reference:
-    """A row of the reference code's settings (learning rates, weights and sizes are the authors')."""
+    """A row of the reference code's settings; learning rates, weights and sizes are the authors'."""
 
-    trainval: int  # images of the whole benchmark, of which the reference's 100 epochs make steps
+    trainval: int  # trainval images of the whole benchmark; they turn the reference's 100 epochs into steps
     representations: int
-    hidden: int = 7000  # of F1 and F2, for 2048-d features
+    hidden: int = 7000  # hidden units of F1 and F2, for 2048-d features
     lr_critic: float = 1e-4
     lr_generator: float = 1e-4
-    cycle: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)  # a seen, a unseen, R(a) seen, R(a) unseen
-    cycle_images: int  # generated a step for each class
-    synthetic: int  # images per unseen class
-    batch: int  # of the visual classifier
+    cycle: tuple[float, float, float, float] = (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )  # weights for a (seen, unseen), R(a) (seen, unseen)
+    cycle_images: int  # generated in a step for each class
+    synthetic: int  # synthetic images per unseen class
+    batch: int  # batch size of the visual classifier
     weights: tuple[float, float]  # ω1 (SS), ω2 (SRS)
     lr_vs: float = 1e-3
     lr_srs: float = 1e-3
 
 
-# CUB-GZSL's own weights know which test images are unseen (`zsl.experiments.published`); those of CUB-ZSL stand here.
+# The authors' weights for CUB-GZSL depend on which test images are unseen (`zsl.experiments.published`).  So CUB-GZSL
+# has the weights of CUB-ZSL here.
 _CUB, _AWA1, _AWA2, _APY, _SUN = 7057, 19832, 23527, 5932, 10320
 _AWA_GZSL = _Reference(
     trainval=_AWA1, representations=30, hidden=3072, lr_critic=1e-3, cycle=(1.0, 1e-4, 1e-4, 1e-4), cycle_images=30,
@@ -118,10 +126,10 @@ _REFERENCE = {
     ),
     "awa1-gzsl": _AWA_GZSL,
     "awa1-zsl": _AWA_ZSL,
-    "awa2-gzsl": replace(_AWA_GZSL, trainval=_AWA2),  # not in the paper: AWA1's
+    "awa2-gzsl": replace(_AWA_GZSL, trainval=_AWA2),  # not in the paper: AWA1's row
     "awa2-zsl": replace(_AWA_ZSL, trainval=_AWA2),
     "apy-gzsl": _APY_GZSL,
-    "apy-zsl": _APY_GZSL,  # not public: GZSL's
+    "apy-zsl": _APY_GZSL,  # not public: the row of GZSL
     "sun-gzsl": _Reference(
         trainval=_SUN, representations=90, lr_critic=2e-4, lr_generator=2e-4, cycle=(1.0, 1.0, 0.0, 1e-3),
         cycle_images=20, synthetic=40, batch=400, weights=(1.6, 0.05), lr_srs=5e-3,
@@ -134,17 +142,22 @@ _REFERENCE = {
 
 
 def reference(row: _Reference, *, feature_dim: int = 2048) -> DCRGANConfig:
-    """A row in the form of the authors' public code: hours on a CPU, meant for 2048-d features and a GPU.
+    """Make the configuration of the authors' public code, for 2048-d features and a GPU.  A CPU takes hours.
 
-    Prototypes lie in [0, 1] and SRN ends in a sigmoid; F1 and F2 are pre-trained on real features and frozen; the cycle
-    losses are squared errors on generated features of every class, unseen ones too (semantic transductive).
-    `feature_dim`: G, D, F1 and F2 have hidden units in proportion to it.
+    Prototypes lie in [0, 1], and SRN ends in a sigmoid.  F1 and F2 are pre-trained on real features and then frozen.
+    The cycle losses are squared errors on generated features of every class, also of unseen classes (semantic
+    transductive).
 
-    It deviates from that code in this: the last epochs of GAN and classifiers count, not those that are best on the
-    test rows (`--protocol published` chooses the GAN's); CUB-GZSL is fused with the weights of CUB-ZSL, for its own
-    know which images are unseen; the epochs are of the whole benchmark, also on a part of its photos.  What was not
-    published is chosen here: 1e-3 as SS's learning rate, 64 as the batch of the pre-training, batches drawn with
-    replacement, aPY-GZSL's settings for aPY-ZSL and AWA1's for AWA2.
+    Differences from that code:
+    - The last epochs of GAN and classifiers count, not the epochs with the best scores on test rows (`--protocol
+      published` chooses the GAN's epoch so).
+    - CUB-GZSL has the fusion weights of CUB-ZSL, because its own depend on which images are unseen.
+    - The number of steps is that of the whole benchmark, also on a part of its photos.
+
+    Not published, and chosen here: 1e-3 as SS's learning rate, 64 as the batch size of the pre-training, batches with
+    replacement, the settings of aPY-GZSL for aPY-ZSL, and those of AWA1 for AWA2.
+
+    feature_dim: D; G, D, F1 and F2 have hidden units in proportion to it.
     """
     seen_a, unseen_a, seen_r, unseen_r = row.cycle
     return DCRGANConfig(
@@ -172,11 +185,12 @@ def reference(row: _Reference, *, feature_dim: int = 2048) -> DCRGANConfig:
 
 
 def paper(row: _Reference, *, feature_dim: int = 2048) -> DCRGANConfig:
-    """A row in the form of the paper's equations: SRN is linear, F1 and F2 learn in the loop on seen classes, with L1.
+    """Make the configuration of the paper's equations.
 
-    The paper has no hyper-parameters of its own; these are the reference code's.  Where that weighs F2's term with 0,
-    its F2 being trained already, this has 1e-4, or F2 would never learn.  Variants with L_WGAN weigh the classification
-    loss with 1 (eq. 5).
+    SRN is linear.  F1 and F2 learn in the GAN's loop on seen classes, with L1 losses.  The paper states no
+    hyper-parameters; these are the reference code's.  Some rows weigh F2's term with 0, because F2 is trained before.
+    Here the weight is 1e-4 instead, or F2 would never learn.  Variants with L_WGAN weigh the classification loss with 1
+    (eq. 5).
     """
     config = reference(row, feature_dim=feature_dim)
     return replace(
@@ -192,7 +206,7 @@ def paper(row: _Reference, *, feature_dim: int = 2048) -> DCRGANConfig:
 
 
 def _in_proportion(hidden: int, feature_dim: int) -> int:
-    """Hidden units for features of that length where those of 2048-d have `hidden`: a multiple of 64, at least 64."""
+    """Scale `hidden` units for 2048-d features to features of `feature_dim`: a multiple of 64, at least 64."""
     return hidden if feature_dim == 2048 else max(64, 64 * round(hidden * feature_dim / 2048 / 64))
 
 
@@ -205,11 +219,11 @@ RECIPE_NAMES = (*RECIPES, *PUBLISHED)
 
 
 def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | None = None) -> Recipe:
-    """The recipe of that name, else that of the benchmark, else the defaults where nothing has been chosen for it yet.
+    """Return the recipe `name`, or without a name the recipe of the benchmark, or the defaults if it has none.
 
-    Neither the paper nor its code calibrates: the γ of their recipes is 0, on any benchmark.
+    Neither the paper nor its code calibrates.  So the γ of their recipes is 0, on any benchmark.
 
-    feature_dim: D of the features it is for; those of the paper and its code are for 2048 and are adapted to others.
+    feature_dim: D of the features; the recipes of the paper and its code are for 2048, and adapt to other lengths.
 
     Raises:
         ValueError: there is no recipe of that name.
@@ -224,5 +238,5 @@ def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | N
 
 
 def default() -> Recipe:
-    """The defaults, for a benchmark without a recipe; calibration folds choose γ."""
+    """The recipe for a benchmark without a recipe of its own: the defaults; calibration folds choose γ."""
     return Recipe(config=DCRGANConfig())

@@ -1,4 +1,4 @@
-"""F1 and F2: regressors from visual features back to attributes and class representations (eq. 7, 8)."""
+"""F1 and F2: the regressors from visual features back to attributes and class representations (eq. 7, 8)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class RegressorConfig:
-    """F1 and F2: trained in the GAN's loop on generated features (the paper), or before it on real ones.
+    """The settings of F1 and F2.
 
-    `pretrain_epochs` = 0 and `frozen` = False is the paper; the reference code has 50 and 100 epochs, then frozen.
+    In the paper, F1 and F2 learn in the GAN's loop on generated features: `pretrain_epochs` is 0 and `frozen` is False.
+    In the reference code, they learn before the GAN on real features, for 50 and 100 epochs, and are then frozen.
     """
 
     hidden_dim: Count = 512
-    attributes_output: Literal["linear", "relu"] = "linear"  # of F1; the reference code has a ReLU
+    attributes_output: Literal["linear", "relu"] = "linear"  # output of F1; the reference code has a ReLU
     pretrain_epochs: Whole = 0
-    pretrain_epochs_representations: Whole | None = None  # of F2; None: as many as F1
+    pretrain_epochs_representations: Whole | None = None  # epochs of F2; None: as many as F1
     frozen: bool = False
     batch_size: Count = 64
     lr: Positive = 1e-4
@@ -36,7 +37,7 @@ class RegressorConfig:
 
 
 class Regressors(nn.Module):
-    """F1 (to attributes) and F2 (to class representations)."""
+    """F1, which predicts attributes, and F2, which predicts class representations."""
 
     def __init__(
         self,
@@ -55,33 +56,34 @@ class Regressors(nn.Module):
 def train_regressors(
     train: TrainSplit, representations: Tensor, config: RegressorConfig, *, log: Log = silent
 ) -> Regressors:
-    """Make F1 and F2 and, if the config says so, pre-train them on trainval features with the squared error.
+    """Make F1 and F2 and, if `config` says so, pre-train them on trainval features with the squared error.
 
-    representations: R(a) of all classes [C, R]; only the seen classes' are used.  Frozen regressors come back without
-    gradients.
+    If `config.frozen` is set, the result's parameters take no gradients.
+
+    representations: R(a) of all classes [C, R]; only those of seen classes are used.
     """
     regressors = Regressors(
         train.features.shape[1], config.hidden_dim, train.attributes.shape[1], representations.shape[1],
         config.attributes_output,
     ).to(train.device)  # fmt: skip
     optimizer = torch.optim.Adam(regressors.parameters(), lr=config.lr, fused=True)
-    an_epoch = max(1, len(train.features) // config.batch_size)
-    of_f2 = config.pretrain_epochs_representations
-    f1_steps = an_epoch * config.pretrain_epochs
-    f2_steps = f1_steps if of_f2 is None else an_epoch * of_f2
+    epoch_steps = max(1, len(train.features) // config.batch_size)
+    f2_epochs = config.pretrain_epochs_representations
+    f1_steps = epoch_steps * config.pretrain_epochs
+    f2_steps = f1_steps if f2_epochs is None else epoch_steps * f2_epochs
     steps = max(f1_steps, f2_steps)
-    over = torch.zeros((), device=train.device)  # the term of a regressor whose epochs are over
+    zero = torch.zeros((), device=train.device)  # the term of a regressor after its last epoch
     watch = Watch(log, "regressors", steps=steps, every=100, device=train.device)
     state = {"regressors": regressors, "watch": watch}
     for step in log.steps("regressors", steps, state, {"regressors": optimizer}):
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         features, labels = train.features[batch], train.labels[batch]
-        terms = {"attributes": over, "representations": over}
+        terms = {"attributes": zero, "representations": zero}
         if step < f1_steps:
             terms["attributes"] = mse_loss(regressors.attributes(features), train.attributes[labels])
         if step < f2_steps:
             terms["representations"] = mse_loss(regressors.representations(features), representations[labels])
-        optimizer.zero_grad()  # to None: Adam leaves a regressor whose epochs are over as it is
+        optimizer.zero_grad()  # sets gradients to None, so that Adam does not move a regressor after its last epoch
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
         watch(step, terms)

@@ -1,4 +1,4 @@
-"""What a run keeps of a model for prediction: its files, written and read."""
+"""The files that a run keeps for prediction: how they are written and read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FORMAT = 2
 CONFIG_FILE = "config.json"
 FACTS_FILE, TRAIN_FILE, BACKBONE_FILE = "predictor.json", "train.safetensors", "backbone.safetensors"
 MODEL_FILE, SYNTHESIZER_FILE = "model.safetensors", "synthesizer.safetensors"
-UNIT_TOLERANCE = 1e-3  # float32 attributes divided by their norm keep it to 1e-6
+UNIT_TOLERANCE = 1e-3  # norms of unit float32 attributes differ from 1 by about 1e-6
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def save_synthesizer(model: DCRGAN, folder: Path) -> None:
-    """Keep what a DCRGAN was made with."""
+    """Write the synthesizer of a DCRGAN: generator, SRN and representations."""
     synthesizer = model.synthesizer
     parts = {"generator": synthesizer.generator} | ({"srn": synthesizer.srn} if synthesizer.srn is not None else {})
     tensors = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
@@ -160,15 +160,15 @@ def load_train(path: Path, facts: PredictorFacts) -> TrainSplit:
 
 
 def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int) -> Calibrated:
-    """The model of one seed, as it was scored.
+    """Read the model of one seed; it gives the scores that the run reported.
 
-    train: what `load_train` gives.
+    train: the result of `load_train`.
     """
-    kept, state = load_file(folder / SYNTHESIZER_FILE), load_file(folder / MODEL_FILE)
+    tensors, state = load_file(folder / SYNTHESIZER_FILE), load_file(folder / MODEL_FILE)
     gamma = float(state.pop("gamma"))
     state.pop("is_seen")
     state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
-    synthesizer = _load_synthesizer(kept, train, config, seed)
+    synthesizer = _load_synthesizer(tensors, train, config, seed)
     zsl, gzsl = (
         Ensemble(*(_head(state, f"{over}.{space}") for space in ("visual", "semantic", "representation")))
         for over in ("zsl", "gzsl")
@@ -178,19 +178,19 @@ def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int)
     return Calibrated(model, gamma, train.seen)
 
 
-def _load_synthesizer(kept: Mapping[str, Tensor], train: TrainSplit, config: DCRGANConfig, seed: int) -> Synthesizer:
-    """The synthesizer behind `kept`; its regressors are still as they were made, for the model's file has them."""
+def _load_synthesizer(tensors: Mapping[str, Tensor], train: TrainSplit, config: DCRGANConfig, seed: int) -> Synthesizer:
+    """Make the synthesizer from its file's tensors.  The model's file holds the regressors; these are random here."""
     scaler = attribute_scaler(train, config)
     scaled = as_networks_see(train, scaler, config)
-    representations = kept["representations"]
+    representations = tensors["representations"]
     condition = generator_condition(scaled.attributes, representations, config.gan)
     feature_dim, attribute_dim = train.features.shape[1], train.attributes.shape[1]
     shortcut = config.gan.shortcut_ridge is not None
     generator = Generator(condition.shape[1], attribute_dim, config.gan.hidden_dim, feature_dim, shortcut=shortcut)
-    generator.load_state_dict(_part(kept, "generator."))
+    generator.load_state_dict(_part(tensors, "generator."))
     srn = SRN(attribute_dim, representations.shape[1], config.srn.output) if config.sampling == "srn" else None
     if srn is not None:
-        srn.load_state_dict(_part(kept, "srn."))
+        srn.load_state_dict(_part(tensors, "srn."))
     regressors = Regressors(
         feature_dim, config.regressors.hidden_dim, attribute_dim, representations.shape[1],
         config.regressors.attributes_output,

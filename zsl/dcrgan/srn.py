@@ -1,4 +1,4 @@
-"""Stage 2: representations of all classes: the Semantic Rectifying Network (eq. 4), or LDF's linear sampling."""
+"""Stage 2: representations of all classes, from the Semantic Rectifying Network (eq. 4) or LDF's linear sampling."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from zsl.training.stage import penalised_adam, stage
 
 @dataclass(frozen=True, kw_only=True)
 class SRNConfig:
-    """SRN; every step sees all seen classes."""
+    """The settings of SRN; every step uses all seen classes."""
 
-    output: Literal["linear", "sigmoid"] = "linear"  # paper; the reference code's sigmoid goes with `unit_prototypes`
-    loss: Literal["squared", "norm"] = "squared"  # eq. 4, or the reference code's `norm_representation_loss`
+    output: Literal["linear", "sigmoid"] = "linear"  # linear: paper; sigmoid: reference code, with `unit_prototypes`
+    loss: Literal["squared", "norm"] = "squared"  # squared: eq. 4; norm: the reference code
     weight_decay: NotNegative = 5e-6  # factor of ‖θ_R‖² in eq. 4
     steps: Whole = 3000
     lr: Positive = 3e-4
@@ -33,7 +33,7 @@ class SRNConfig:
 
 @stage
 def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: Log = silent) -> SRN:
-    """Regress the seen classes' prototypes [S, R] from their attributes [S, A]; unseen attributes play no part."""
+    """Regress the seen classes' prototypes [S, R] from their attributes [S, A]; unseen attributes are not used."""
     srn = SRN(train.attributes.shape[1], prototypes.shape[1], config.output).to(train.device)
     loss_of = {"squared": representation_loss, "norm": norm_representation_loss}[config.loss]
     optimizer = penalised_adam(srn, config.weight_decay, lr=config.lr, betas=config.betas)
@@ -49,10 +49,11 @@ def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: 
 
 
 def sample_linearly(train: TrainSplit, prototypes: Tensor, ridge: float) -> Tensor:
-    """Representations of all classes [C, R] as LDF has them (Li et al. 2018), which the paper argues against.
+    """Compute the representations of all classes [C, R] of LDF (Li et al. 2018), the paper's counter-example.
 
-    A seen class keeps its prototype [S, R]; an unseen one mixes them by the W that best mixes its attributes from those
-    of the seen classes: A_u ≈ W A_s, in the least squares with `ridge` * ‖W‖².
+    The representation of a seen class is its prototype [S, R].  The representation of an unseen class is a mixture of
+    these prototypes.  Its weights W mix the attributes of seen classes to those of the unseen class: A_u ≈ W A_s.  W
+    minimises ‖A_u - W A_s‖² + `ridge` * ‖W‖².
     """
     seen = train.attributes[train.seen]  # [S, A]
     gram = seen @ seen.T + ridge * torch.eye(len(seen), device=seen.device)

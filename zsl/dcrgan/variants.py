@@ -1,4 +1,4 @@
-"""Variants of DCR-GAN: configurations of it, never copies; and what validation folds may try for each."""
+"""Variants of DCR-GAN as changes of its configuration, and the settings that validation folds try for each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ YE, XIAN = "Ye et al. 2022", "Xian et al. 2018"
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What makes a variant of DCR-GAN."""
+    """A variant of DCR-GAN."""
 
     name: str
-    settings: Overrides  # set last, whatever was chosen
-    start: Overrides | None = None  # where a search of its own starts; None: it shares what is chosen for dcrgan
-    budget: int | None = None  # configurations for which a search of its own trains something, at most
+    settings: Overrides  # applied last, over the configuration that was chosen
+    start: Overrides | None = None  # settings where its own search starts; None: it shares the choices for dcrgan
+    budget: int | None = None  # most configurations for which its own search trains something
     citation: str = YE
 
 
@@ -30,7 +30,7 @@ CLSWGAN = {
     "gan.cycle_attributes": 0.0,
     "gan.semantic_transductive": False,
 }
-# eq. 5: D(x), and a classification loss, whose weight is 1.
+# eq. 5: D(x), and a classification loss of weight 1.
 LWGAN = {"gan.critic_sees": "features", "gan.classification": "joint", "gan.classification_weight": 1.0}
 # x = G(a, z), no F2
 GX = {
@@ -38,7 +38,7 @@ GX = {
     "gan.cycle_representations": 0.0,
     "gan.unseen_cycle_representations": 0.0,
 }
-# f-CLSWGAN's search starts here: the recipe's values were chosen for another architecture.
+# f-CLSWGAN's search starts here, because the recipe's values were chosen for another architecture.
 CLSWGAN_START = {
     "feature_power": 1.0,
     "attribute_power": 1.0,
@@ -47,7 +47,7 @@ CLSWGAN_START = {
     "classifiers.images_per_unseen_class": 800,
 }
 
-# Table III, and the comparisons that the paper's text argues with.
+# The rows of Table III, and the comparisons in the paper's text.
 _ROWS = (
     Variant(name="A", settings=VS | LWGAN | GX),
     Variant(name="B", settings=VS | LWGAN),
@@ -67,13 +67,13 @@ _ROWS = (
     Variant(name="batch-hard", settings={"metric.mining": "hard"}),
     # linear sampling of unseen representations instead of SRN
     Variant(name="LDF", settings={"sampling": "ldf"}),
-    # both, as LDF has it
+    # both of these, as in LDF
     Variant(name="TL-LDF", settings={"metric.modalities": "features", "sampling": "ldf"}),
     # F1 and F2 of the reference code
     Variant(name="frozen", settings={"regressors.pretrain_epochs": 50, "regressors.frozen": True}),
     # cycle losses of the reference code, on unseen attributes
     Variant(name="transductive", settings={"gan.semantic_transductive": True}),
-    # Its own losses, G from scratch, softmax by gradient; powers, steps and classifier are its search's.
+    # its own losses, G without a shortcut, softmax by gradient; its own search chooses powers, steps and classifier
     Variant(
         name="f-CLSWGAN",
         settings=VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},
@@ -81,16 +81,16 @@ _ROWS = (
         budget=5,
         citation=XIAN,
     ),
-    # with the recipe's start of G, classifiers and powers, whatever they are
+    # with the start of G, the classifiers and the powers of the recipe
     Variant(name="f-CLSWGAN+", settings=VS | GX | CLSWGAN, citation=XIAN),
 )
 VARIANTS = {variant.name: variant for variant in _ROWS}
 
 
 def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
-    """What folds may try for this configuration; what needs no training of a generator comes first.
+    """List the settings that folds try for this configuration; those that need no training of a generator come first.
 
-    `zsl/dcrgan/recipes.py` says how a recipe's other values were found.
+    `zsl/dcrgan/recipes.py` says how the other values of a recipe were chosen.
     """
     heads = _DISCRIMINANTS if config.classifiers.fit == "discriminant" else _SOFTMAX
     fused = config.classifiers.weight_ss or config.classifiers.weight_srs

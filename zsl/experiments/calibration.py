@@ -1,4 +1,4 @@
-"""Which γ a run takes: the number of `--gamma`, or of recipe, selection or calibration folds where that is auto."""
+"""The γ of a run: the number of `--gamma`, or for `auto` the γ of a selection, a recipe or calibration folds."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def settle_gamma(
     trainer: Trainer,
     accelerator: Accelerator,
 ) -> GammaFacts:
-    """The γ of a run of `method` with `config` on `table`.
+    """Return the γ of a run of `method` with `config` on `table`, and its source.
 
-    find_folds: makes folds of the run's trainval rows to choose it on; none where nothing may be chosen there.  What is
-    trained on them is kept in `folder`.
+    find_folds: makes the folds of the run's trainval rows that choose γ, or no folds where they may choose nothing.
+    `folder` keeps their trials.
     """
     if gamma != "auto":
         return GammaFacts(value=gamma, source="--gamma")
@@ -53,7 +53,7 @@ def settle_gamma(
     if not folds:
         why = "a fine-tuned backbone knows the classes of" if table.manifest.finetuned else "too few classes for"
         return GammaFacts(value=0.0, source=f"none: {why} calibration folds; --gamma NUMBER sets one")
-    with accelerator.main_process_first():  # the others read what it has trained
+    with accelerator.main_process_first():  # the other processes read its trials
         trial = calibrate(method, config, folds, folder, manifest=table.manifest, seed=0, trainer=trainer)
         if accelerator.is_main_process:
             clear_steps(folder)

@@ -1,8 +1,8 @@
-"""Is run B better than run A?  Paired bootstrap over the test images of both, and the spread over seeds.
+"""The difference between two runs: a paired bootstrap over their test images, and the spread over seeds.
 
-The accuracies are means over classes, so images are drawn anew within each class; both runs and all seeds are given the
-same draw, and so a difference is not blurred by which images happen to be easy.  The interval tells what other test
-images of these classes might have said; what other seeds might have, the spread over seeds tells.
+Accuracies are means over classes, so the bootstrap draws images within each class.  All models of both runs get the
+same draw, so easy images do not blur the difference.  The interval shows the effect of other test images of the same
+classes.  The spread over seeds shows the effect of other seeds.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Difference:
     low: float  # 95 % of the resamples lie between
     high: float
     b_better: float  # share of the resamples in which B is better; ties count half
-    seed_std: float | None  # of a single seed's difference; None if a run has one seed
+    seed_std: float | None  # standard deviation of the difference of one seed; None if a run has one seed
 
 
 def read_run(folder: Path) -> Run:
-    """The details of every seed in `folder`.
+    """Read the details of every seed in `folder`.
 
     Raises:
-        FileNotFoundError: it is no run folder, or holds no details.
+        FileNotFoundError: `folder` is no run folder, or holds no details.
         ValueError: a details file is broken, or its seeds were tested on different rows.
     """
     if not (folder / CONFIG_FILE).is_file():
@@ -65,10 +65,10 @@ def read_run(folder: Path) -> Run:
 
 
 def check_comparable(a: Run, b: Run) -> None:
-    """Both runs were tested on the same images.
+    """Check that both runs were tested on the same images.
 
     Raises:
-        ValueError: they were not.
+        ValueError: they were tested on different images.
     """
     if a.benchmark != b.benchmark:
         raise ValueError(f"{a.folder} is a run on {a.benchmark}, {b.folder} on {b.benchmark}; compare runs on one")
@@ -99,7 +99,7 @@ def _describe(rows: Tensor) -> str:
 def compare(
     a: Mapping[int, Details], b: Mapping[int, Details], *, resamples: int = 2000, seed: int = 0
 ) -> list[Difference]:
-    """Differences of T1, U, S and H between two runs' details by seed, all of the same test rows."""
+    """Compute the differences of T1, U, S and H between two runs; `a` and `b` hold details of equal rows, by seed."""
     both = [*a.values(), *b.values()]
     unseen, seen = both[0].unseen_labels.numpy(), both[0].seen_labels.numpy()
     hits = (
@@ -110,20 +110,20 @@ def compare(
     rng = np.random.default_rng(seed)
     unseen_shares = resampled_shares(np.concatenate(hits[:2], axis=1), unseen, resamples, rng)
     seen_shares = resampled_shares(hits[2], seen, resamples, rng)
-    drawn = _scores(unseen_shares[:, : len(both)], unseen_shares[:, len(both) :], seen_shares)
-    own = _scores(*(class_mean(hit, labels) for hit, labels in zip(hits, (unseen, unseen, seen), strict=True)))
+    resampled = _scores(unseen_shares[:, : len(both)], unseen_shares[:, len(both) :], seen_shares)
+    scores = _scores(*(class_mean(hit, labels) for hit, labels in zip(hits, (unseen, unseen, seen), strict=True)))
 
-    own_a, own_b = own[:, : len(a)], own[:, len(a) :]  # [4, seeds]
-    differences = drawn[..., len(a) :].mean(-1) - drawn[..., : len(a)].mean(-1)  # [4, resamples]
+    scores_a, scores_b = scores[:, : len(a)], scores[:, len(a) :]  # [4, seeds]
+    differences = resampled[..., len(a) :].mean(-1) - resampled[..., : len(a)].mean(-1)  # [4, resamples]
     low, high = np.quantile(differences, (0.025, 0.975), axis=1)
     better = (differences > 0).mean(1) + (differences == 0).mean(1) / 2
-    spread = seed_spread(own_a, own_b, paired=list(a) == list(b))
+    spread = seed_spread(scores_a, scores_b, paired=list(a) == list(b))
     return [
         Difference(
             score=name,
-            a=own_a[i].mean().item(),
-            b=own_b[i].mean().item(),
-            difference=(own_b[i].mean() - own_a[i].mean()).item(),
+            a=scores_a[i].mean().item(),
+            b=scores_b[i].mean().item(),
+            difference=(scores_b[i].mean() - scores_a[i].mean()).item(),
             low=low[i].item(),
             high=high[i].item(),
             b_better=better[i].item(),
@@ -134,32 +134,32 @@ def compare(
 
 
 def class_mean(hits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Per-class mean of each column of hits [N, M]: [M]."""
+    """Compute the per-class mean of each column of hits [N, M]: [M]."""
     return np.stack([hits[labels == label].mean(0) for label in np.unique(labels)]).mean(0)
 
 
 def resampled_shares(hits: np.ndarray, labels: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """`class_mean` of hits [N, M] when each class's images are drawn anew with replacement: [resamples, M]."""
+    """Compute `class_mean` of hits [N, M] for draws of each class's images with replacement: [resamples, M]."""
     classes = np.unique(labels)
     total = np.zeros((resamples, hits.shape[1]))
     for label in classes:
-        own = hits[labels == label]
-        n = len(own)
+        class_hits = hits[labels == label]
+        n = len(class_hits)
         times = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # how often each image is drawn
-        total += times @ own / n
+        total += times @ class_hits / n
     return total / len(classes)
 
 
 def _scores(zsl: np.ndarray, unseen: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """T1, U, S [...] to T1, U, S, H [4, ...]."""
+    """Stack T1, U and S [...] with H: [4, ...]."""
     harmonic = 2 * seen * unseen / np.maximum(seen + unseen, np.finfo(float).tiny)
     return np.stack([zsl, unseen, seen, harmonic])
 
 
 def seed_spread(a: np.ndarray, b: np.ndarray, *, paired: bool) -> np.ndarray | None:
-    """Standard deviation of the difference between one seed of A and one of B [4]; a, b: [4, seeds].
+    """Compute the standard deviation of the difference between one seed of A and one seed of B [4]; a, b: [4, seeds].
 
-    paired: the seeds are the same, in the same order, and so are compared one to one.
+    paired: whether both runs have the same seeds in the same order; then equal seeds are compared.
     """
     if min(a.shape[1], b.shape[1]) < 2:
         return None
@@ -167,7 +167,7 @@ def seed_spread(a: np.ndarray, b: np.ndarray, *, paired: bool) -> np.ndarray | N
 
 
 def table(a: Run, b: Run, differences: Sequence[Difference]) -> str:
-    """Per cent, one line a score, then the spread over seeds."""
+    """Write the differences in per cent, one line for each score, then the spread over seeds."""
     lines = [f"{name}: {run.folder}, seeds {' '.join(map(str, run.details))}" for name, run in (("A", a), ("B", b))]
     lines.append(f"{'':>4}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}{'B better':>11}")
     for d in differences:

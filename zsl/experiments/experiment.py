@@ -1,8 +1,7 @@
-"""One method on one feature table, from a selection or a recipe to `results.json`; by either protocol."""
+"""Experiments: a method on a feature table, from a selection or a recipe to `results.json`, by either protocol."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.common.files import read_json, write_json
 from zsl.common.locks import sole_process
+from zsl.common.records import content_of
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
@@ -42,7 +42,7 @@ Protocol = Literal["honest", "published"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
-    """Data on which methods are run."""
+    """The data of an experiment: feature table, splits and seeds."""
 
     table: FeatureTable
     splits: Splits
@@ -50,11 +50,11 @@ class Experiment:
     test: TestSplit
     seeds: Sequence[int]
     accelerator: Accelerator
-    validation: Folds = field(default_factory=dict)  # folds that choose γ where there are no calibration folds
+    validation: Folds = field(default_factory=dict)  # folds that choose γ if there are no calibration folds
 
     @cached_property
     def calibration(self) -> Folds:
-        """Calibration folds of the trainval rows; none where nothing may be chosen on them."""
+        """Calibration folds of the trainval rows; none where they may choose nothing."""
         return load_calibration(self.table, self.splits, self.accelerator.device)
 
     def run(
@@ -68,12 +68,12 @@ class Experiment:
         protocol: Protocol = "honest",
         every: int | None = None,
     ) -> Results:
-        """The method with its configuration, or with what the selection in the file `selection` has instead.
+        """Run the method with its configuration, or with the configuration of the file `selection`.
 
-        recipe: the one behind the configuration, whose γ is taken where it fits.
+        recipe: the recipe behind the configuration; its γ is taken where it fits.
 
         Raises:
-            ValueError: `every` was given for the honest protocol, or as `honest` and `published`.
+            ValueError: `every` is set with the honest protocol; or an error of `honest` or `published`.
         """
         if every is not None and protocol == "honest":
             raise ValueError(f"--every {every} is for --protocol published; the honest one has no looks at test rows")
@@ -101,14 +101,14 @@ class Experiment:
         """Train every seed and test it once."""
         trainer = trainer or Trainer()
         facts = self._facts(method, config, gamma, selection)
-        taken = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer)
+        gamma_facts = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer)
 
         def train_model(train: TrainSplit, seed: int, log: Log) -> Calibrated:
             model = trainer.model(method, train, config, seed=seed, log=log)
-            return Calibrated(model, taken.value, train.seen)
+            return Calibrated(model, gamma_facts.value, train.seen)
 
         results = run_seeds(
-            train_model, self.train, self.test, self.seeds, folder, facts, taken, self.accelerator, method.keep
+            train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep
         )
         if self.accelerator.is_main_process and method.keep is not None:
             save_facts(folder, self.table, self.splits, self.train, method.name, config)
@@ -126,52 +126,52 @@ class Experiment:
         every: int | None = None,
         trainer: Trainer | None = None,
     ) -> Results:
-        """The literature's protocol: of each seed's test epochs the best, chosen on the test rows; γ is the honest one.
+        """Run the literature's protocol: test rows choose the best epoch of each seed.  γ is the honest protocol's.
 
-        every: GAN steps between two looks at the test rows; None: a tenth of all of them.
+        every: GAN steps between two looks at the test rows; None: a tenth of all steps.
 
         Raises:
-            ValueError: the method has no epochs to choose among.
+            ValueError: the method has no epochs to choose from.
         """
         if method.looks is None:
             raise ValueError(
                 f"--protocol published looks at the test rows between steps of a GAN; {method.name} has none: leave "
                 "--protocol out"
             )
-        looks = method.looks(config, every)  # refuses before anything is written
+        looks = method.looks(config, every)  # refuses a wrong `every` before a file is written
         facts = replace(self._facts(method, config, gamma, selection), protocol=LABEL, every=looks[0][0])
-        taken = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer or Trainer())
+        gamma_facts = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer or Trainer())
         train, test = self.train.to(self.accelerator.device), self.test.to(self.accelerator.device)
 
         def finish(seed: int, seed_folder: Path, journal: Journal) -> None:
             split, to_file = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
 
             def record(note: Note) -> None:
-                note_reads(split.reads, test, seed_folder)  # before each look; after a kill those before it stay noted
+                note_reads(split.reads, test, seed_folder)  # before each look, so that a kill loses no read
                 to_file(note)
 
             published, details = train_published(
-                method, split, test, config, taken.value, journal, record, seed=seed, every=every
+                method, split, test, config, gamma_facts.value, journal, record, seed=seed, every=every
             )
             save_details(details, seed_folder / DETAILS_FILE)
             write_json(seed_folder / PUBLISHED_FILE, asdict(published))
 
         finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator)
-        results = self._published_results(folder, facts, taken)
+        results = self._published_results(folder, facts, gamma_facts)
         write_results(results, folder, self.accelerator)
         return results
 
     def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
         choice = "a fixed recipe" if selection is None else "chosen on validation folds"
         return RunFacts(
-            **describe_data(self.table, self.splits).as_json,
+            **vars(describe_data(self.table, self.splits)),
             method=method.name,
             method_version=version_of(method),
             protocol=f"{HONEST}: {choice}, nothing chosen on a test row",
             inductive=not method.transductive(config),
             gamma_asked=gamma,
-            selection=None if selection is None else asdict(selection),
-            config=json.loads(json.dumps(asdict(config))),  # as the file has it: lists, no tuples
+            selection=None if selection is None else content_of(selection),
+            config=content_of(config),
         )
 
     def _settle_gamma(
@@ -185,7 +185,7 @@ class Experiment:
         selection: Selection | None,
         trainer: Trainer,
     ) -> GammaFacts:
-        """γ, once the folder is this run's: what calibration folds train is kept there."""
+        """Claim the folder for this run, then return γ; the folder keeps the trials of calibration folds."""
         check_seeds(self.seeds)
         with self.accelerator.main_process_first():
             claim_folder(folder, asdict(facts))

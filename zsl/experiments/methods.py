@@ -1,4 +1,4 @@
-"""Every method by name: DCR-GAN, its variants, the baselines, and methods of the user's own."""
+"""All methods by name: DCR-GAN, its variants, the baselines, and the user's own methods."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.own_method import is_own_method, load_own_method
 from zsl.training.method import Method
 
-METHOD_VERSION = 2  # raised by every change that moves results, so that old and new ones are not mixed
+METHOD_VERSION = 2  # every change that moves results raises it, so that old and new results are not mixed
 METHOD_NAMES = (NAME, *VARIANTS, *BASELINES)
 
 
-def find_method(name: str, config: DCRGANConfig, *, own_start: bool = True) -> Method:
-    """The method `name`: dcrgan, one of its variants, a baseline, or `FILE.py:NAME`.
+def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
+    """Return the method `name`: dcrgan, one of its variants, a baseline, or `FILE.py:NAME`.
 
-    config: DCR-GAN's, of a recipe or a search; own_start: as for `dcrgan_method`.
+    config: the configuration of DCR-GAN, from a recipe or a search.  variant_start: see `dcrgan_method`.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: there is no method of that name, or the file breaks the contract of a method.
     """
     if is_own_method(name):
@@ -30,9 +30,9 @@ def find_method(name: str, config: DCRGANConfig, *, own_start: bool = True) -> M
         raise ValueError(
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
         )
-    return dcrgan_method(name, config, own_start=own_start)
+    return dcrgan_method(name, config, variant_start=variant_start)
 
 
 def version_of(method: Method) -> int | str:
-    """What tells results of a method from those of its earlier versions."""
+    """Return the version of a method, which its results hold; results of other versions are refused."""
     return METHOD_VERSION if method.version is None else f"{METHOD_VERSION}, file {method.version[:12]}"

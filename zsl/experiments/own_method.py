@@ -1,4 +1,4 @@
-"""A method of the user's own: `path/to/file.py:NAME`, an object of the same kind as the built-in ones.
+"""The user's own methods: `path/to/file.py:NAME`, an object of the same type as the built-in methods.
 
 Nothing else loads code from a file.
 """
@@ -7,33 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 import sys
 import traceback
-from dataclasses import is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from zsl.common.config import override
-from zsl.training.method import Method, Step
+from zsl.training.method import Goal, Method, Step
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of a method: it names folders
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # the name of a method, which also names folders
 
 
 def is_own_method(text: str) -> bool:
-    """Whether the word behind `--method` names a file instead of a built-in method."""
+    """Whether the word after `--method` names a file instead of a built-in method."""
     file, colon, _ = text.rpartition(":")
     return bool(colon) and file.endswith(".py")
 
 
-def load_own_method(text: str, taken: tuple[str, ...]) -> Method:
-    """The method `NAME` of the Python file in `path/to/file.py:NAME`; the file's code is run.
+def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
+    """Run the code of the file in `path/to/file.py:NAME`, and return its method `NAME`.
 
-    taken: names of built-in methods, which it may not have.
+    reserved: names of built-in methods, which the method may not have.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file does not import, has no such name, or the object breaks the contract of a Method; the
             message names file and line.
     """
@@ -48,21 +49,21 @@ def load_own_method(text: str, taken: tuple[str, ...]) -> Method:
             f"{path} has no {attribute!r}; its methods are {', '.join(others) or 'none'}: docs/own-method.md"
         )
     method = getattr(module, attribute)
-    _check(method, taken, f"{path}:{_line_of(path, attribute)}: {attribute}")
+    _check(method, reserved, f"{path}:{_line_of(path, attribute)}: {attribute}")
     return replace(method, version=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _load(path: Path) -> ModuleType:
-    """The module of a file; loaded once, whatever names are asked of it."""
-    name = f"own_method_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    """Import a file as a module.  A file with another path or content is another module and shares no steps."""
+    name = f"own_method_{hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for their annotations
+    sys.modules[name] = module  # dataclasses look for their annotations here
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises
+    except Exception as error:  # the user's file can raise any error
         del sys.modules[name]
         raise ValueError(f"{path}:{_line_of_error(error, path)}: {type(error).__name__}: {error}") from error
     return module
@@ -81,24 +82,33 @@ def _line_of(path: Path, attribute: str) -> int:
     return next((number for number, line in enumerate(lines, start=1) if pattern.match(line)), 1)
 
 
-def _check(method: Any, taken: tuple[str, ...], where: str) -> None:
-    """The contract of a Method, as far as it shows before anything is trained."""
+def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
+    """Check the contract of a Method as far as possible without training."""
     if not isinstance(method, Method):
         raise ValueError(f"{where} is a {type(method).__name__}; it should be a zsl.training.method.Method")
     if not isinstance(method.name, str) or not NAME.fullmatch(method.name):
         raise ValueError(f"{where} has the name {method.name!r}; letters, digits and . _ + - make a name")
-    if method.name in taken:
+    if method.name in reserved:
         raise ValueError(f"{where} has the name {method.name!r} of a built-in method; give it another one")
-    if not method.steps or not all(isinstance(step, Step) and callable(step.run) for step in method.steps):
+    steps = method.steps if isinstance(method.steps, tuple) else ()
+    if not steps or not all(isinstance(step, Step) and callable(step.run) for step in steps):
         raise ValueError(f"{where} has steps {method.steps!r}; one_step(train) makes those of a function")
     if not is_dataclass(method.config) or isinstance(method.config, type):
         raise ValueError(f"{where} has the config {method.config!r}; it should be an instance of a frozen dataclass")
-    for ability in ("looks", "oracle", "keep"):
-        if getattr(method, ability) is not None and not callable(getattr(method, ability)):
-            raise ValueError(f"{where}: {ability} is {getattr(method, ability)!r}; it should be a function or None")
+    try:
+        json.dumps(asdict(method.config))
+    except TypeError as error:
+        raise ValueError(f"{where}: its config cannot be written as JSON, as each run does: {error}") from error
+    if method.goal not in get_args(Goal):
+        raise ValueError(f"{where} has the goal {method.goal!r}; it should be {' or '.join(get_args(Goal))}")
+    for ability in ("transductive", "looks", "oracle", "keep"):
+        value = getattr(method, ability)
+        if not callable(value) and (value is not None or ability == "transductive"):
+            or_none = " or None" * (ability != "transductive")
+            raise ValueError(f"{where}: {ability} is {value!r}; it should be a function{or_none}")
     try:
         method.configured(method.config)
-        for overrides in (overrides for tried in method.rounds for overrides in tried):
+        for overrides in (overrides for trials in method.rounds for overrides in trials):
             override(method.config, overrides)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: its rounds or settings do not fit its config: {error}") from error

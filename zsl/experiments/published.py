@@ -1,8 +1,8 @@
-"""Of the literature's protocol one habit, to measure by how much it inflates: the epoch is chosen on the test rows.
+"""The published protocol: it chooses the epoch on the test rows, as the literature does, to measure the inflation.
 
-The literature chooses more there (each classifier's epoch, hyper-parameters), so the difference to the honest protocol
-is a lower bound of its inflation.  Nothing here feeds an honest result; every number carries the label "selected on
-test".
+The literature chooses more on the test rows: each classifier's epoch, and hyper-parameters.  So the difference from the
+honest protocol is a lower bound of the inflation.  No honest result uses these numbers, and each of them has the label
+"selected on test".
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LABEL = "published: the best of several test epochs, selected on test"
 class Published:
     """One seed's scores as the literature reports them."""
 
-    best: Scores  # T1 of the look with the best T1; all else of the look with the best H
-    steps: int  # of the GAN at the look with the best H, which is the one that details are kept of
-    steps_of_zsl: int  # at the look with the best T1
-    looks: int  # how many there were
-    harmonic_oracle_weights: float  # best H where seen and unseen test images are fused with weights of their own
+    best: Scores  # T1 from the look with the best T1; all other scores from the look with the best H
+    steps: int  # steps of the GAN at the look with the best H; the details are of this look
+    steps_of_zsl: int  # steps at the look with the best T1
+    looks: int  # number of looks
+    harmonic_oracle_weights: float  # best H if seen and unseen test images have different fusion weights
 
 
 def train_published(
@@ -47,10 +47,10 @@ def train_published(
     seed: int,
     every: int | None,
 ) -> tuple[Published, Details]:
-    """Train, look at the test rows after each `every` steps of the GAN, and keep the best look; and its details.
+    """Train, look at the test rows after each `every` steps of the GAN, and return the best look and its details.
 
-    The GAN goes on from look to look through the checkpoints of `journal`.  What was seen is kept among them, so that a
-    killed run goes on after its last look.
+    The checkpoints of `journal` let the GAN continue from look to look.  The folder of the checkpoints also keeps the
+    scores of each look, so that a killed run continues after its last look.
     """
     assert method.looks is not None
     files = {steps: journal.folder / f"look-{steps}.json" for steps, _ in method.looks(config, every)}
@@ -72,7 +72,7 @@ def train_published(
 
 
 def _train_until(method: Method, train: TrainSplit, config: Any, seed: int, journal: Journal) -> Any:
-    """The model after some of the GAN's steps; what takes no steps of the GAN is made anew for each look."""
+    """Train the model up to the steps of `config`.  The GAN continues; the other parts are trained for each look."""
     value = None
     for step in method.steps:
         value = step.run(train, value, config, seed, silent if step.resumes is None else journal)
@@ -82,15 +82,17 @@ def _train_until(method: Method, train: TrainSplit, config: Any, seed: int, jour
 def _look(
     method: Method, model: Any, gamma: float, train: TrainSplit, test: TestSplit, record: Record, file: Path
 ) -> None:
-    """Score a model on the test rows and keep what was seen."""
+    """Score a model on the test rows, and write the scores to `file`."""
     details = evaluate_details(Calibrated(model, gamma, train.seen), test, record)
     oracle = _with_oracle_weights(method, model, test, record)
     save_details(details, file.with_suffix(".safetensors"))
-    write_json(file, {"scores": asdict(scores_of(details)), "oracle": oracle})  # last: the look is whole
+    write_json(
+        file, {"scores": asdict(scores_of(details)), "oracle": oracle}
+    )  # written last: the file shows that the look is complete
 
 
 def _with_oracle_weights(method: Method, model: Any, test: TestSplit, record: Record) -> float:
-    """H where a test image's fusion weights depend on whether its class was seen, as in the reference code: no γ."""
+    """Compute H, without γ, with fusion weights that depend on whether an image's class is seen (reference code)."""
     if method.oracle is None:
         return 0.0
     for_seen, for_unseen = (scores_of(evaluate_details(each, test, record)) for each in method.oracle(model))

@@ -1,4 +1,4 @@
-"""Who read which rows: the record that a run keeps of its stages and of each time that test rows were opened."""
+"""The record of a run's reads: the rows of each stage, and each opening of test rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READS_FILE, ACCESS_FILE = "rows_read.json", "test_access.jsonl"
 
 
 def record_to(path: Path, seed: int) -> Record:
-    """A Record that appends a line with time and seed to `path`; lines of earlier tests stay."""
+    """Make a Record that appends a line with time and seed to `path`; lines of earlier tests stay."""
 
     def record(note: Note) -> None:
         with path.open("a") as stream:
@@ -31,21 +31,21 @@ def record_to(path: Path, seed: int) -> Record:
 
 
 def note_reads(reads: Sequence[RowsRead], test: TestSplit, folder: Path) -> None:
-    """Write into `folder` which rows each stage was given.
+    """Write the rows that each stage could read into `folder`.
 
     Raises:
-        ValueError: a stage was given a row that the run is tested on.
+        ValueError: a stage could read a test row of the run.
     """
-    tested = [part.rows for part in (test.seen, test.unseen) if part.rows is not None]
+    test_rows = [part.rows for part in (test.seen, test.unseen) if part.rows is not None]
     for read in reads:
-        common = np.intersect1d(read.rows.cpu().numpy(), np.concatenate([np.empty(0, np.int64), *tested]))
+        common = np.intersect1d(read.rows.cpu().numpy(), np.concatenate([np.empty(0, np.int64), *test_rows]))
         if len(common):
             raise ValueError(f"{read.stage} was given {len(common)} test rows, the first is {common[0]}; not scored")
     write_json(folder / READS_FILE, {stage: asdict(facts) for stage, facts in _union(reads).items()})
 
 
 def _union(reads: Sequence[RowsRead]) -> dict[str, RowsFacts]:
-    """Of all rows that each stage was given, in one call or in several."""
+    """Join the rows of each stage's calls."""
     rows: dict[str, Tensor] = {}
     for read in reads:
         rows[read.stage] = torch.cat([rows.get(read.stage, read.rows[:0]), read.rows]).unique()
@@ -53,7 +53,7 @@ def _union(reads: Sequence[RowsRead]) -> dict[str, RowsFacts]:
 
 
 def rows_read(folder: Path, seeds: Sequence[int]) -> dict[str, RowsFacts]:
-    """The rows of the first seed's stages; a seed that read other rows has entries of its own."""
+    """Read the rows of the first seed's stages; a seed with other rows adds its own entries."""
     joined: dict[str, RowsFacts] = {}
     for seed in seeds:
         path = folder / f"seed-{seed}" / READS_FILE

@@ -1,4 +1,4 @@
-"""The facts of a run (`config.json`) and its results (`results.json`), and the table that a terminal shows of them."""
+"""The facts of a run (`config.json`), its results (`results.json`), and their table for a terminal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from zsl.scores.summary import SCORES, Scores
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
 TABLE = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
-UNCALIBRATED = {"H, γ = 0": "harmonic_uncalibrated"}  # beside the table, so that the worth of γ shows
-ORACLE = "harmonic_oracle_weights"  # the published protocol's H with fusion weights that know which image is unseen
-HONEST = "honest"  # how the protocol of a run without any look at test rows begins
+UNCALIBRATED = {"H, γ = 0": "harmonic_uncalibrated"}  # beside the table, to show the effect of γ
+ORACLE = (
+    "harmonic_oracle_weights"  # the published protocol's H; its fusion weights depend on whether an image is unseen
+)
+HONEST = "honest"  # the first word of the protocol of a run that chose nothing on test rows
 
 AVERAGED = (*SCORES, "pulled_to_seen", "harmonic_uncalibrated", "harmonic_oracle")  # results have mean and sd of these
 REMEDY = "it is damaged or of another version of this program: start the training command again under another --name"
@@ -33,7 +35,7 @@ class GammaFacts:
 
     value: float
     source: str  # in words
-    harmonic_on_folds: float | None = None  # H at it on the folds that chose it; None: no folds did
+    harmonic_on_folds: float | None = None  # H at this γ on the folds that chose it; None: no folds chose it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +45,15 @@ class RunFacts(DataFacts):
     method: str
     method_version: int | str
     protocol: str
-    inductive: bool  # no training loss touches attributes of unseen classes
-    gamma_asked: float | str  # auto, or the number of --gamma
-    selection: Settings | None  # the folds' choice of configuration, as in `selection.json`
+    inductive: bool  # whether no training loss uses attributes of unseen classes
+    gamma_asked: float | str  # "auto", or the number of --gamma
+    selection: Settings | None  # the content of selection.json
     config: Settings
     every: int | None = None  # GAN steps between two looks of the published protocol
 
     @property
     def is_honest(self) -> bool:
-        """Whether nothing was chosen on a test row."""
+        """Whether no test row chose anything."""
         return self.protocol.startswith(HONEST)
 
 
@@ -60,7 +62,7 @@ class SeedScores(Scores):
     """The scores of one seed."""
 
     seed: int
-    harmonic_oracle_weights: float | None = None  # of the published protocol alone
+    harmonic_oracle_weights: float | None = None  # only with the published protocol
 
     def __getitem__(self, key: str) -> float:
         return float(getattr(self, key))
@@ -73,10 +75,12 @@ class Results(RunFacts):
     gamma: GammaFacts
     seeds: tuple[SeedScores, ...]
     mean: dict[str, float]
-    std: dict[str, float]  # sample standard deviation over the seeds, 0 for one
+    std: dict[str, float]  # sample standard deviation over seeds; 0 for one seed
     rows_read: dict[str, RowsFacts]  # by stage
-    selected_on_test: tuple[Any, ...] = field(default_factory=tuple)  # what the published protocol chose, by seed
-    details: str | None = None  # of which look the scores of single images are, by the published protocol
+    selected_on_test: tuple[Any, ...] = field(
+        default_factory=tuple
+    )  # the choices of the published protocol, one for each seed
+    details: str | None = None  # published protocol: the look that the scores of single images come from
 
     @property
     def as_json(self) -> Settings:
@@ -89,11 +93,11 @@ class Results(RunFacts):
 
 
 def read_results(path: Path) -> Results:
-    """The results in the file `path`.
+    """Read the results in the file `path`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, lacks a field, or has one of another type; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no JSON, lacks a field, or has a field of another type; the message names the field.
     """
     results = read_record(path, Results, REMEDY)
     if not results.seeds:
@@ -102,23 +106,23 @@ def read_results(path: Path) -> Results:
 
 
 def read_facts(path: Path) -> RunFacts:
-    """The facts in the `config.json` at `path`.
+    """Read the facts in the `config.json` at `path`.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_results`.
+        FileNotFoundError, ValueError: see `read_results`.
     """
     return read_record(path, RunFacts, REMEDY)
 
 
 def read_seed_scores(path: Path, seed: int, **more: float) -> SeedScores:
-    """The scores that one seed's file holds."""
+    """Read the scores of one seed."""
     return as_record(read_json(path) | {"seed": seed} | more, SeedScores, str(path), REMEDY)
 
 
 def summarise(
     scores: Sequence[SeedScores], facts: RunFacts, gamma: GammaFacts, rows_read: Mapping[str, RowsFacts], **more: Any
 ) -> Results:
-    """Results of these seeds: their scores, mean and standard deviation."""
+    """Make the results of these seeds: their scores, means and standard deviations."""
     averaged = AVERAGED + ((ORACLE,) if scores[0].harmonic_oracle_weights is not None else ())
     columns = {key: [entry[key] for entry in scores] for key in averaged}
     return Results(
@@ -133,7 +137,7 @@ def summarise(
 
 
 def score_table(results: Results) -> str:
-    """Per cent, one line a seed and, of several, the mean ± sd."""
+    """Write the scores in per cent: one line for each seed and, for several seeds, the mean ± sd."""
     table = TABLE | UNCALIBRATED
     lines = [f"{'seed':>12}  " + "  ".join(f"{name:>12}" for name in table)]
     for entry in results.seeds:
@@ -144,17 +148,17 @@ def score_table(results: Results) -> str:
 
 
 def spread_text(results: Results, key: str) -> str:
-    """`percent` of one of the scores."""
+    """Write one score as `percent` does."""
     return percent(results.mean[key], results.std[key], len(results.seeds))
 
 
 def percent(mean: float, std: float, seeds: int) -> str:
-    """Per cent, mean ± sd over the seeds; one seed has no spread."""
+    """Write a score in per cent: mean ± sd over the seeds, or the mean alone for one seed."""
     return f"{100 * mean:.1f}" + f" ± {100 * std:.1f}" * (seeds > 1)
 
 
 def protocol_text(results: Results) -> str:
-    """By which protocol and with which γ the scores came about, and the bound that only the literature's has."""
+    """Write the protocol and the γ of the scores and, for the published protocol, H with oracle weights."""
     lines = [f"protocol {results.protocol}", f"γ {results.gamma.value:.4g} ({results.gamma.source})"]
     if ORACLE in results.mean:
         oracle = spread_text(results, ORACLE)

@@ -1,4 +1,4 @@
-"""A run folder: config, log, one model and score file a seed, results; a restart does only what is missing."""
+"""The folder of a run: config, log, a model and scores for each seed, results.  A restart runs only missing seeds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOG_FILE, SCORES_FILE = "metrics.jsonl", "scores.json"
 
 Train = Callable[[TrainSplit, int, Log], Calibrated]
-Keep = Callable[[Any, Path], None]  # a model, and the folder for what prediction needs of it
+Keep = Callable[[Any, Path], None]  # writes the parts of a model that prediction needs into a folder
 Finish = Callable[[int, Path, Journal], None]  # seed, its folder, its journal
 
 
@@ -52,19 +52,19 @@ def run_seeds(
     accelerator: Accelerator,
     keep: Keep | None = None,
 ) -> Results:
-    """Train and score every seed in `folder`, each once, and return what `results.json` holds.
+    """Train and score every seed once, in `folder`, and return the content of `results.json`.
 
-    Seeds are dealt to the processes of `accelerator`.  `facts` describe the run; a folder in which another run was
-    begun is refused.  Each model is tested once, after its training; `test_access.jsonl` has a line for each time that
-    test rows were opened, and `rows_read` in the results says which rows each stage was given.
+    The processes of `accelerator` share the seeds.  `facts` describes the run; a folder of another run is refused.
+    Each model is tested once, after its training.  `test_access.jsonl` has a line for each opening of test rows, and
+    `rows_read` in the results names the rows that each stage could read.
 
     Raises:
-        ValueError: `folder` belongs to a run of other facts, a seed is given twice, or a stage was given a test row.
+        ValueError: `folder` belongs to a run of other facts, a seed occurs twice, or a stage could read a test row.
     """
     train, test = train.to(accelerator.device), test.to(accelerator.device)
 
     def finish(seed: int, seed_folder: Path, journal: Journal) -> None:
-        split = replace(train, reads=[])  # a list of this seed's alone
+        split = replace(train, reads=[])  # a list for this seed alone
         model = train_model(split, seed, journal)
         note_reads(split.reads, test, seed_folder)
         save_tensors(model.state_dict(), seed_folder / MODEL_FILE)
@@ -84,10 +84,12 @@ def run_seeds(
 def finish_seeds(
     finish: Finish, last_file: str, seeds: Sequence[int], folder: Path, facts: RunFacts, accelerator: Accelerator
 ) -> None:
-    """Call `finish` for each seed that has no `last_file` yet, which it writes; seeds are dealt to the processes.
+    """Call `finish` for each seed that has no `last_file` yet; the processes share the seeds.
+
+    finish: writes `last_file` at its end.
 
     Raises:
-        ValueError: `folder` belongs to a run of other facts, no seed is given, or one is given twice.
+        ValueError: `folder` belongs to a run of other facts, there is no seed, or a seed occurs twice.
     """
     check_seeds(seeds)
     with accelerator.main_process_first():
@@ -105,10 +107,10 @@ def finish_seeds(
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse no seeds, and a seed that occurs twice.
+    """Check that there is a seed, and that no seed occurs twice.
 
     Raises:
-        ValueError: so it is.
+        ValueError: there is no seed, or a seed occurs twice.
     """
     if not seeds:
         raise ValueError("--seeds without any: name at least one")
@@ -117,7 +119,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 
 def write_results(results: Results, folder: Path, accelerator: Accelerator) -> None:
-    """Write `results.json` and the log of all seeds, once all processes are done."""
+    """Write `results.json` and the log of all seeds, after all processes have ended their seeds."""
     if accelerator.is_main_process:
         remove_leftovers(folder)
         _join_logs(folder, [entry.seed for entry in results.seeds])
@@ -126,7 +128,11 @@ def write_results(results: Results, folder: Path, accelerator: Accelerator) -> N
 
 
 def claim_folder(folder: Path, facts: Settings) -> None:
-    """Write `config.json`, or check that the folder's is the same."""
+    """Write `config.json`, or check that the folder has an equal one.
+
+    Raises:
+        ValueError: the folder holds a run with other facts.
+    """
     now = json.loads(json.dumps(facts))
     if not (folder / CONFIG_FILE).is_file():
         write_json(folder / CONFIG_FILE, now)
@@ -142,7 +148,7 @@ def claim_folder(folder: Path, facts: Settings) -> None:
 
 
 def first_difference(then: Any, now: Any, path: str) -> str:
-    """The first leaf at which two JSON values differ, in words."""
+    """Describe the first leaf at which two JSON values differ."""
     if isinstance(then, dict) and isinstance(now, dict):
         for key in [*then, *now]:
             if then.get(key) != now.get(key):
@@ -151,12 +157,12 @@ def first_difference(then: Any, now: Any, path: str) -> str:
 
 
 def name_of_run(facts: Settings, seed: int) -> str:
-    """A hash of all that a checkpoint depends on."""
+    """Compute a hash of all that a checkpoint depends on."""
     return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
 
 
 def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
-    """All seeds' logs in one `metrics.jsonl`, each line with its seed."""
+    """Join the logs of all seeds in one `metrics.jsonl`, with the seed in each line."""
     with atomic_path(folder / LOG_FILE) as temporary, temporary.open("w") as stream:
         for seed in seeds:
             path = folder / f"seed-{seed}" / LOG_FILE

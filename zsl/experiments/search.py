@@ -1,7 +1,7 @@
-"""Everything that is chosen is chosen here, on validation folds, in which no test row occurs.
+"""The search for a configuration and its γ, on validation folds, which hold no test row.  All choices are made here.
 
-A search by rounds: each tries some values on the best configuration so far, trained on every fold; then one γ for
-calibrated stacking.  Trials are kept, so that a killed search goes on where it was.  The outcome is a file that a run
+A search has rounds.  Each round tries some values on the best configuration so far, trained on every fold.  Then
+calibration folds choose one γ.  Trials are kept, so that a killed search continues.  The result is a file that a run
 reads.
 """
 
@@ -44,13 +44,13 @@ def select(
     calibration: Folds | None = None,
     trainer: Trainer | None = None,
 ) -> Selection:
-    """Search the rounds of `method` for the highest mean `goal` over the folds, with at most `budget` trainings a fold.
+    """Search the rounds of `method` for the highest mean `goal` over the folds, and write `selection.json`.
 
-    `manifest`: that of the feature table of which runs with the outcome are made.  `budget` None: no limit.
-    `calibration`: folds that choose γ for the best configuration, by default `folds`.  A `trainer` that searches share
-    spares them what others have trained.
+    Trials in `folder` are not trained again; they count towards the budget as before.
 
-    Trials that `folder` holds already are not trained again, and count as they did.  Writes `selection.json` there.
+    manifest: the manifest of the feature table of later runs.  budget: most trainings on each fold; None: no limit.
+    calibration: the folds that choose γ for the best configuration; None: `folds`.  trainer: shares trained parts with
+    other searches.
 
     Raises:
         ValueError: the folder holds a search on other folds or features.
@@ -60,13 +60,16 @@ def select(
     trials = Trials(folder / TRIALS_FILE, facts)
     on_folds = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
     best, count = _search(method, trials, on_folds, goal, budget)
-    calibrated = None
+    calibration_trial = None
     if calibration:
         config = override(method.configured(method.config), flatten(best.config))
-        calibrated = calibrate(method, config, calibration, folder, manifest=manifest, seed=seed, trainer=trainer)
+        calibration_trial = calibrate(
+            method, config, calibration, folder, manifest=manifest, seed=seed, trainer=trainer
+        )
     selection = Selection(
-        **facts, trials=count, best=best, gamma=(calibrated or best).scores.gamma,
-        calibration_folds=describe_folds(calibration or {}), calibration=calibrated,
+        **facts | {"features": describe_features(manifest).features}, trials=count, best=best,
+        gamma=(calibration_trial or best).scores.gamma, calibration_folds=describe_folds(calibration or {}),
+        calibration=calibration_trial,
     )  # fmt: skip
     write_record(folder / SELECTION_FILE, selection)
     clear_steps(folder)
@@ -76,7 +79,7 @@ def select(
 def calibrate(
     method: Method, config: Any, folds: Folds, folder: Path, *, manifest: Manifest, seed: int, trainer: Trainer
 ) -> Trial:
-    """The trial of one configuration on calibration folds, whose γ is the one to use; kept in `folder`."""
+    """Try one configuration on calibration folds, which choose its γ; `folder` keeps the trial."""
     trials = Trials(folder / CALIBRATION_FILE, describe_trials(method, manifest, folds, seed))
     return trials.get(config, partial(trainer.on_folds, method, folds, seed=seed, folder=folder))
 
@@ -84,13 +87,13 @@ def calibrate(
 def _search(
     method: Method, trials: Trials, on_folds: Callable[[Any], list[Details]], goal: Goal, budget: int | None
 ) -> tuple[Trial, int]:
-    """The best trial, and how many were considered."""
+    """Return the best trial, and the number of configurations that were tried."""
     part = method.steps[0].part
     start = method.configured(method.config)
     best = trials.get(start, on_folds)
     considered = {key_of(start)}
-    trained = {key_of(part(start))}  # in this search's order, whether now or before a kill
-    rounds = [overrides for tried in method.rounds for overrides in tried]
+    trained = {key_of(part(start))}  # trained now or before a kill
+    rounds = [overrides for trials_of_round in method.rounds for overrides in trials_of_round]
     for overrides in progress_bar(rounds, what=f"select {method.name}", unit=" trials"):
         config = method.configured(override(override(start, flatten(best.config)), overrides))
         if budget is not None and len(trained) >= budget and key_of(part(config)) not in trained:
@@ -104,7 +107,7 @@ def _search(
 
 
 def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int) -> Settings:
-    """What the trials of a search depend on, beside their configurations."""
+    """Return the facts that a search's trials depend on, beside their configurations."""
     train, _ = next(iter(folds.values()))
     return {
         "method": method.name,
@@ -117,13 +120,13 @@ def describe_trials(method: Method, manifest: Manifest, folds: Folds, seed: int)
 
 
 def clear_steps(folder: Path) -> None:
-    """Remove the checkpoints of a search that has ended: trials tell all that is needed, and generators are large."""
+    """Remove the checkpoints of a search that has ended; generators are large, and the trials are enough."""
     for path in folder.glob("steps-*"):
         shutil.rmtree(path)
 
 
 def describe_folds(folds: Folds) -> FoldHashes:
-    """Hashes of each fold's rows, and of all numbers that it trains on."""
+    """Compute the hashes of each fold's rows, and of the numbers in its training data."""
     return {
         str(number): {
             "train": train.rows_hash,
@@ -136,7 +139,7 @@ def describe_folds(folds: Folds) -> FoldHashes:
 
 
 class Trials:
-    """The trials of one search, kept in a file of JSON lines: facts first, then a trial a line.
+    """The trials of one search in a file of JSON lines: first the facts, then one trial in each line.
 
     Raises:
         ValueError: the file holds trials with other facts.
@@ -151,7 +154,7 @@ class Trials:
         self.trials = {json.dumps(trial.config, sort_keys=True): trial for trial in trials}
 
     def get(self, config: Any, train_and_test: Callable[[Any], list[Details]]) -> Trial:
-        """The trial of `config`: the one that the file holds, or a new one."""
+        """Return the trial of `config` from the file, or run it and add it to the file."""
         key = key_of(config)
         if key not in self.trials:
             trial = Trial(config=json.loads(json.dumps(asdict(config))), scores=score_folds(train_and_test(config)))

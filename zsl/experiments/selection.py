@@ -1,4 +1,4 @@
-"""What validation folds have chosen for a method: the file `selection.json`."""
+"""The result of a search on validation folds: the file `selection.json`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from zsl.training.method import Goal, Method
 
 SELECTION_FILE = "selection.json"
 REMEDY = "choose anew with scripts/choose.py and another --name"
-FoldHashes = dict[str, dict[str, str]]  # by number: hashes of a fold's rows and of the numbers that it trains on
+FoldHashes = dict[
+    str, dict[str, str]
+]  # by the number of a fold: hashes of its rows and of the numbers in its training data
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One configuration on all folds."""
+    """A configuration and its scores on all folds."""
 
     config: Settings
     scores: FoldScores
@@ -35,13 +37,13 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What the folds chose."""
+    """The choices of the folds."""
 
     method: str
     method_version: int | str
     benchmark: str
     backbone: str
-    features: FeatureFacts  # what tells the feature table from another of the same backbone
+    features: FeatureFacts  # what identifies the feature table among those of the backbone
     attributes_hash: str
     goal: Goal
     seed: int
@@ -49,38 +51,38 @@ class Selection:
     trials: int
     best: Trial
     gamma: float  # for the best configuration
-    calibration_folds: FoldHashes  # those that chose γ; none: `folds` did
-    calibration: Trial | None  # the best configuration on them
+    calibration_folds: FoldHashes  # the folds that chose γ; empty: `folds` chose it
+    calibration: Trial | None  # the trial of the best configuration on the calibration folds
 
     def is_of(self, method: Method, config: Any) -> bool:
-        """Whether the folds chose this very configuration of the method, so that γ is for it, too."""
+        """Whether the folds chose exactly this configuration of the method, so that γ is for it, too."""
         return self.method == method.selected_as and self.best.config == json.loads(json.dumps(asdict(config)))
 
     def config(self, method: Method) -> Any:
-        """The chosen configuration of `method`."""
+        """Return the configuration of `method` that the folds chose."""
         return override(method.config, flatten(self.best.config))
 
 
 def read_selection(path: Path, method: Method, manifest: Manifest, attributes: Tensor) -> Selection:
-    """The outcome of a search that serves `method`, for a run on the features and attributes that it was made with.
+    """Read the selection for a run of `method` on these features and attributes.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it was made on other features or attributes, for another method, or by another version of it; or a
-            field of the file is absent or damaged.
+        FileNotFoundError: the file does not exist.
+        ValueError: the selection was made on other features or attributes, for another method, or by another version
+            of it; or a field of the file is absent or damaged.
     """
     path = path / SELECTION_FILE if path.is_dir() else path
     content = _read(path)
-    of_attributes = {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
-    for key, value in (describe_features(manifest).as_json | of_attributes).items():
+    facts = describe_features(manifest).as_json | {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
+    for key, value in facts.items():
         if content.get(key) != value:
             what, difference = key.split("_")[0], first_difference(content.get(key), value, key)
             raise ValueError(f"{path} was chosen on other {what} ({difference}); choose on these with another --name")
-    fitting = {method.name, method.selected_as}
-    if content.get("method") not in fitting:
+    names = {method.name, method.selected_as}
+    if content.get("method") not in names:
         raise ValueError(
             f"{path} was chosen for {content.get('method')}, this run is of {method.name}; it takes a selection of "
-            f"{' or '.join(sorted(fitting))}"
+            f"{' or '.join(sorted(names))}"
         )
     if content.get("method_version") != version_of(method):
         raise ValueError(f"{path} was chosen by another version of this program; choose anew with another --name")
@@ -88,10 +90,10 @@ def read_selection(path: Path, method: Method, manifest: Manifest, attributes: T
 
 
 def load_selection(path: Path) -> Selection:
-    """The selection in the file `path`, whatever it was made for.
+    """Read the selection in the file `path`, for any method and features.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the file does not exist.
         ValueError: a field of the file is absent or damaged.
     """
     return as_record(_read(path), Selection, str(path), REMEDY)

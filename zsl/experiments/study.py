@@ -1,6 +1,7 @@
-"""Backbones x methods x seeds on one benchmark: missing feature tables are extracted, missing runs run.
+"""A study: all methods on the features of all backbones, with all seeds, on one benchmark.
 
-All that is finished is a file (feature table, validation trials, run folder), so a killed study goes on.
+It extracts missing feature tables, and starts missing runs.  Finished work is on disk (feature tables, validation
+trials, run folders), so a killed study continues.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A backbone of the study: frozen with its published weights, or with a file of weights."""
+    """A backbone of the study, with its published weights or with the weights of a file."""
 
-    name: str  # preset or timm model
+    name: str  # name of a preset or of a timm model
     weights: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`NAME` or `NAME@FILE`.
+        """Parse `NAME` or `NAME@FILE`.
 
         Raises:
             ValueError: there is no backbone of that name.
@@ -63,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What is compared, and where it lies."""
+    """The backbones, methods and seeds of a study, and its folders."""
 
     benchmark: str
     entries: tuple[Entry, ...]
@@ -73,52 +74,52 @@ class Study:
     data: Path
     options: EncodeOptions = field(default_factory=EncodeOptions)
     batch_size: int = 32
-    budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
-    every: int | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all
-    shards: Location | None = None  # None: below `data`
-    allow_pipe: bool = False  # let `shards` be a command
+    budget: int = 0  # most configurations of DCR-GAN for which something is trained, with the recipe's
+    every: int | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
+    shards: Location | None = None  # folder or URL of the shards; None: below `data`
+    allow_pipe: bool = False  # whether `shards` may be a command
 
     def check(self) -> None:
-        """Refuse at once what would fail after hours.
+        """Check the study before any work, because the same errors later would cost hours.
 
         Raises:
-            ValueError: an unknown or repeated method, backbone or seed.
+            ValueError: a method, backbone or seed is unknown or occurs twice, or there is none.
         """
         for name in self.methods:
             if name != PUBLISHED:
                 find_method(name, find_recipe(self.benchmark).config)
-        for what, given in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
-            if not given or len(set(given)) != len(given):
-                raise ValueError(f"--{what} {' '.join(map(str, given))}: at least one is needed, and each once")
+        for flag, values in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"--{flag} {' '.join(map(str, values))}: at least one is needed, and each once")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One method on one backbone."""
+    """A row of the study's table: one method on one backbone."""
 
-    entry: str  # as it was asked for
-    backbone: str  # full name with weights tag
+    entry: str  # the text of the entry
+    backbone: str  # full name with the tag of its weights
     method: str
-    mean: dict[str, float]  # fractions, by score
+    mean: dict[str, float]  # mean over seeds of each score, as a fraction
     std: dict[str, float]
     seeds: int
     parameters: int
-    flops: int  # an image
-    images_per_second: float | None  # when the features were made; None where that is not known
+    flops: int  # for one image
+    images_per_second: float | None  # rate of the extraction; None if unknown
     input_size: int
     pretraining: str
     unseen_classes: str
     protocol: str
-    folds: tuple[int, ...]  # validation folds on which all was chosen; empty: nothing was
-    calibrated: bool  # did calibration folds choose γ
-    measured_on: str  # where and how images_per_second came about
+    folds: tuple[int, ...]  # validation folds of all choices; empty: there was no choice
+    calibrated: bool  # whether calibration folds chose γ
+    measured_on: str  # device, precision and threads of the extraction
 
 
 def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[str, str]]:
-    """Rows of all backbones that could be run, and {entry: message} of those that could not.
+    """Run the study, and return the rows of all backbones that worked, and {entry: message} of those that failed.
 
     Raises:
-        ValueError: what is asked for makes no sense for any backbone, or there are several processes.
+        ValueError: the study is wrong for all backbones, or there are several processes.
     """
     study.check()
     if accelerator.num_processes > 1:
@@ -134,7 +135,7 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
             rows += _run_backbone(study, entry, accelerator, first)
         except (ValueError, OSError, FloatingPointError) as error:
             failures[str(entry)] = str(error).strip() or type(error).__name__
-        except (RuntimeError, AssertionError) as error:  # of a model, or of a device that is too small for it
+        except (RuntimeError, AssertionError) as error:  # an error of a model, or of a device that is too small
             failures[str(entry)] = f"{type(error).__name__}: {error}".strip(": \n")
         if str(entry) in failures:
             log.warning("%s failed, going on with the others: %s", entry, failures[str(entry)])
@@ -142,26 +143,26 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
 
 
 def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
-    """The feature table of `entry`, made from the shards where it is not there.
+    """Read the feature table of `entry`, or extract it from the shards.
 
     Raises:
-        FileNotFoundError: neither table nor weights, or no shards.
-        ValueError: the weights do not fit, or the table is incomplete or of other shards than those that are there.
+        FileNotFoundError: there are neither table nor weights, or no shards.
+        ValueError: the weights do not fit, the table is incomplete, or it was made from other shards.
     """
     table = _find_or_extract(study, entry, accelerator)
-    if index := _shards_at_hand(study):
-        has, have = (table.manifest.shards_sha256, len(table.rows)), (index.sha256, index.count)
-        if has != have:
+    if index := _find_shards(study):
+        of_table, of_shards = (table.manifest.shards_sha256, len(table.rows)), (index.sha256, index.count)
+        if of_table != of_shards:
             raise ValueError(
-                f"the features of {table.manifest.backbone} have {has[1]:,} rows of shards {str(has[0])[:12]}…, "
-                f"the shards that are there have {have[1]:,} photos ({have[0][:12]}…); delete that table, and it is "
-                "extracted anew"
+                f"the features of {table.manifest.backbone} have {of_table[1]:,} rows of shards "
+                f"{str(of_table[0])[:12]}…, the shards that are there have {of_shards[1]:,} photos "
+                f"({of_shards[0][:12]}…); delete that table, and it is extracted anew"
             )
     return table
 
 
-def _shards_at_hand(study: Study) -> ShardIndex | None:
-    """The index to compare tables with; tables can be there without shards."""
+def _find_shards(study: Study) -> ShardIndex | None:
+    """Read the index of the shards, to compare tables with; None if there are no shards, only tables."""
     if study.shards is None and not (shards_folder(study.data, study.benchmark) / INDEX_FILE).is_file():
         return None
     return open_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
@@ -171,7 +172,7 @@ def _find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fe
     published = f"{find_preset(entry.name).full_name}{study.options.tag}"
     folder = features_folder(study.data, study.benchmark, published)
     if entry.weights is None and (folder / MANIFEST_FILE).is_file():
-        return read_features(folder)  # weights that made a table need not be had again
+        return read_features(folder)  # the table is enough; its weights are not needed
     backbone = load_backbone(entry.name, entry.weights, study.options)
     folder = features_folder(study.data, study.benchmark, backbone.name)
     if not (folder / MANIFEST_FILE).is_file():
@@ -186,10 +187,10 @@ def _find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fe
 def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: list[Manifest]) -> list[Row]:
     table = find_or_extract(study, entry, accelerator)
     folds = fold_tables(study, entry, table, accelerator)
-    for one in (table, *folds.values()):
+    for other in (table, *folds.values()):
         if not first:
-            first.append(one.manifest)
-        _check_alike(one.manifest, first[0])
+            first.append(other.manifest)
+        _check_equal_inputs(other.manifest, first[0])
     folder = study.folder / table.manifest.backbone
     results = run_on_table(table, folds, study, folder, accelerator)
     transform = table.manifest.transform
@@ -198,8 +199,8 @@ def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: l
     return [_row(entry, table.manifest, name, result, cost, tuple(sorted(folds))) for name, result in results.items()]
 
 
-def _check_alike(manifest: Manifest, first: Manifest) -> None:
-    """Tables of one study differ in the backbone alone."""
+def _check_equal_inputs(manifest: Manifest, first: Manifest) -> None:
+    """Check that a table has the photos and the precision of the study's first table."""
     for key, remedy in (("shards_sha256", "other photos"), ("precision", "another precision")):
         here, there = getattr(manifest, key), getattr(first, key)
         if here != there:
@@ -211,24 +212,24 @@ def _check_alike(manifest: Manifest, first: Manifest) -> None:
 
 
 def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator) -> dict[int, FeatureTable]:
-    """The table to choose on, for each validation fold.
+    """Find the feature table of each validation fold, for choices.
 
-    Weights that were fine-tuned on all seen classes know each fold's validation classes, so there the weights that were
-    fine-tuned for a fold take their place; scripts/finetune.py leaves them beside the others.
+    Weights that were fine-tuned on all seen classes know each fold's validation classes.  For a fold, the weights that
+    were fine-tuned on its training classes replace them.  scripts/finetune.py writes these beside the others.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no such weights for any fold.
     """
     weights = entry.weights
     if not table.manifest.finetuned or weights is None:
         return dict.fromkeys(FOLDS, table)
     tables = {}
     for fold in FOLDS:
-        of_fold = weights.parent / f"fold-{fold}" / weights.name
+        fold_weights = weights.parent / f"fold-{fold}" / weights.name
         if _may_choose(study, table, fold):
             tables[fold] = table
-        elif of_fold.is_file():
-            tables[fold] = find_or_extract(study, replace(entry, weights=of_fold), accelerator)
+        elif fold_weights.is_file():
+            tables[fold] = find_or_extract(study, replace(entry, weights=fold_weights), accelerator)
     if not tables:
         raise ValueError(
             f"{weights} was fine-tuned on all seen classes, so that nothing can be chosen on validation folds, and "
@@ -238,7 +239,7 @@ def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Ac
 
 
 def _may_choose(study: Study, table: FeatureTable, fold: int) -> bool:
-    """Whether the weights behind `table` were taught no validation class of `fold`."""
+    """Whether the weights behind `table` know no validation class of `fold`."""
     try:
         load_splits(study.benchmark, study.data, table, fold=fold)
     except ValueError:
@@ -253,13 +254,16 @@ def run_on_table(
     folder: Path,
     accelerator: Accelerator,
 ) -> dict[str, Results]:
-    """Results of the study's methods on `table` by name; chosen on the folds of `tables`, tested once a seed."""
+    """Run the study's methods on `table`: the folds of `tables` choose, then each seed is tested once.
+
+    Returns the results by the name of the method.
+    """
     splits = load_splits(study.benchmark, study.data, table)
     device = accelerator.device
     train, test = split_features(table, splits, device)
     folds: dict[int, tuple[TrainSplit, TestSplit]] = {}
-    for fold, of_fold in tables.items():
-        folds |= load_folds(study.benchmark, study.data, of_fold, device, (fold,))
+    for fold, fold_table in tables.items():
+        folds |= load_folds(study.benchmark, study.data, fold_table, device, (fold,))
     data = Experiment(
         table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds
     )
@@ -268,13 +272,13 @@ def run_on_table(
 
 
 def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:
-    """Costs at the input size that `options` has, measured once."""
-    asked = json.loads(json.dumps(asdict(options)))
-    known = read_json(path) if path.is_file() else {}
-    if known.get("options") != asked:
-        known = asdict(measure_cost(name, options)) | {"options": asked}
-        write_json(path, known)
-    return known
+    """Measure the costs of a backbone at the input size of `options`, or read them from an earlier call."""
+    wanted = json.loads(json.dumps(asdict(options)))
+    cost = read_json(path) if path.is_file() else {}
+    if cost.get("options") != wanted:
+        cost = asdict(measure_cost(name, options)) | {"options": wanted}
+        write_json(path, cost)
+    return cost
 
 
 def _row(
@@ -308,5 +312,5 @@ def _row(
 
 
 def names_of(entries: Sequence[str]) -> tuple[Entry, ...]:
-    """Entries of the words behind `--backbones`."""
+    """Parse the words after `--backbones` into entries."""
     return tuple(Entry.parse(text) for text in entries)

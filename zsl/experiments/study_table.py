@@ -46,7 +46,7 @@ def write_study(rows: Sequence[Row], failures: Mapping[str, str], folder: Path) 
 
 
 def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
-    """A table of scores (per cent, mean ± standard deviation over seeds) and costs, with notes and failures below it.
+    """Write a table of scores (per cent, mean ± standard deviation over seeds) and costs, then notes and failures.
 
     failures: the error message of each entry of the study that failed.
     """
@@ -72,7 +72,7 @@ def _seed_counts(rows: Sequence[Row]) -> list[str]:
 
 
 def _machines(rows: Sequence[Row]) -> list[str]:
-    """One note for each machine that extraction was timed on, with its backbones."""
+    """Write one note for each machine that timed extractions, with its backbones."""
     notes = []
     for machine in sorted({row.measured_on for row in rows if row.images_per_second is not None}):
         names = dict.fromkeys(row.backbone for row in rows if row.measured_on == machine)
@@ -81,8 +81,8 @@ def _machines(rows: Sequence[Row]) -> list[str]:
 
 
 def _choices(rows: Sequence[Row]) -> list[str]:
-    """A note on the folds that γ and all else was chosen on, where these differ between backbones."""
-    backbones: dict[str, dict[str, None]] = {}  # by the folds, in words
+    """Write a note on the folds that made the choices, if these differ between backbones."""
+    backbones: dict[str, dict[str, None]] = {}  # names of backbones, by the names of their folds
     for row in rows:
         if row.folds:
             folds = ", ".join(map(str, row.folds)) + " and, for γ, calibration folds" * row.calibrated
@@ -115,7 +115,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 @dataclass(frozen=True)
 class _Paint:
     line: str
-    fill: str  # the colour of the line, or none
+    fill: str  # the colour of the line, or "none"
 
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
@@ -141,7 +141,7 @@ def _draw(rows: Sequence[Row], folder: Path) -> None:
 
 
 def _paint(number: int) -> _Paint:
-    """The paint of the backbone of this number; after the last colour they begin again, with hollow markers."""
+    """Return the paint of backbone `number`; after the last colour the colours begin again, with hollow markers."""
     again, index = divmod(number, len(COLOURS))
     return _Paint(COLOURS[index], "none" if again % 2 else COLOURS[index])
 
@@ -161,7 +161,7 @@ def _label(axes: Axes) -> None:
 
 
 def _legend(paints: Mapping[str, _Paint], markers: Mapping[str, str]) -> list[Line2D]:
-    """A square in each backbone's paint, then a hollow marker in ink for each method."""
+    """Make the legend: a square in each backbone's paint, then a hollow marker in ink for each method."""
     from matplotlib.lines import Line2D
 
     def handle(name: str, marker: str, paint: _Paint) -> Line2D:
@@ -169,5 +169,5 @@ def _legend(paints: Mapping[str, _Paint], markers: Mapping[str, str]) -> list[Li
             [], [], marker=marker, linestyle="none", label=name, color=paint.line, markerfacecolor=paint.fill
         )  # fmt: skip
 
-    of_backbones = [handle(name, "s", paint) for name, paint in paints.items()]
-    return [*of_backbones, *(handle(name, marker, _Paint(INK, "none")) for name, marker in markers.items())]
+    backbones = [handle(name, "s", paint) for name, paint in paints.items()]
+    return [*backbones, *(handle(name, marker, _Paint(INK, "none")) for name, marker in markers.items())]

@@ -1,4 +1,4 @@
-"""How much one field of the configuration matters: methods at several of its values, on validation folds."""
+"""A sweep: the scores of methods at several values of one field of the configuration, on validation folds."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from zsl.training.method import Method
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # of a trial
+SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # scores of a trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One method at one value: means over the folds [seeds], H at the γ that is best for the folds together."""
+    """One method at one value: mean scores over the folds [seeds], with H at the best common γ of the folds."""
 
     method: str
     value: Any
@@ -40,20 +40,20 @@ class Point:
 
 
 def read_values(field: str, texts: Sequence[str], config: Any) -> list[Any]:
-    """Values of a field from the words for them on a command line: 20, relu, None, True, "0.8 0.2 0.5".
+    """Parse the values of a field from words of a command line: 20, relu, None, True, "0.8 0.2 0.5".
 
-    A word that is no such value ends the program as a wrong flag does.
+    A wrong word ends the program with a message, as a wrong flag does.
 
     Raises:
-        ValueError: there is no such field.
+        ValueError: the configuration has no such field.
     """
-    known = flatten(asdict(config))
-    if field not in known:
-        raise ValueError(f"no field {field!r} in the configuration; there are {', '.join(known)}")
+    fields = flatten(asdict(config))
+    if field not in fields:
+        raise ValueError(f"no field {field!r} in the configuration; there are {', '.join(fields)}")
     flag = f"--{field.replace('_', '-')}"
-    parser: Any = FlagConversionOff[type(config)]  # type: ignore[misc]  # of whatever type the method's config is
-    parsed = [tyro.cli(parser, default=config, args=[flag, *text.split()]) for text in texts]
-    return [flatten(asdict(one))[field] for one in parsed]
+    parser: Any = FlagConversionOff[type(config)]  # type: ignore[misc]  # the type of the method's config
+    configs = [tyro.cli(parser, default=config, args=[flag, *text.split()]) for text in texts]
+    return [flatten(asdict(changed))[field] for changed in configs]
 
 
 def sweep(
@@ -66,36 +66,37 @@ def sweep(
     manifest: Manifest,
     seeds: Sequence[int],
 ) -> list[Point]:
-    """Train every method at every value with every seed on every fold; what `folder` holds is not trained again.
+    """Train every method at every value with every seed on every fold, except the trials that `folder` holds.
 
     Raises:
-        ValueError: something is given twice or not at all, a method has the field fixed, or the folder holds a sweep
-            on other folds or features.
+        ValueError: values, seeds or methods are empty or have a repetition, the field is fixed for a method, or the
+            folder holds a sweep on other folds or features.
     """
-    for flag, given in (("--values", values), ("--seeds", seeds), ("--methods", [method.name for method in methods])):
-        if not given or len(set(given)) < len(given):
-            raise ValueError(f"{flag} {' '.join(map(str, given)) or 'without any'}: name one or several, each once")
+    names = [method.name for method in methods]
+    for flag, words in (("--values", values), ("--seeds", seeds), ("--methods", names)):
+        if not words or len(set(words)) < len(words):
+            raise ValueError(f"{flag} {' '.join(map(str, words)) or 'without any'}: name one or several, each once")
     for method in methods:
         if field in method.settings:
             raise ValueError(f"{field} of {method.name} is always {method.settings[field]!r}; sweep another method")
     trainer = Trainer()
-    found: dict[tuple[str, Any], tuple[list[float], ...]] = {
+    columns: dict[tuple[str, Any], tuple[list[float], ...]] = {
         (method.name, value): tuple([] for _ in SCORES) for value in values for method in methods
     }
     todo = [(seed, value) for seed in seeds for value in values]
     for seed, value in progress_bar(todo, what=f"sweep {field}", unit=" trainings"):
-        for method in methods:  # those of one generator follow each other, so that it is trained once
+        for method in methods:  # methods with one generator follow each other, so that it is trained once
             facts = describe_trials(method, manifest, folds, seed)
             trials = Trials(folder / f"{method.name}-seed-{seed}.jsonl", facts)
             config = method.configured(override(method.config, {field: value}))
             train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
             trial = trials.get(config, train_and_test)
-            for scores, name in zip(found[method.name, value], SCORES.values(), strict=True):
+            for scores, name in zip(columns[method.name, value], SCORES.values(), strict=True):
                 scores.append(getattr(trial.scores, name))
         clear_steps(folder)
     return [
         Point(method=method, value=value, acc_zsl=acc_zsl, harmonic=harmonic)
-        for (method, value), (acc_zsl, harmonic) in found.items()
+        for (method, value), (acc_zsl, harmonic) in columns.items()
     ]
 
 
@@ -115,9 +116,9 @@ def _markdown(points: Sequence[Point], field: str) -> str:
 
 
 def _row(value: Any, points: Sequence[Point]) -> list[str]:
-    """The cells of one value: each method's T1 and H."""
-    of_value = [point for point in points if point.value == value]
-    return [str(value), *(_spread(getattr(point, name)) for point in of_value for name in SCORES.values())]
+    """Write the cells of one value: T1 and H of each method."""
+    row = [point for point in points if point.value == value]
+    return [str(value), *(_spread(getattr(point, name)) for point in row for name in SCORES.values())]
 
 
 def _spread(scores: Sequence[float]) -> str:
@@ -145,9 +146,9 @@ def _draw(points: Sequence[Point], field: str, folder: Path) -> None:
 
 def _draw_line(axes: Axes, number: int, method: str, scores: list[list[float]]) -> None:
     """Draw the mean of each value's `scores` and its standard deviation; `number` decides colour, dashes and marker."""
-    spread = [stdev(of_value) if len(of_value) > 1 else 0.0 for of_value in scores]
+    spread = [stdev(values) if len(values) > 1 else 0.0 for values in scores]
     axes.errorbar(
-        range(len(scores)), [fmean(of_value) for of_value in scores], yerr=spread, label=method, capsize=3,
+        range(len(scores)), [fmean(values) for values in scores], yerr=spread, label=method, capsize=3,
         color=COLOURS[number % len(COLOURS)], linestyle=DASHES[number % len(DASHES)],
         marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.2,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Many methods on one feature table, and the table of their scores."""
+"""Runs of many methods on one feature table, and the table of their scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.training.method import Method
 
-PUBLISHED = "published"  # C-5 by the literature's protocol
+PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
 def run_methods(
@@ -31,17 +31,20 @@ def run_methods(
     budget: int,
     every: int | None = None,
 ) -> dict[str, Results]:
-    """Results by method; DCR-GAN's configuration is chosen first where it is needed, and shared by its variants.
+    """Choose a configuration for each method, run the method, and return the results by name.
 
-    folds: validation folds, which choose configurations; config: where DCR-GAN's search starts; budget: of that search.
+    DCR-GAN's search comes first if a method needs it; its variants share the result.
+
+    folds: the validation folds, which choose configurations.  config: the start of DCR-GAN's search.  budget: the
+    budget of that search.
 
     Raises:
-        ValueError: no method is named, there is none of a name, or one is named twice.
+        ValueError: there is no method, a name is unknown, or a name occurs twice.
     """
     methods = _find_methods(names, config)
     trainer = Trainer()
 
-    def chosen(method: Method, budget: int | None) -> Selection:
+    def search(method: Method, budget: int | None) -> Selection:
         return select(
             method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
             budget=budget, calibration=data.calibration, trainer=trainer,
@@ -49,24 +52,24 @@ def run_methods(
 
     selections: dict[str, Selection] = {}
     if any(method.selected_as == NAME for method in methods.values()):
-        selections[NAME] = chosen(find_method(NAME, config), budget)
+        selections[NAME] = search(find_method(NAME, config), budget)
     results = {}
     for name, method in methods.items():
         if method.selected_as not in selections:
-            selections[method.selected_as] = chosen(method, method.budget)
+            selections[method.selected_as] = search(method, method.budget)
         selection = selections[method.selected_as]
-        settled = method.configured(selection.config(method))
+        settings = method.configured(selection.config(method))
         if name == PUBLISHED:
             results[name] = data.published(
-                method, settled, folder / name, selection=selection, every=every, trainer=trainer
+                method, settings, folder / name, selection=selection, every=every, trainer=trainer
             )
         else:
-            results[name] = data.honest(method, settled, folder / name, selection=selection, trainer=trainer)
+            results[name] = data.honest(method, settings, folder / name, selection=selection, trainer=trainer)
     return results
 
 
 def _find_methods(names: Sequence[str], config: DCRGANConfig) -> dict[str, Method]:
-    """The methods by the names of their rows."""
+    """Find the methods, by the names of their rows."""
     methods = [(name, find_method("C-5" if name == PUBLISHED else name, config)) for name in names]
     rows = [name if name == PUBLISHED else method.name for name, method in methods]
     if not names or len(set(rows)) < len(rows):
@@ -75,42 +78,42 @@ def _find_methods(names: Sequence[str], config: DCRGANConfig) -> dict[str, Metho
 
 
 def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, Results]:
-    """`results`, and those of the same kind that earlier calls left in `folder`: a table is never less than it was.
+    """Add the results of earlier calls in `folder` to `results`, so that a table never loses rows.
 
-    Of the same kind: of the same features, attributes, seeds and version, and variants of the configuration that the
-    folder's search chose last.
+    An earlier result must have the same features, attributes, seeds and version.  A variant must also have the
+    configuration that the folder's search chose last.
     """
     path = folder / f"{NAME}-selection/{SELECTION_FILE}"
-    chosen = flatten(load_selection(path).best.config) if path.is_file() else {}
+    choice = flatten(load_selection(path).best.config) if path.is_file() else {}
     kind = _kind(next(iter(results.values())))
     others = sorted(path.parent.name for path in folder.glob(f"*/{RESULTS_FILE}"))
     finished = {}
     for name in dict.fromkeys((*BASELINES, NAME, *VARIANTS, PUBLISHED, *others)):
         if name in results:
             finished[name] = results[name]
-        elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, chosen):
+        elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, choice):
             finished[name] = earlier
     return finished
 
 
-def _belongs(result: Results, kind: Sequence[object], chosen: Mapping[str, object]) -> bool:
-    """Whether an earlier result is of this kind; a variant of DCR-GAN's must be of the configuration `chosen`."""
+def _belongs(result: Results, kind: Sequence[object], choice: Mapping[str, object]) -> bool:
+    """Whether an earlier result is of this kind; a variant of DCR-GAN must have the configuration `choice`."""
     if _kind(result)[: len(kind)] != list(kind):
         return False
     variant = VARIANTS.get(result.method)
     shares = result.method == NAME or (variant is not None and variant.start is None)
     settings = {} if variant is None else dict(variant.settings)
-    return not shares or flatten(result.config) == flatten(dict(chosen)) | settings
+    return not shares or flatten(result.config) == flatten(dict(choice)) | settings
 
 
 def _kind(result: Results) -> list[object]:
     facts = [result.benchmark, result.features, result.attributes_hash, result.splits]
-    version = str(result.method_version).split(",")[0]  # without the file of a method of one's own
+    version = str(result.method_version).split(",")[0]  # without the file of a user's own method
     return [*facts, version, sorted(entry.seed for entry in result.seeds)]
 
 
 def scores_table(results: Mapping[str, Results]) -> str:
-    """The scores of each method in Markdown: per cent, mean ± standard deviation over seeds.
+    """Write the scores of each method in Markdown: per cent, mean ± standard deviation over seeds.
 
     H at γ = 0, and H on the folds that chose γ, stand beside H at that γ.
     """

@@ -1,4 +1,4 @@
-"""Models of configurations, each part trained once however many configurations share it."""
+"""Training of many configurations: each step runs once for all configurations that share its result."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from zsl.training.journal import Journal, StepsBehind
 from zsl.training.log import Entry, Log, silent
 from zsl.training.method import Method, Step
 
-KEPT = 16  # results that a Trainer keeps of each step: five seeds, three folds and several calibration folds
+CAPACITY = 16  # results of each step that a Trainer keeps: for five seeds, three folds and several calibration folds
 Folds = Mapping[int, tuple[TrainSplit, TestSplit]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Result:
-    """What a step came to."""
+    """The result of a step."""
 
     value: Any
-    log: list[Entry]  # what the log had once the step was done
-    reads: list[RowsRead]  # what its stages were given
+    log: list[Entry]  # the entries of the log after the step
+    reads: list[RowsRead]  # the rows that its stages could read
 
 
 class Trainer:
-    """Trains models; a step runs once for equal numbers, seed and part of the configuration.
+    """Trains models.  A step runs once for equal data, seed and part of the configuration.
 
-    Variants of Table III that differ in their classifiers alone have one generator; fusion weights need no training.
-    The log of a model is the same whether it shares something or not.
+    So variants of Table III that differ only in their classifiers share one generator, and other fusion weights need no
+    training.  The log of a model is the same with and without shared steps.
     """
 
     def __init__(self) -> None:
-        self.trainings = 0  # times that a first step, which is the slow one, was run
+        self.trainings = 0  # how often a first step, the slow one, was run
         self._results: dict[str, dict[str, _Result]] = {}  # by step, then by content
 
     def model(
@@ -50,7 +50,7 @@ class Trainer:
         log: Log = silent,
         folder: Path | None = None,
     ) -> Any:
-        """A trained model; with `folder` the checkpoints of steps that can resume are kept there."""
+        """Train a model; `folder`, if set, keeps the checkpoints of steps that can resume."""
         value = None
         for step in method.steps:
             results = self._results.setdefault(step.name, {})
@@ -66,7 +66,7 @@ class Trainer:
         return value
 
     def on_folds(self, method: Method, folds: Folds, config: Any, *, seed: int, folder: Path) -> list[Details]:
-        """What a model trained on each fold says about its pseudo-test rows, all of which are trainval rows."""
+        """Train a model on each fold; return its answers for the fold's pseudo-test rows, which are trainval rows."""
         models = [self.model(method, train, config, seed=seed, folder=folder) for train, _ in folds.values()]
         tests = [test for _, test in folds.values()]
         return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
@@ -82,7 +82,7 @@ def _run(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log
 
 
 def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, folder: Path) -> Any:
-    """Run a step on from its checkpoints below `folder`; anew where they are past the steps that are asked for."""
+    """Run a step from its checkpoint below `folder`, or from the start if the checkpoint has too many steps."""
     assert step.resumes is not None
     name = _name(train, seed, step.resumes(config))
     journal = Journal(folder / f"steps-{name[:12]}" / "metrics.jsonl", run=name)
@@ -94,16 +94,16 @@ def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, 
 
 
 def _forget_oldest(results: dict[str, _Result]) -> None:
-    """Keep the newest: each may hold a copy of all training features."""
-    while len(results) > KEPT:
+    """Keep the newest results only; each can hold a copy of all training features."""
+    while len(results) > CAPACITY:
         del results[next(iter(results))]
 
 
 def _name(train: TrainSplit, seed: int, part: Any) -> str:
-    """Equal for equal numbers, seed and part of a configuration."""
+    """Compute a hash of data, seed and a part of a configuration."""
     return hashlib.sha256(f"{train.fingerprint} {seed} {key_of(part)}".encode()).hexdigest()
 
 
 def key_of(config: Any) -> str:
-    """A text that is equal for equal configurations."""
+    """Write a configuration as text; equal configurations give equal texts."""
     return json.dumps(asdict(config), sort_keys=True)

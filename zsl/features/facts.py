@@ -44,7 +44,7 @@ class TableFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """The data behind a result."""
+    """The data behind a result: the part of `config.json` and `results.json` that is about data."""
 
     benchmark: str
     backbone: str
@@ -59,11 +59,6 @@ class DataFacts:
     rows: dict[str, int]  # by part
     classes: dict[str, int]  # seen and unseen
     features: FeatureFacts
-
-    @property
-    def as_json(self) -> dict[str, Any]:
-        """The part of `config.json` and `results.json` that is about data."""
-        return content_of(self)
 
 
 def describe_features(manifest: Manifest) -> TableFacts:

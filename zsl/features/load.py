@@ -71,7 +71,9 @@ def load_splits(
     if manifest.source.split_hashes != split_file.hashes:
         raise ValueError(
             f"the features were made with splits {manifest.source.hashes_text}, these are "
-            f"{'/'.join(split_file.hashes)}; make shards and features anew, or give the right --splits"
+            f"{'/'.join(split_file.hashes)}.  Features do not depend on splits: scripts/make_shards.py with the new "
+            "ones, then scripts/extract.py, which keeps the features of the same photos and notes the new splits; or "
+            "give the right --splits"
         )
     splits = make_splits(split_file, table.rows, table.labels)
     splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))

@@ -1,15 +1,16 @@
 """`res101.mat` to a feature table and back, bit for bit.
 
 The file of the Proposed Splits archive holds `features` [D, N], `labels` [N, 1] (1-based) and `image_files` [N, 1]
-(strings), column i being official row i.  A table with missing photos is written with one more variable, `rows`
-[n, 1] (1-based), so that nothing is renumbered; other code then fails at the first absent index and cannot misread it.
+(strings), column i being official row i; the last may be absent.  A table with missing photos is written with one more
+variable, `rows` [n, 1] (1-based), so that nothing is renumbered; other code then fails at the first absent index and
+cannot misread it.
 """
 
 from __future__ import annotations
 
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +20,15 @@ import numpy as np
 from shards import Location, open_index, open_shard, read_samples
 from shards.index import file_sha256
 from zsl.common.files import atomic_path
-from zsl.common.matlab import read_variables
+from zsl.common.matlab import read_variables, strings, whole_numbers
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
+from zsl.datasets.row_order import read_official_rows
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import Splits, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
 from zsl.features.table import FeatureTable, read_features
 
-KEYS = ("features", "labels", "image_files")
+KEYS = ("features", "labels")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
 DOUBLE_FILE = "features_float64.npy"  # only where float32 does not hold the imported numbers exactly
 
@@ -40,6 +42,7 @@ class Columns:
     labels_dtype: str  # in the file
     rows: np.ndarray  # [N] int64, 0-based, rising
     files: list[str]  # [N] the photos' paths
+    named: bool = True  # False: the file has no paths, and `files` are "row 1", …
 
     @cached_property
     def single(self) -> np.ndarray:
@@ -68,7 +71,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     if (out / MANIFEST_FILE).is_file():
         return out, _manifest_of(out, file)  # a second start, or a second process
     split_file = read_split_file(splits or splits_folder(data, benchmark))
-    columns = _columns(content, split_file, file)
+    columns = _with_official_rows(_columns(content, split_file, file), splits or splits_folder(data, benchmark), file)
     joined = make_splits(split_file, columns.rows, columns.labels)
     if splits is not None:
         _keep_splits(splits, splits_folder(data, benchmark), split_file)
@@ -160,15 +163,19 @@ def _read(file: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(
             f"no file {file}; res101.mat comes with xlsa17.zip (xlsa17/data/<benchmark>/res101.mat)"
         )
-    return read_variables(file, KEYS, optional=["rows"])
+    return read_variables(file, KEYS, optional=["image_files", "rows"])
 
 
 def _columns(content: dict[str, np.ndarray], split_file: SplitFile, file: Path) -> Columns:
     """The columns, after a check of their sizes and values against each other and the split file."""
     features = content["features"].T
-    labels = content["labels"].ravel().astype(np.int64) - 1
-    files = [str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in content["image_files"].ravel()]
-    rows = content["rows"].ravel().astype(np.int64) - 1 if "rows" in content else np.arange(len(features))
+    labels = whole_numbers(content["labels"], file, "labels", "class number") - 1
+    rows = np.arange(len(features))
+    if "rows" in content:
+        rows = whole_numbers(content["rows"], file, "rows", "row number") - 1
+    files = [f"row {row + 1}" for row in rows.tolist()]
+    if "image_files" in content:
+        files = list(strings(content["image_files"], file, "image_files"))
     if features.dtype not in (np.float32, np.float64):
         raise ValueError(f"{file}: features are {features.dtype}; float32 or float64 is needed")
     if not len(features) == len(labels) == len(files) == len(rows):
@@ -181,10 +188,32 @@ def _columns(content: dict[str, np.ndarray], split_file: SplitFile, file: Path) 
             f"{file} has {len(features):,} images, the split file {split_file.count:,} rows; are they of one benchmark?"
         )
     columns = Columns(
-        features=features, labels=labels, labels_dtype=str(content["labels"].dtype), rows=rows, files=files
+        features=features,
+        labels=labels,
+        labels_dtype=str(content["labels"].dtype),
+        rows=rows,
+        files=files,
+        named="image_files" in content,
     )
     _check_values(columns, len(split_file.class_names), file)
     return columns
+
+
+def _with_official_rows(columns: Columns, split_folder: Path, file: Path) -> Columns:
+    """The columns, whose labels are those of `labels_files.mat`; a file without names of photos gets its names."""
+    official = read_official_rows(split_folder)
+    if official is None or len(official.labels) <= columns.rows.max():
+        return columns
+    wrong = np.flatnonzero(official.labels[columns.rows] - 1 != columns.labels)
+    if len(wrong):
+        row, label = columns.rows[wrong[0]], columns.labels[wrong[0]] + 1
+        raise ValueError(
+            f"{file}: {len(wrong):,} labels are not those of {official.path}, the first is {label} in "
+            f"row {row + 1}, right is {official.labels[row]}; are the columns in the official order?"
+        )
+    if columns.named or official.files is None:
+        return columns
+    return replace(columns, files=[official.files[row] for row in columns.rows.tolist()])
 
 
 def _check_values(columns: Columns, classes: int, file: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import timm
@@ -12,7 +12,15 @@ import torchvision
 
 from backbones import Backbone, unseen_classes
 from shards import ShardIndex
-from zsl.features.manifest import MANIFEST_FILE, EncodeFacts, Manifest, Source, TransformFacts, read_manifest
+from zsl.features.manifest import (
+    MANIFEST_FILE,
+    EncodeFacts,
+    Manifest,
+    Source,
+    TransformFacts,
+    read_manifest,
+    write_manifest,
+)
 from zsl.features.stream import Decoder, OnError
 
 # What all numbers of a table depend on.  `source` and `finetuned` are not compared: equal shards and equal weights have
@@ -59,7 +67,8 @@ def plan_table(backbone: Backbone, index: ShardIndex, precision: str, decoder: D
 def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | None:
     """The manifest of the table in `out`; None where there is no whole one.
 
-    An incomplete table counts as whole for "quarantine" only.
+    An incomplete table counts as whole for "quarantine" only.  A table of the same photos under other splits stays as
+    it is, and its manifest gets the splits of `plan`.
 
     Raises:
         ValueError: the table was made from other input than `plan` says; the message names the first difference.
@@ -77,4 +86,13 @@ def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | N
                 f"{out} was made with {name} = {content.get(name)!r}, asked for is {planned[name]!r}; "
                 "delete that folder, or use another --data"
             )
-    return None if incomplete else manifest
+    return None if incomplete else _with_new_splits(manifest, plan, out)
+
+
+def _with_new_splits(manifest: Manifest, plan: Manifest, out: Path) -> Manifest:
+    """The manifest with the splits of `plan`: features of the same shards do not depend on them."""
+    if manifest.source.split_hashes == plan.source.split_hashes:
+        return manifest
+    manifest = replace(manifest, source=plan.source)
+    write_manifest(out / MANIFEST_FILE, manifest)
+    return manifest

@@ -1,1 +1,1 @@
-"""What a model is worth: scores, curves, accuracies of classes, and the only reader of a TestSplit."""
+"""The scores of a model: accuracies, curves, accuracies of classes, and the only reader of a TestSplit."""

@@ -1,4 +1,4 @@
-"""What a model said about each test image, in memory and on disk."""
+"""A model's answers for each test image, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ DETAILS_FILE = "details.safetensors"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Details:
-    """What a model said about each test image, on the CPU; all scores and intervals follow from it."""
+    """A model's answers for each test image, on the CPU; they determine all scores and intervals."""
 
     zsl_classes: Tensor  # [U] class ids
     gzsl_classes: Tensor  # [S + U] ids of the scores' columns
-    seen_rows: Tensor  # [N] official rows of the test_seen images; [0] where they are not known
+    seen_rows: Tensor  # [N] official rows of the test_seen images; [0] where the rows are unknown
     seen_labels: Tensor  # [N] true class ids
-    seen_predicted: Tensor  # [N] with all labels to choose from
+    seen_predicted: Tensor  # [N] predicted class ids, of all classes
     seen_scores: Tensor  # [N, S + U] float32, GZSL
-    unseen_rows: Tensor  # the same of the test_unseen images
+    unseen_rows: Tensor  # the same for the test_unseen images
     unseen_labels: Tensor
     unseen_predicted: Tensor
     unseen_scores: Tensor
-    unseen_zsl_predicted: Tensor  # [N] with unseen labels only
-    gamma: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))  # [] taken off the seen classes' scores
+    unseen_zsl_predicted: Tensor  # [N] predicted class ids, of unseen classes only
+    gamma: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))  # [] subtracted from scores of seen classes
 
 
 def save_details(details: Details, path: Path) -> None:
@@ -40,11 +40,11 @@ def save_details(details: Details, path: Path) -> None:
 
 
 def load_details(path: Path) -> Details:
-    """Read what `save_details` wrote.
+    """Read the details in the file `path`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is broken, or holds something else.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is broken, or holds something else.
     """
     try:
         return Details(**load_file(path))

@@ -1,4 +1,4 @@
-"""What a model is worth on several validation folds, at one γ for all of them."""
+"""The scores of a method on several validation folds, with one γ for all of them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zsl.scores.summary import curve_of, scores_of
 
 @dataclass(frozen=True, kw_only=True)
 class FoldScores:
-    """Means over folds, as fractions in [0, 1].  A score that an older file does not hold is NaN."""
+    """Mean scores over folds, as fractions in [0, 1].  A score that an older file does not hold is NaN."""
 
-    gamma: float  # the one γ for all folds with the highest mean H, in units of the GZSL scores
+    gamma: float  # the γ with the highest mean H over the folds, in units of the GZSL scores
     harmonic: float  # H at that γ
     acc_seen: float = math.nan  # S at γ = 0
     acc_zsl: float  # T1
@@ -23,24 +23,24 @@ class FoldScores:
 
 
 def score_folds(details: Sequence[Details]) -> FoldScores:
-    """Choose γ on all folds together, and take the mean of each score.
+    """Choose one γ for all folds, and compute the mean of each score.
 
-    details: one model's answers a fold; a fold may occur once for each seed.
+    details: the answers of each fold's model; a fold can occur once for each seed.
 
     Raises:
-        ValueError: there is no fold.
+        ValueError: `details` is empty.
     """
     if not details:
         raise ValueError("no fold to score: give at least one")
-    curves = [curve_of(of_fold) for of_fold in details]
-    scores = [scores_of(of_fold) for of_fold in details]
+    curves = [curve_of(answers) for answers in details]
+    scores = [scores_of(answers) for answers in details]
     gamma = choose_gamma(curves)
     return FoldScores(
         gamma=gamma,
         harmonic=_mean([curve.harmonic_at(gamma) for curve in curves]),
-        acc_seen=_mean([of_fold.acc_seen for of_fold in scores]),
-        acc_zsl=_mean([of_fold.acc_zsl for of_fold in scores]),
-        ausuc=_mean([of_fold.ausuc for of_fold in scores]),
+        acc_seen=_mean([score.acc_seen for score in scores]),
+        acc_zsl=_mean([score.acc_zsl for score in scores]),
+        ausuc=_mean([score.ausuc for score in scores]),
     )
 
 

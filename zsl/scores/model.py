@@ -1,4 +1,4 @@
-"""What can be scored: a ZeroShotModel; and calibrated stacking, which lowers the scores of seen classes by γ."""
+"""The contract of a model that can be scored, and calibrated stacking, which lowers scores of seen classes by γ."""
 
 from __future__ import annotations
 
@@ -9,25 +9,22 @@ from torch import Tensor, nn
 
 
 class ZeroShotModel(Protocol):
-    """What can be scored: class scores [N, n] for features [N, D], higher is likelier.
+    """A model that can be scored: it gives each image a score for each class, and higher is likelier."""
 
-    `classes` are the ids of the columns: `zsl_classes` the unseen ones, `gzsl_classes` seen and unseen.
-    """
-
-    zsl_classes: Tensor
-    gzsl_classes: Tensor
+    zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`: unseen classes
+    gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`: seen and unseen classes
 
     def zsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, U]."""
+        """Map features [N, D] to scores of unseen classes [N, U]."""
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to scores of all classes [N, S + U]."""
 
 
 class Calibrated(nn.Module):
-    """A model whose GZSL scores of seen classes are lowered by γ (Chao et al. 2016); its ZSL scores are as they were.
+    """A model with calibrated stacking: γ is subtracted from the GZSL scores of seen classes (Chao et al. 2016).
 
-    Nothing else subtracts γ.
+    Its ZSL scores do not change.  Nothing else subtracts γ.
     """
 
     zsl_classes: Tensor
@@ -36,7 +33,7 @@ class Calibrated(nn.Module):
     gamma: Tensor
 
     def __init__(self, model: ZeroShotModel, gamma: float, seen: Tensor) -> None:
-        """`seen`: ids of the seen classes [S]."""
+        """Calibrate `model` with `gamma`; `seen` holds the ids of the seen classes [S]."""
         super().__init__()
         self.model: Any = model
         self.register_buffer("zsl_classes", model.zsl_classes, persistent=False)
@@ -47,13 +44,13 @@ class Calibrated(nn.Module):
 
     @property
     def calibration(self) -> Tensor:
-        """What is added to the GZSL scores: −γ for seen classes, 0 for unseen ones [S + U]."""
+        """The summand of the GZSL scores [S + U]: −γ for seen classes, 0 for unseen classes."""
         return torch.where(self.is_seen, -self.gamma, 0.0)
 
     def zsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, U]."""
+        """Map features [N, D] to scores of unseen classes [N, U]."""
         return self.model.zsl_scores(features)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Map features [N, D] to calibrated scores of all classes [N, S + U]."""
         return self.model.gzsl_scores(features) + self.calibration

@@ -12,28 +12,34 @@ from zsl.scores.details import Details
 
 
 def per_class_share(hit: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Share of each class's images for which `hit` [N] is true [n].
+    """Compute the share of each class's images for which `hit` [N] is true: [n].
 
-    labels: class ids [N]; classes: ids [n], each with at least one image.
+    labels: class ids [N].  classes: ids of the classes [n].
+
+    Raises:
+        ValueError: a class has no image.
     """
-    of_class = labels[None, :] == classes[:, None]
-    count = of_class.sum(dim=1)
+    member = labels[None, :] == classes[:, None]  # whether an image is of a class [n, N]
+    count = member.sum(dim=1)
     if bool((count == 0).any()):
         raise ValueError(f"class {int(classes[count == 0][0])} has no test image; its accuracy is undefined")
-    return (of_class & hit[None, :]).sum(dim=1) / count
+    return (member & hit[None, :]).sum(dim=1) / count
 
 
 def per_class_top1(predicted: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Share of each class's images that is predicted right [n] (eq. 11 before the mean).
+    """Compute the share of each class's images with the right prediction: [n] (eq. 11 before the mean).
 
-    predicted, labels: class ids [N]; classes: ids [n], each with at least one image.
+    predicted, labels: class ids [N].  classes: ids of the classes [n].
+
+    Raises:
+        ValueError: a class has no image.
     """
     return per_class_share(predicted == labels, labels, classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAccuracy:
-    """One class's accuracy, with its Wilson interval: what so few images tell of it."""
+    """The accuracy of one class and its Wilson interval, which is wide for few images."""
 
     class_id: int
     n: int  # images
@@ -44,9 +50,9 @@ class ClassAccuracy:
 
 @cache
 def wilson_interval(right: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """SciPy's Wilson score interval of `right` out of `count` images: low, high.
+    """Return the Wilson score interval (low, high) of `right` out of `count` images, from SciPy.
 
-    Many classes have equal numbers, and SciPy takes milliseconds an interval; each is computed once.
+    SciPy takes milliseconds for an interval, and many classes have equal numbers.  So each interval is computed once.
     """
     from scipy.stats import binomtest  # its import takes seconds
 
@@ -55,7 +61,7 @@ def wilson_interval(right: int, count: int, confidence: float = 0.95) -> tuple[f
 
 
 def class_accuracies(predicted: Tensor, labels: Tensor, confidence: float = 0.95) -> list[ClassAccuracy]:
-    """Accuracy and Wilson interval of each class of `labels`, by class id; predicted, labels: class ids [N]."""
+    """Compute accuracy and Wilson interval of each class of `labels`, by class id; both tensors are class ids [N]."""
     classes, position, count = labels.unique(return_inverse=True, return_counts=True)
     right = position[predicted == labels].bincount(minlength=len(classes))
     accuracies = []
@@ -66,9 +72,9 @@ def class_accuracies(predicted: Tensor, labels: Tensor, confidence: float = 0.95
 
 
 def confusion_matrix(details: Details) -> Tensor:
-    """Number of images of true class i (row) that were predicted as j (column) in GZSL [S + U, S + U].
+    """Count the images of true class i (row) with the GZSL prediction j (column): [S + U, S + U].
 
-    Rows and columns are in the order of `gzsl_classes`; both test parts are counted.
+    Rows and columns have the order of `gzsl_classes`.  Images of both test parts count.
     """
     classes, size = details.gzsl_classes, len(details.gzsl_classes)
 

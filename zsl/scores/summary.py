@@ -1,4 +1,4 @@
-"""The scores of a model: T1, U, S, H and AUSUC from what it said about each test image."""
+"""The scores of a model: T1, U, S, H and AUSUC, computed from its answers for each test image."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from zsl.scores.curves import Curve, best_gamma, seen_unseen_curve
 from zsl.scores.details import Details
 from zsl.scores.per_class import per_class_share, per_class_top1
 
-SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic", "ausuc")  # what a results table shows, in this order
+SCORES = ("acc_zsl", "acc_unseen", "acc_seen", "harmonic", "ausuc")  # the columns of a results table, in their order
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Fractions in [0, 1], γ apart; every accuracy is a mean over classes, not over images (eq. 11).
+    """The scores of one model: fractions in [0, 1], except γ.
 
-    What is not known, as in a file of a version that did not compute it, is NaN.
+    Every accuracy is a mean over classes, not over images (eq. 11).  A score that an older file does not hold is NaN.
     """
 
-    acc_zsl: float  # T1: unseen images, unseen labels only
-    acc_unseen: float  # U: unseen images, all labels
-    acc_seen: float  # S: test_seen images, all labels
+    acc_zsl: float  # T1: images of test_unseen, unseen classes only
+    acc_unseen: float  # U: images of test_unseen, all classes
+    acc_seen: float  # S: images of test_seen, all classes
     harmonic: float  # H
     ausuc: float = math.nan  # area under the seen-unseen curve of calibrated stacking
-    pulled_to_seen: float = math.nan  # share of unseen images that are given a seen label, mean over classes
+    pulled_to_seen: float = math.nan  # share of test_unseen images with a seen class as prediction, mean over classes
     harmonic_uncalibrated: float = math.nan  # H at γ = 0
-    harmonic_oracle: float = math.nan  # no result but a bound: H at the γ that is best on the test rows themselves
+    harmonic_oracle: float = math.nan  # a bound, not a result: H at the γ that is best on the test rows
     oracle_gamma: float = math.nan  # that γ, in units of the GZSL scores
 
 
 def harmonic_mean(seen: float, unseen: float) -> float:
-    """H = 2 S U / (S + U), 0 if both are 0."""
+    """Return H = 2 S U / (S + U), or 0 if both are 0."""
     return 2 * seen * unseen / (seen + unseen) if seen + unseen > 0 else 0.0
 
 
 def scores_of(details: Details) -> Scores:
-    """The Scores that `details` amount to."""
+    """Compute the Scores of a model's answers."""
 
     def accuracy(predicted: Tensor, labels: Tensor) -> float:
         return per_class_top1(predicted, labels, labels.unique()).mean().item()
@@ -63,7 +63,7 @@ def scores_of(details: Details) -> Scores:
 
 
 def curve_of(details: Details) -> Curve:
-    """The seen-unseen curve of the GZSL scores."""
+    """Compute the seen-unseen curve of the GZSL scores."""
     return seen_unseen_curve(
         details.seen_scores,
         details.seen_labels,

@@ -1,1 +1,1 @@
-"""What the training of every method shares: stages, logs, checkpoints."""
+"""The shared parts of every method's training: stages, logs, checkpoints."""

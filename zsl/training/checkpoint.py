@@ -1,8 +1,9 @@
-"""A checkpoint on disk: the state of a training after some steps, from which a killed run goes on.
+"""A checkpoint on disk: the state of a training after some steps.  A killed run continues from it.
 
-There is one form for every training.  A part of a checkpoint is anything with `state_dict` and `load_state_dict`: a
-module, an optimizer, a moving average, a GradScaler, torch's random state.  The file is safetensors.  Each tensor lies
-under its path, such as `optimizer/metric/state/0/exp_avg`; all else is JSON in the file's metadata.
+All trainings share one form of checkpoint.  A part of a checkpoint is any object with `state_dict` and
+`load_state_dict`: a module, an optimizer, a moving average, a GradScaler, torch's random state.  The file is
+safetensors.  The name of each tensor is its path, such as `optimizer/metric/state/0/exp_avg`.  Other values are JSON in
+the file's metadata.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from torch import Tensor
 
 from zsl.common.files import atomic_path
 
-StateDict = dict[str, Any]  # what `state_dict` gives: tensors, numbers, texts and None, in dicts, lists and tuples
-FORMAT = "2"  # 1: tensors alone; and fine-tuning's checkpoints were pickles
+StateDict = dict[str, Any]  # a `state_dict`: tensors, numbers, texts and None, in dicts, lists and tuples
+FORMAT = "2"  # format 1 held tensors alone, and fine-tuning's checkpoints were pickles
 
 
 class Stateful(Protocol):
-    """What can be a part of a checkpoint; modules and optimizers are."""
+    """An object that can be a part of a checkpoint, such as a module or an optimizer."""
 
     def state_dict(self) -> StateDict:
-        """All that changes in training."""
+        """Return all that changes in training."""
 
     def load_state_dict(self, state_dict: StateDict) -> Any:
-        """Take over what `state_dict` gave; its tensors are on the CPU."""
+        """Take over a state that `state_dict` returned; its tensors are on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,10 +41,10 @@ class Checkpoint:
 
     path: Path
     step: int  # steps done
-    states: Mapping[str, Any]  # of each part, as its `state_dict` gave it
+    states: Mapping[str, Any]  # the `state_dict` of each part
 
     def restore(self, parts: Mapping[str, Stateful]) -> None:
-        """Put each part into the state that the checkpoint holds.
+        """Put each part into its state in the checkpoint.
 
         Raises:
             ValueError: the checkpoint holds other parts.
@@ -58,12 +59,12 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, parts: Mapping[str, Stateful], *, run: str, step: int) -> None:
-    """Write the state of `parts` after `step` steps, whole or not at all.
+    """Write the state of `parts` after `step` steps, atomically.
 
-    run: names all that the state depends on; `load_checkpoint` refuses another run's.
+    run: a text that names all that the state depends on.  `load_checkpoint` refuses the checkpoint of another run.
 
     Raises:
-        TypeError: a part's state holds something that the file cannot, such as a function.
+        TypeError: a part's state holds something that the file cannot hold, such as a function.
     """
     tensors: dict[str, Tensor] = {}
     states = {name: _pack(part.state_dict(), name, tensors) for name, part in parts.items()}
@@ -73,7 +74,7 @@ def save_checkpoint(path: Path, parts: Mapping[str, Stateful], *, run: str, step
 
 
 def load_checkpoint(path: Path, run: str) -> Checkpoint:
-    """Read what `save_checkpoint` wrote, onto the CPU.
+    """Read a checkpoint onto the CPU.
 
     Raises:
         ValueError: the file is of another run, of an earlier version, or broken.
@@ -96,15 +97,15 @@ def load_checkpoint(path: Path, run: str) -> Checkpoint:
 
 
 class RandomState:
-    """Torch's random state as a part of a checkpoint: the CPU's, and the GPU's where one is in use."""
+    """Torch's random state as a part of a checkpoint: the state of the CPU, and of a GPU in use."""
 
     def state_dict(self) -> StateDict:
-        """The state of each generator."""
+        """Return the state of each random generator."""
         gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
         return {"cpu": torch.get_rng_state()} | gpu
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Put each generator into its state."""
+        """Put each random generator into its state."""
         torch.set_rng_state(state_dict["cpu"])
         if "cuda" in state_dict:
             torch.cuda.set_rng_state(state_dict["cuda"])
@@ -115,16 +116,18 @@ def _remedy(path: Path) -> str:
 
 
 def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """`value` as JSON; its tensors go to `tensors`.  Containers are tagged: JSON has no tuples and no numbers as keys.
+    """Turn `value` into JSON, and put its tensors into `tensors`.
+
+    Containers are tagged, because JSON has no tuples, and its keys are no numbers.
 
     Raises:
-        TypeError: JSON and safetensors cannot hold it.
+        TypeError: neither JSON nor safetensors can hold the value.
         ValueError: two tensors have one path.
     """
     if isinstance(value, Tensor):
         if path in tensors:
             raise ValueError(f"two tensors of a checkpoint are named {path}")
-        # Clones, for tensors that share memory are refused; contiguous, for the file keeps no strides.
+        # A clone, because safetensors refuses tensors that share memory; contiguous, because it keeps no strides.
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"tensor": path, "channels_last": _is_channels_last(value)}
     if isinstance(value, Mapping):
@@ -138,7 +141,7 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _unpack(content: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What `_pack` was given."""
+    """Return the value that `_pack` turned into `content`."""
     if not isinstance(content, dict):
         return content
     if "tensor" in content:
@@ -152,5 +155,5 @@ def _unpack(content: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _is_channels_last(tensor: Tensor) -> bool:
-    """Whether a pixel's channels lie side by side in memory, as in weights that are tuned; sums depend on the order."""
+    """Whether the channels of a pixel are neighbours in memory, as in fine-tuning; the order of a sum depends on it."""
     return tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""The folder of a run while it trains: a file of loss terms, and a checkpoint of each stage."""
+"""The journal of a training run: a file of loss terms, and a checkpoint of each stage."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from zsl.training.checkpoint import RandomState, Stateful, load_checkpoint, save
 from zsl.training.log import Entry, Log
 
 CHECKPOINTS_FOLDER = "checkpoints"
-PATIENCE = 20  # at least this many times as long as saving took passes until the next save
+PATIENCE = 20  # the time between two saves is at least this many times the duration of a save
 
 
 class StepsBehind(ValueError):
-    """A checkpoint has more steps behind it than the stage is to take."""
+    """Error: a checkpoint is after more steps than the stage should take."""
 
 
 class Journal(Log):
-    """A Log that appends JSON lines to a file, and keeps a checkpoint of each stage in a folder beside it.
+    """A Log that appends JSON lines to a file, and keeps a checkpoint of each stage in a folder beside the file.
 
-    A checkpoint holds the stage's modules and optimizers, and torch's random state, after a number of steps.  A run
-    that goes on from it ends at the same bits as one that was never killed, on the same machine, whenever checkpoints
-    were written.  A stage that has ended leaves its last checkpoint, so that a restart passes over the stage.
+    A checkpoint holds the stage's modules and optimizers, and torch's random state, after a number of steps.  On one
+    machine, a run that continues from a checkpoint ends at the same bits as a run that was never killed.  The times of
+    the checkpoints make no difference.  A stage that has ended leaves its last checkpoint, so that a restart skips the
+    stage.
 
-    run: names all that the run depends on.  The checkpoints of another run are refused.
+    run: a text that names all that the run depends on.  Checkpoints of another run are refused.
     """
 
     def __init__(self, path: Path, run: str = "", *, seconds: float = 10.0) -> None:
-        """`path`: the file of lines; `seconds`: at least so many pass between two checkpoints of a stage."""
+        """Keep lines in the file `path`; at least `seconds` pass between two checkpoints of a stage."""
         self.path, self.run, self.seconds = path, run, seconds
         self.folder = path.parent / CHECKPOINTS_FOLDER
 
     def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
-        """Append one line."""
+        """Append one line with the loss terms of a step."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as stream:
             stream.write(json.dumps({"stage": stage, "step": step} | terms) + "\n")
@@ -48,11 +49,11 @@ class Journal(Log):
     def steps(
         self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
     ) -> Iterator[int]:
-        """The steps of `stage` that are left, after its modules and optimizers were put where it stopped.
+        """Put modules and optimizers into the state of the stage's checkpoint, and yield the steps that remain.
 
         Raises:
             ValueError: the stage's checkpoint is of another run or version.
-            StepsBehind: it has more than `count` steps behind it.
+            StepsBehind: the checkpoint is after more than `count` steps.
         """
         path = self.folder / f"{stage.replace(' ', '-')}.safetensors"
         parts = _parts(modules, optimizers)
@@ -67,16 +68,16 @@ class Journal(Log):
                 due = time.monotonic() + max(self.seconds, PATIENCE * (time.monotonic() - began))
 
     def entries(self) -> list[Entry]:
-        """All lines."""
+        """Read all lines."""
         return read_json_lines(self.path) if self.path.is_file() else []
 
     def clear(self) -> None:
-        """Remove all checkpoints: the run has ended well."""
+        """Remove all checkpoints, once the run has ended well."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
 
     def _resume(self, path: Path, count: int, parts: Mapping[str, Stateful]) -> int:
-        """Put `parts` into the state of the checkpoint at `path`; gives the number of its steps."""
+        """Put `parts` into the state of the checkpoint at `path`, and return the number of its steps."""
         checkpoint = load_checkpoint(path, self.run)
         if checkpoint.step > count:
             raise StepsBehind(f"{path} has {checkpoint.step} steps behind it, asked for are {count}")
@@ -84,15 +85,15 @@ class Journal(Log):
         return checkpoint.step
 
     def _forget(self, stage: str, start: int) -> None:
-        """Drop the lines of steps of this stage that will be taken again, and a line that was cut short."""
+        """Remove the lines of the stage's steps from `start` on, and a line that a kill cut short."""
         if not self.path.is_file():
             return
-        kept = [e for e in self.entries() if e["stage"] != stage or e["step"] < start]
-        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        entries = [e for e in self.entries() if e["stage"] != stage or e["step"] < start]
+        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in entries))
 
 
 def _parts(modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> dict[str, Stateful]:
-    """The parts of a stage's checkpoint.  The random state comes last: nothing after it can draw from it."""
+    """Collect the parts of a stage's checkpoint.  The random state is last, so that no other part draws from it."""
     return {
         **{f"module/{name}": module for name, module in modules.items()},
         **{f"optimizer/{name}": optimizer for name, optimizer in optimizers.items()},

@@ -1,4 +1,4 @@
-"""Where a stage says how it goes: a log of loss terms, and a watch for terms that are not finite."""
+"""The log of a stage's loss terms, and the watch for terms that are not finite."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from zsl.common.progress import progress_bar
 
 Entry = dict[str, Any]  # {"stage", "step", term: value, …}
-NEVER = -1  # the first step with a term that is not finite, where there was none
+NEVER = -1  # stands for the first step with a term that is not finite, while all terms are finite
 
 
 class Log:
-    """A log that keeps nothing; `zsl.training.journal` keeps lines and checkpoints in files."""
+    """A log that keeps nothing; the Log of `zsl.training.journal` keeps lines and checkpoints in files."""
 
     def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
         """Note the loss terms of one step."""
@@ -24,15 +24,15 @@ class Log:
     def steps(
         self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
     ) -> Iterator[int]:
-        """The steps of `stage` that are left to do; between them `modules` and `optimizers` hold all of its state."""
+        """Yield the remaining steps of `stage`; `modules` and `optimizers` hold all of its state between two steps."""
         yield from progress_bar(range(count), what=stage, unit=" steps")
 
     def entries(self) -> list[Entry]:
-        """All notes that are kept."""
+        """Return all entries that the log keeps."""
         return []
 
     def repeat(self, entries: list[Entry]) -> None:
-        """Copy the notes of another log that this one lacks, for a stage whose result both share."""
+        """Copy the entries of another log that this log lacks, for a stage whose result both share."""
         present = self.entries()
         for entry in entries:
             if entry not in present:
@@ -44,17 +44,18 @@ silent = Log()
 
 
 class Watch(nn.Module):
-    """The loss terms of a stage: each step's are looked at, every so many steps' are checked and logged.
+    """A watch for loss terms of a stage that are not finite; it also logs the terms of every `every`-th step.
 
-    Reading a value waits for the device.  So the device itself keeps the first step and term that were not finite; they
-    are read every `every` steps and in the last step.  It is a module, so that checkpoints of the stage keep them.
+    The program waits for the device whenever it reads a value from it.  So the device itself keeps the first step and
+    term that were not finite.  The program reads them every `every` steps and in the last step.  A Watch is a module,
+    so that checkpoints of the stage keep them.
     """
 
     first_step: Tensor  # NEVER, or the first step with a term that was not finite
     first_term: Tensor  # the position of that term
 
     def __init__(self, log: Log, stage: str, *, steps: int, every: int, device: torch.device) -> None:
-        """`steps`: how many the stage takes."""
+        """Watch a stage of `steps` steps."""
         super().__init__()
         self.log, self.stage, self.steps, self.every = log, stage, steps, every
         self.register_buffer("first_step", torch.tensor(NEVER, device=device))
@@ -62,7 +63,7 @@ class Watch(nn.Module):
 
     @torch.no_grad()
     def forward(self, step: int, terms: Mapping[str, Tensor]) -> None:
-        """Look at the terms of one step, in the order in which they were computed.
+        """Check the terms of one step, in the order of their computation.
 
         Raises:
             FloatingPointError: a term is not finite; the message names the stage, the first such step and its term.

@@ -1,7 +1,7 @@
-"""A method: one object with the same abilities, whichever method it is.
+"""A method: an object that trains models.  All methods have the same abilities.
 
-`scripts/train_dcrgan.py`, `choose.py`, `table.py`, `study.py` and `sweep.py` know methods by this type alone.  A method
-of one's own is a file with such an object (docs/own-method.md).
+`scripts/train_dcrgan.py`, `choose.py`, `table.py`, `study.py` and `sweep.py` use methods through this type alone.  A
+user's own method is a file with such an object (docs/own-method.md).
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from zsl.scores.model import ZeroShotModel
 from zsl.training.log import Log, silent
 
 Goal = Literal["harmonic", "acc_zsl", "acc_seen"]
-Part = Callable[[Any], Any]  # a configuration to the part of it that something depends on
+Part = Callable[[Any], Any]  # maps a configuration to the part of it that a result depends on
 
 
 class TrainModel(Protocol):
-    """Training in one step, such as `train_eszsl`."""
+    """A function that trains a model in one step, such as `train_eszsl`."""
 
     __name__: str
 
     def __call__(self, train: TrainSplit, config: Any, *, seed: int, log: Log) -> Any:
-        """A trained model."""
+        """Train a model on `train`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A part of training whose result several configurations can share.
 
-    Equal `part(config)`, data and seed give equal results, so that a `Trainer` runs it once for all of them.
+    Equal `part(config)`, data and seed give equal results.  So a `Trainer` runs the step once for all of them.
     """
 
     name: str  # unique among all steps of all methods
     run: Callable[[TrainSplit, Any, Any, int, Log], Any]  # split, result of the step before, config, seed, log
     part: Part = lambda config: config
-    resumes: Part | None = None  # the part of the config on which the step's checkpoints depend; None: it keeps none
+    resumes: Part | None = None  # the part of the config that the step's checkpoints depend on; None: no checkpoints
 
 
 def one_step(train_model: TrainModel) -> tuple[Step, ...]:
-    """The steps of a method that trains its model at once."""
+    """Make the steps of a method that trains its model in one step."""
 
     def run(train: TrainSplit, _: Any, config: Any, seed: int, log: Log) -> Any:
         return train_model(train, config, seed=seed, log=log)
@@ -52,50 +52,50 @@ def one_step(train_model: TrainModel) -> tuple[Step, ...]:
 
 
 def never(_: Any) -> bool:
-    """No configuration of the method trains on attributes of unseen classes."""
+    """Return False: no configuration of the method trains on attributes of unseen classes."""
     return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A way from a TrainSplit to a ZeroShotModel, and what may be done with it."""
+    """A method: how it trains a ZeroShotModel on a TrainSplit, how it is tuned, and what its models can do."""
 
     name: str
-    steps: tuple[Step, ...]  # the last one's result is the model
-    config: Any  # a frozen dataclass: where a search starts, and what a run without one has
-    rounds: tuple[tuple[Overrides, ...], ...] = ()  # what folds may try: each round on the best of those before
-    settings: Overrides = field(default_factory=dict)  # fixed, whatever was chosen: they make a variant
+    steps: tuple[Step, ...]  # the result of the last step is the model
+    config: Any  # a frozen dataclass: the configuration of a run, or the start of a search
+    rounds: tuple[tuple[Overrides, ...], ...] = ()  # settings that folds try, each round on the best so far
+    settings: Overrides = field(default_factory=dict)  # settings that make a variant; no choice changes them
     goal: Goal = "harmonic"  # the score on folds by which `rounds` choose
-    budget: int | None = None  # configurations for which a table's search trains something, at most; None: all
-    shares: str | None = None  # the method whose search serves this one, too; None: it has its own
+    budget: int | None = None  # most configurations for which a table's search trains something; None: all
+    shares: str | None = None  # the method whose search also serves this method; None: it has its own search
     citation: str = ""
-    takes_recipe: bool = False  # whether its configuration is that of a recipe of DCR-GAN
-    version: str | None = None  # of a method of one's own: the hash of its file
-    transductive: Callable[[Any], bool] = never  # whether training with a config sees attributes of unseen classes
+    takes_recipe: bool = False  # whether its configuration comes from a recipe of DCR-GAN
+    version: str | None = None  # hash of the file of a user's own method
+    transductive: Callable[[Any], bool] = never  # whether training with a config uses attributes of unseen classes
     looks: Callable[[Any, int | None], Sequence[tuple[int, Any]]] | None = None
-    """(steps, config) of each look at the test rows by the published protocol, each so many steps; None: no looks."""
+    """Lists (steps, config) of each look at the test rows by the published protocol; None: the method has no looks."""
     oracle: Callable[[Any], tuple[ZeroShotModel, ZeroShotModel]] | None = None
-    """The models for seen and for unseen test images where the literature's weights know which is which."""
+    """Makes the models with the literature's weights for seen test images, and with those for unseen test images."""
     keep: Callable[[Any, Path], None] | None = None
-    """Writes what prediction and new classes need of a model into its folder; None: the method does not predict."""
+    """Writes the parts of a model that prediction needs into a folder; None: the method does not predict."""
 
     def train(self, train: TrainSplit, config: Any, *, seed: int, log: Log = silent) -> Any:
-        """The model after all steps."""
+        """Run all steps, and return the model."""
         result = None
         for step in self.steps:
             result = step.run(train, result, config, seed, log)
         return result
 
     def configured(self, config: Any) -> Any:
-        """`config` with what makes this variant."""
+        """Return `config` with the settings of this variant."""
         return override(config, self.settings)
 
     @property
     def selected_as(self) -> str:
-        """The method whose search serves this one."""
+        """The name of the method whose search serves this method."""
         return self.shares or self.name
 
 
 def candidates(*configs: Any) -> tuple[Mapping[str, Any], ...]:
-    """A round that tries whole configurations, for `Method.rounds`."""
+    """Make a round of `Method.rounds` that tries these configurations."""
     return tuple({item.name: getattr(config, item.name) for item in fields(config)} for config in configs)

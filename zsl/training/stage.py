@@ -1,7 +1,7 @@
-"""The stages of the method: functions from a TrainSplit and a config to a trained module.
+"""The decorator of stages.  A stage is a function from a TrainSplit and a config to a trained module.
 
-`stage` gives each one its own random state, refuses anything but a TrainSplit as its data, and notes in it which rows
-were read.
+`stage` gives each function its own random state, refuses all data but a TrainSplit, and records the rows that were
+read in the split.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Result = TypeVar("Result")
 def stage(
     function: Callable[Concatenate[TrainSplit, Params], Result],
 ) -> Callable[..., Result]:
-    """Run `function(train, …)` under a random state that depends on the run's `seed` and the stage's name only.
+    """Let `function(train, …)` run with a random state that depends on the run's `seed` and the stage's name only.
 
-    The decorated function takes `seed` as one more keyword.  A stage's result is thus the same whether the stages
-    before it ran now or came from a checkpoint.  That the stage was given these rows is noted in `train.reads`.
+    The decorated function takes `seed` as one more keyword.  A stage gives the same result whether the stages before it
+    ran now or came from a checkpoint.  `train.reads` gets a record of the rows that the stage could read.
 
     Raises:
         TypeError: the data is not a TrainSplit, for example a TestSplit.
@@ -51,11 +51,11 @@ def stage(
 
 
 def _check_data(train: TrainSplit, stage: str) -> None:
-    """Closed forms would spread such a value, or end in an error of linear algebra that says nothing of it."""
+    """Refuse values that are not finite: a closed form would spread them, or end in an error that does not name it."""
     for what, values in (("features", train.features), ("attributes", train.attributes)):
-        fine = values.isfinite().all(dim=1)
-        if not fine.all():
-            first = int((~fine).nonzero()[0])
+        finite = values.isfinite().all(dim=1)
+        if not finite.all():
+            first = int((~finite).nonzero()[0])
             whose = f"of row {int(train.rows[first])}" if what == "features" else f"of class {train.class_names[first]}"
             raise FloatingPointError(f"{stage}: the {what} {whose} are not finite; make them anew")
 
@@ -69,10 +69,10 @@ def _check_weights(result: Any, stage: str) -> None:
 def penalised_adam(
     module: nn.Module, weight_decay: float, *, lr: float, betas: tuple[float, float]
 ) -> torch.optim.Adam:
-    """Adam on the loss plus `weight_decay` * ‖θ‖² over the weights, biases left out (eq. 3, 4).
+    """Make Adam for the loss plus `weight_decay` * ‖θ‖², where θ are the weights without the biases (eq. 3, 4).
 
-    The penalty's gradient, 2 * weight_decay * θ, is what torch adds for its own `weight_decay` twice as large; so no
-    step spends time on a sum over millions of squares.
+    The gradient of this penalty is 2 * weight_decay * θ.  torch's own `weight_decay`, set to twice the value, adds it
+    without a sum over millions of squares.
     """
     weights = [p for p in module.parameters() if p.dim() > 1]
     biases = [p for p in module.parameters() if p.dim() <= 1]
