@@ -32,7 +32,7 @@ except ImportError:  # torchvision announces that it will drop its decoders
 
 Box = tuple[int, int, int, int]
 LIMITS = PhotoLimits()
-STRIP = 2**20  # pixels that are converted at a time
+STRIP = 2**18  # pixels that are converted at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,7 +139,7 @@ def _by_pillow(data: bytes, header: PhotoHeader) -> np.ndarray:
         # Newer versions of Pillow turn TIFFs as they load them, and then drop the tag.
         is_turned = header.format == "TIFF" and TAG not in image.tag_v2  # type: ignore[attr-defined]
         pixels = _as_rgb_array(image, header.format)
-    return turn_back(pixels, header.orientation) if is_turned else pixels
+    return np.ascontiguousarray(turn_back(pixels, header.orientation)) if is_turned else pixels
 
 
 def _as_rgb_array(image: Image.Image, kind: str) -> np.ndarray:

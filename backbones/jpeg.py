@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 # Neither a stuffed byte (FF 00), nor a restart marker (FF D0 to FF D7), nor a fill byte (FF FF).
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the other three are tables
 END, SCAN, EXIF_SEGMENT = 0xD9, 0xDA, 0xE1
-WITHOUT_LENGTH = {0x01, 0xD8}  # markers that no segment follows
+WITHOUT_LENGTH = {0x01, 0xD8, END}  # markers that no segment follows
 EXIF = b"Exif\0\0"
 MAX_SEGMENTS = 10_000  # a photo has tens; each one costs time, and four bytes make one
 
@@ -29,16 +30,18 @@ class JpegStructure:
     scans: int  # passes over the pixels
     exif: bytes  # from its byte order on; b"" where there is none
     is_whole: bool  # whether it has an end marker
+    segments: int  # at most MAX_SEGMENTS + 1; behind that nothing was read
 
 
 def read_structure(data: bytes) -> JpegStructure:
     """The structure of the JPEG in `data`.
 
     Raises:
-        ValueError: it has no frame header, or more segments than a photo has.
+        ValueError: it has no frame header.
     """
-    frame, exif, scans, is_whole = b"", b"", 0, False
-    for marker, segment in _segments(data):
+    frame, exif, scans, segments, is_whole = b"", b"", 0, 0, False
+    for marker, segment in islice(_segments(data), MAX_SEGMENTS + 1):
+        segments += 1
         if marker == END:
             is_whole = True
         elif marker == SCAN:
@@ -58,23 +61,16 @@ def read_structure(data: bytes) -> JpegStructure:
         scans=scans,
         exif=exif,
         is_whole=is_whole,
+        segments=segments,
     )
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Each marker up to the first end marker, with the bytes of its segment behind their length."""
-    at, count = 2, 0
-    while found := MARKER.search(data, at):
+    at, marker = 2, 0
+    while marker != END and (found := MARKER.search(data, at)):
         marker, at = data[found.start() + 1], found.end()
-        count += 1
-        if count > MAX_SEGMENTS:
-            raise ValueError(f"it has more than {MAX_SEGMENTS:,} segments; a photo has tens")
-        if marker in WITHOUT_LENGTH:
-            continue
-        if marker == END:
-            yield marker, b""
-            return
-        length = int.from_bytes(data[at : at + 2], "big")
+        length = 0 if marker in WITHOUT_LENGTH else int.from_bytes(data[at : at + 2], "big")
         yield marker, data[at + 2 : at + length]
         at += length
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import re
 import warnings
-import zlib
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from backbones.jpeg import read_structure
+from backbones.jpeg import MAX_SEGMENTS, read_structure
 from backbones.orientation import TAG, UPRIGHT, read_orientation
 from backbones.photo_format import FORMATS, HEAD_BYTES, describe_bytes, photo_format
-from backbones.photo_limits import PILLOW_BYTES, PhotoLimits, jpeg_memory
+from backbones.photo_limits import PhotoLimits, jpeg_memory, photo_memory
+from backbones.png import without_broken_chunks
 
 WIDTH_TAG, HEIGHT_TAG = 256, 257  # of a TIFF
 DAMAGED = "the image is cut short or damaged"
@@ -68,8 +68,10 @@ def _jpeg_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool) -> PhotoH
         jpeg = read_structure(data)
     except ValueError as error:
         raise DamagedPhoto(f"{DAMAGED} ({error})") from error
-    need = jpeg_memory(jpeg.width, jpeg.height, jpeg.samples, jpeg.scans, by_pillow=by_pillow) + len(data)
+    need = jpeg_memory(jpeg.width, jpeg.height, jpeg.samples, jpeg.scans, len(data), by_pillow=by_pillow)
     limits.check(jpeg.width, jpeg.height, "JPEG", need, jpeg.scans)
+    if jpeg.segments > MAX_SEGMENTS:
+        raise ValueError(f"this JPEG has more than {MAX_SEGMENTS:,} segments; a photo has tens, save it anew")
     if not jpeg.is_whole:
         raise DamagedPhoto(f"{DAMAGED} (it has no end marker: its end is missing, or is zeros)")
     return PhotoHeader(
@@ -89,7 +91,7 @@ def _pillow_header(data: bytes, kind: str, limits: PhotoLimits) -> PhotoHeader:
     try:
         with open_photo(data, kind) as image:
             width, height = _stored_size(image, kind)
-            limits.check(width, height, kind, width * height * PILLOW_BYTES[kind])
+            limits.check(width, height, kind, photo_memory(width, height, kind, len(data)))
             _check_frames(image)
             if reason := _no_scale(image.mode, kind):
                 raise ValueError(reason)
@@ -112,7 +114,7 @@ def open_photo(data: bytes, kind: str) -> Image.Image:
         DamagedPhoto: the header cannot be read.
         Image.DecompressionBombError: the photo has more pixels than Pillow takes.
     """
-    stream = io.BytesIO(without_broken_chunks(data) if kind == "PNG" else data)
+    stream = io.BytesIO(_sound_png(data) if kind == "PNG" else data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, for which `PhotoLimits` counts, and of tags that play no part
@@ -142,6 +144,13 @@ def _check_frames(image: Image.Image) -> None:
         raise DamagedPhoto(f"{DAMAGED} ({describe_error(error)})") from error
     if moves:
         raise ValueError(MOVES)
+
+
+def _sound_png(data: bytes) -> bytes:
+    try:
+        return without_broken_chunks(data)
+    except ValueError as error:
+        raise DamagedPhoto(f"{DAMAGED} ({error})") from error
 
 
 def _no_photo(reason: str) -> str:
@@ -181,24 +190,6 @@ def _no_scale(mode: str, kind: str) -> str | None:
 def is_transparent(image: Image.Image) -> bool:
     """Whether pixels may be transparent."""
     return "A" in image.getbands() or "transparency" in image.info
-
-
-def without_broken_chunks(png: bytes) -> bytes:
-    """The PNG without those chunks that pixels do not depend on and whose checksum is wrong; Pillow refuses these."""
-    at, kept, broken = 8, [png[:8]], False
-    while at + 12 <= len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
-        name = png[at + 4 : at + 8]
-        if name[:1].islower() and name != b"tRNS" and zlib.crc32(png[at + 4 : end - 4]) != _checksum(png, end):
-            broken = True
-        else:
-            kept.append(png[at:end])
-        at = end
-    return b"".join([*kept, png[at:]]) if broken else png
-
-
-def _checksum(png: bytes, end: int) -> int:
-    return int.from_bytes(png[end - 4 : end], "big")
 
 
 def _check_webp_end(data: bytes) -> None:

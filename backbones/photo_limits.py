@@ -35,13 +35,21 @@ class PhotoLimits:
 
 
 # Bytes a pixel at the peak, by format: Pillow's buffers, and the 3 that come out.  Measured; a test measures them anew.
-PILLOW_BYTES = {"PNG": 7.5, "BMP": 7.5, "GIF": 9.5, "WEBP": 24.0, "TIFF": 16.0}
+PILLOW_BYTES = {"PNG": 7.5, "BMP": 7.5, "GIF": 7.5, "WEBP": 20.0, "TIFF": 16.0}
 TORCHVISION_BYTES, PILLOW_JPEG_BYTES = 3.0, 7.5
 TURNED_BYTES = 6.0  # the pixels as they are stored, and upright
+OVERHEAD_BYTES = 8e6  # a decoder's tables, the strip that is being converted
 
 
-def jpeg_memory(width: int, height: int, samples: float, scans: int, *, by_pillow: bool) -> float:
+def photo_memory(width: int, height: int, kind: str, file_bytes: int) -> float:
+    """Bytes that Pillow and the conversion to RGB take for a photo of the format `kind`; Pillow may copy the file."""
+    return width * height * PILLOW_BYTES[kind] + file_bytes + OVERHEAD_BYTES
+
+
+def jpeg_memory(
+    width: int, height: int, samples: float, scans: int, file_bytes: int, *, by_pillow: bool = False
+) -> float:
     """Bytes that decoding a JPEG takes: with several scans all its coefficients, of 2 bytes each, wait for the last."""
     coefficients = 2 * samples if scans > 1 else 0.0
     decoding = (PILLOW_JPEG_BYTES if by_pillow else TORCHVISION_BYTES) + coefficients
-    return width * height * max(decoding, TURNED_BYTES)
+    return width * height * max(decoding, TURNED_BYTES) + file_bytes + OVERHEAD_BYTES

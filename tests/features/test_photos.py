@@ -20,7 +20,7 @@ from tiny import pack, tiny_instances
 from torch import Tensor
 
 import backbones
-from backbones import Backbone, decode_image
+from backbones import Backbone
 from shards import Sample, Shard, write_shards
 from zsl.audit.photos import read_photos
 from zsl.datasets.apy import instances

@@ -93,8 +93,7 @@ def _part(shard: Shard, rows: list[_Row], failures: list[Failure], features: lis
     if not np.isfinite(stacked).all():
         bad = rows[np.flatnonzero(~np.isfinite(stacked).all(axis=1))[0]]
         raise ValueError(
-            f"row {bad.row} ({bad.file}) of {shard.file} gave a feature that is not finite; "
-            "try --precision no"
+            f"row {bad.row} ({bad.file}) of {shard.file} gave a feature that is not finite; try --precision no"
         )
     return Part(
         rows=np.array([row.row for row in rows], dtype=np.int64),
