@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
+from backbones.gif import check_gif
 from backbones.jpeg import MAX_SEGMENTS, read_structure
 from backbones.orientation import TAG, UPRIGHT, read_orientation
 from backbones.photo_format import FORMATS, HEAD_BYTES, describe_bytes, photo_format
 from backbones.photo_limits import PhotoLimits, jpeg_memory, photo_memory
 from backbones.png import without_broken_chunks
+from backbones.webp import check_webp
 
 WIDTH_TAG, HEIGHT_TAG = 256, 257  # of a TIFF
 DAMAGED = "the image is cut short or damaged"
 MOVES = "animated or of several pages; save the frame you mean as a photo"
-ZEROS = 1024  # bytes of a WebP, and a quarter of its pixels' data: no encoder ends in so many zeros
+CHECKS: dict[str, Callable[[bytes], object]] = {"GIF": check_gif, "WEBP": check_webp}
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -86,8 +89,10 @@ def _jpeg_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool) -> PhotoH
 
 
 def _pillow_header(data: bytes, kind: str, limits: PhotoLimits) -> PhotoHeader:
-    if kind == "WEBP":
-        _check_webp_end(data)
+    try:
+        CHECKS.get(kind, len)(data)
+    except ValueError as error:
+        raise DamagedPhoto(f"{DAMAGED} ({error})") from error
     try:
         with open_photo(data, kind) as image:
             width, height = _stored_size(image, kind)
@@ -190,19 +195,3 @@ def _no_scale(mode: str, kind: str) -> str | None:
 def is_transparent(image: Image.Image) -> bool:
     """Whether pixels may be transparent."""
     return "A" in image.getbands() or "transparency" in image.info
-
-
-def _check_webp_end(data: bytes) -> None:
-    """The pixels of a WebP have no checksum and no end marker, and a file that a crash left half zeros is decoded.
-
-    Raises:
-        DamagedPhoto: the data of the pixels end in zeros.
-    """
-    at = 12
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
-        pixels = data[at + 8 : at + 8 + length]
-        zeros = len(pixels) - len(pixels.rstrip(b"\0"))
-        if data[at : at + 4] in (b"VP8 ", b"VP8L") and zeros > max(ZEROS, length / 4):
-            raise DamagedPhoto(f"{DAMAGED} (its last {zeros:,} bytes are zeros)")
-        at += 8 + length + length % 2

@@ -233,6 +233,20 @@ def test_a_file_of_nothing_but_markers_is_refused_at_once() -> None:
     assert time.process_time() - before < 2
 
 
+def test_a_gif_of_endless_comments_and_a_png_of_endless_chunks_are_refused_at_once() -> None:
+    before = time.process_time()
+    gif, png = WHOLE["GIF"], WHOLE["PNG"]
+    at = gif.index(b"\x2c", 13 + 3 * 256)
+    comment = b"\x21\xfe" + (b"\xff" + b"x" * 255) * 70_000 + b"\0"
+    for data in (gif[:at] + comment + gif[at:], gif[:-1] + comment + gif[-1:]):
+        with pytest.raises(ValueError, match="more than 10,000 blocks without pixels"):
+            decode_image(data)
+    chunk = struct.pack(">I", 0) + b"abCd" + struct.pack(">I", zlib.crc32(b"abCd"))
+    with pytest.raises(ValueError, match="more than 100,000 chunks"):
+        decode_image(png[:33] + chunk * 1_500_000 + png[33:])
+    assert time.process_time() - before < 3
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "side"),
     [

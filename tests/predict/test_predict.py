@@ -374,11 +374,12 @@ def test_a_damaged_photo_is_a_photo_or_a_message_and_never_a_crash(kind: str) ->
         places = random.integers(0, random.choice([min(200, len(whole)), len(whole)]), 3)
         bytes_[places] = random.integers(0, 256, 3)
         try:
-            image, _ = read_photo(bytes_.tobytes(), Limits(max_memory_megabytes=2))
+            image, _ = read_photo(bytes_.tobytes(), Limits(max_memory_megabytes=10))
             outcomes.add((image.dtype, len(image)))
         except ValueError:
             outcomes.add("a message")
-    assert outcomes == {(torch.uint8, 3), "a message"}
+    # Each byte of a PNG is under a checksum.
+    assert outcomes == ({"a message"} if kind == "PNG" else {(torch.uint8, 3), "a message"})
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
