@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from backbones.options import EncodeOptions
+from backbones.photo_format import FORMATS
+from backbones.photo_limits import PhotoLimits
 from backbones.presets import PRESETS, Preset, UnseenClasses, find_preset, unseen_classes
 
 if TYPE_CHECKING:  # mypy and editors see the same names without running anything
@@ -21,14 +23,17 @@ if TYPE_CHECKING:  # mypy and editors see the same names without running anythin
         load_backbone,
         measure_cost,
     )
-    from backbones.preprocess import Transform, decode_image
+    from backbones.decode import Photo, decode_image, decode_photo
+    from backbones.preprocess import Transform
 
 LAZY = {  # name -> the module that holds it
     "Backbone": "backbones.backbone",
     "Cost": "backbones.backbone",
+    "Photo": "backbones.decode",
     "Transform": "backbones.preprocess",
     "compile_backbone": "backbones.backbone",
-    "decode_image": "backbones.preprocess",
+    "decode_image": "backbones.decode",
+    "decode_photo": "backbones.decode",
     "export_manifest": "backbones.backbone",
     "export_weights": "backbones.backbone",
     "load_backbone": "backbones.backbone",
@@ -36,15 +41,19 @@ LAZY = {  # name -> the module that holds it
 }
 
 __all__ = [
+    "FORMATS",
     "PRESETS",
     "Backbone",
     "Cost",
     "EncodeOptions",
+    "Photo",
+    "PhotoLimits",
     "Preset",
     "Transform",
     "UnseenClasses",
     "compile_backbone",
     "decode_image",
+    "decode_photo",
     "export_manifest",
     "export_weights",
     "find_preset",

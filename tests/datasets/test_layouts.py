@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from zsl.common.photo_files import photo_format
+from backbones import FORMATS
+from backbones.photo_format import photo_format
 from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.instances import Instance
 from zsl.datasets.own import prepare
-from zsl.predict.photos import FORMATS, Unread, find_photos
+from zsl.predict.photos import Unread, find_photos
 
 CLASSES = ("ant", "bee", "cow", "dog", "eel")  # the last is unseen
 PHOTOS = 3

@@ -14,7 +14,6 @@ that are 1.2 times as bright; 99 % with 2 % cut off each side; 28 % with 5 % cut
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+import backbones
 from shards import ShardIndex, read_shard
 from zsl.audit.findings import Finding, ok, warn
 from zsl.audit.photos import Photo
@@ -136,7 +136,7 @@ def draw_pairs(
     for number, pair in enumerate(pairs):
         left, top = (number % columns) * (2 * side + gap), (number // columns) * (side + caption)
         for position, i in enumerate((pair.first, pair.second)):
-            small = Image.open(io.BytesIO(images[photos[i].row])).convert("RGB")
+            small = Image.fromarray(backbones.decode_image(images[photos[i].row]).permute(1, 2, 0).numpy())
             small.thumbnail((side - 4, side - 4))
             sheet.paste(small, (left + position * side, top))
             pen.text((left + position * side, top + side), f"{photos[i].row} {part[photos[i].row]}", fill="black")

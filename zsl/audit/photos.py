@@ -14,6 +14,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from backbones import FORMATS, PhotoLimits
+from backbones.photo_header import read_header
 from shards import Sample, ShardIndex, check_shard, read_shard
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.common.progress import progress_bar
@@ -71,8 +73,13 @@ def _photo(sample: Sample) -> Photo:
 
 
 def _small_grey(image: bytes) -> Image.Image:
-    """The photo in grey at reduced size: a JPEG is decoded at an eighth, which is most of the speed."""
-    opened = Image.open(io.BytesIO(image))
+    """The photo in grey at reduced size: a JPEG is decoded at an eighth, which is most of the speed.
+
+    Raises:
+        ValueError, OSError, SyntaxError: as `read_header`, or Pillow cannot decode it.
+    """
+    read_header(image, PhotoLimits())
+    opened = Image.open(io.BytesIO(image), formats=FORMATS)
     opened.draft("L", (DECODED, DECODED))
     return opened.convert("L")
 

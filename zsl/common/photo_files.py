@@ -11,33 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from backbones.photo_format import HEAD_BYTES, describe_bytes, photo_format
+
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"}
 # Thumbnails and settings of Windows, macOS, Synology and QNAP; what begins with a dot is ignored too.
 JUNK = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "#recycle", "@recycle",
     "@__thumb",
 }  # fmt: skip
-HEAD_BYTES = 64
-BITMAP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # bytes; BM alone may begin a text
 READ_FORMATS = "neither JPEG nor PNG (nor GIF, WebP, BMP or TIFF)"
-OTHER_FORMATS = {  # by their first bytes, or those from byte 4 on
-    b"version https://git-lfs": "a Git LFS pointer, run `git lfs pull`",
-    b"<!doctype": "a web page",
-    b"<html": "a web page",
-    b"<svg": "SVG",
-    b"<?xml": "XML",
-    b"%pdf": "PDF",
-    b"%!ps": "PostScript",
-    b"pk\x03\x04": "a ZIP archive",
-    b"p3": "PPM",
-    b"p6": "PPM",
-    b"p5": "PGM",
-    b"8bps": "Photoshop",
-    b"\x00\x00\x00\x0cjp  ": "JPEG 2000",
-    b"\xff\x0a": "JPEG XL",
-    b"\x00\x00\x00\x0cjxl ": "JPEG XL",
-}
-HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"hevc": "HEIC", b"avif": "AVIF"}
 
 
 @dataclass(frozen=True)
@@ -119,39 +101,13 @@ def check_photos(root: Path, entries: Sequence[Entry]) -> None:
     if others:
         raise ValueError(
             f"{len(others):,} files below {root} are {READ_FORMATS}, the first is {root / others[0]}: it is "
-            f"{_what_is(root / others[0])}; convert or remove them"
+            f"{describe_bytes(_head(root / others[0]))}; convert or remove them"
         )
 
 
 def is_photo(path: Path) -> bool:
     """Whether a file is a photo by its first bytes, or is called one."""
     return path.suffix.lower() in SUFFIXES or photo_format(_head(path)) is not None
-
-
-def photo_format(head: bytes) -> str | None:
-    """The format of a photo that begins with `head`, as Pillow calls it; None for bytes of another kind."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return "TIFF"
-    return "BMP" if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BITMAP_HEADERS else None
-
-
-def _what_is(path: Path) -> str:
-    """What a file that is no photo looks like, in words."""
-    head = _head(path)
-    if not head:
-        return "empty"
-    if head[4:8] == b"ftyp":
-        return HEIF_BRANDS.get(head[8:12], "a film")
-    text = head.lstrip().lower()
-    return next((words for start, words in OTHER_FORMATS.items() if text.startswith(start)), "no photo")
 
 
 def _head(path: Path) -> bytes:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from backbones import FORMATS
 from zsl.datasets.dataset import Archive, Dataset
 from zsl.datasets.instances import Instance
 from zsl.datasets.row_order import OfficialRows, first_three, make_instances, official_files, read_official_rows
@@ -127,13 +128,13 @@ def _check_boxes(images: Path, rows: Sequence[Instance]) -> None:
 
 
 def _photo_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels; None where there is no such photo."""
+    """Width and height of the stored pixels, in which boxes are; None where there is no such photo."""
     if not path.is_file():
         return None
     try:
-        with Image.open(path) as photo:
+        with Image.open(path, formats=FORMATS) as photo:
             return photo.size
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not an image: {error}") from error
 
 

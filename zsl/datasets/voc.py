@@ -4,7 +4,8 @@
     VOCdevkit/VOC2008/Annotations/*.xml    boxes of VOC photos that the text files do not have
 
 Boxes in these files are 1-based and hold their last pixel, as in VOC; here they are 0-based and half-open, so xmin and
-ymin become one less and xmax and ymax stay.
+ymin become one less and xmax and ymax stay.  They count in the pixels as they are stored, before EXIF turns the photo:
+`backbones.decode_photo` crops first and turns the crop.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,12 +12,21 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from backbones import Backbone, compile_backbone
+from shards import Shard
 from zsl.features.parts import Part, Parts
-from zsl.features.stream import Batch
+from zsl.features.stream import Batch, Failure
 
 Encode = Callable[[Tensor], Tensor]  # uint8 [B, 3, H, W] or [B, 5, 3, H, W] to fp32 features [B, D] on the device
 
 log = logging.getLogger(__name__)
+
+
+class _Row(NamedTuple):
+    """What a part keeps of a sample, without its photo."""
+
+    row: int
+    label: int
+    file: str
 
 
 def make_encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> tuple[Encode, bool]:
@@ -56,36 +66,38 @@ def _compile(backbone: Backbone, accelerator: Accelerator, batch_size: int) -> E
 
 def encode_shards(encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int) -> Iterator[int]:
     """Write the part of each shard after its last batch; yields the number of images of each batch."""
-    of_shard: list[Batch] = []
+    rows: list[_Row] = []
+    failures: list[Failure] = []
     features: list[Tensor] = []
     for batch in batches:
         if batch.images is not None:
             features.append(encode(batch.images))
-        of_shard.append(batch)
-        yield len(batch.samples)
-        if batch.last:
-            parts.write(batch.shard, _part(of_shard, features, dim))
-            of_shard, features = [], []
+        # Not the batch itself: it holds the photos, and memory would grow with the shard.
+        rows += [_Row(sample.row, sample.label, sample.file) for sample in batch.samples]
+        failures += batch.failures
+        shard, is_last, count = batch.shard, batch.last, len(batch.samples)
+        del batch
+        yield count
+        if is_last:
+            parts.write(shard, _part(shard, rows, failures, features, dim))
+            rows, failures, features = [], [], []
 
 
-def _part(batches: list[Batch], features: list[Tensor], dim: int) -> Part:
-    """The part of one shard, from all its batches and their features [B, D]."""
-    failures = tuple(failure for batch in batches for failure in batch.failures)
+def _part(shard: Shard, rows: list[_Row], failures: list[Failure], features: list[Tensor], dim: int) -> Part:
+    """The part of one shard, from its rows and failures, and the features [B, D] of all its batches."""
     of_shard = tuple(failure for failure in failures if failure.row is None)
     if of_shard:  # of a shard that cannot be read to its end nothing is kept
         nothing = np.zeros(0, dtype=np.int64)
         return Part(rows=nothing, labels=nothing, features=np.zeros((0, dim), np.float32), failures=of_shard)
-    samples = [sample for batch in batches for sample in batch.samples]
     stacked = torch.cat(features).cpu().numpy() if features else np.zeros((0, dim), np.float32)
     if not np.isfinite(stacked).all():
-        bad = samples[np.flatnonzero(~np.isfinite(stacked).all(axis=1))[0]]
+        bad = rows[np.flatnonzero(~np.isfinite(stacked).all(axis=1))[0]]
         raise ValueError(
-            f"row {bad.row} ({bad.file}) of {batches[0].shard.file} gave a feature that is not finite; "
-            "try --precision no"
+            f"row {bad.row} ({bad.file}) of {shard.file} gave a feature that is not finite; try --precision no"
         )
     return Part(
-        rows=np.array([sample.row for sample in samples], dtype=np.int64),
-        labels=np.array([sample.label for sample in samples], dtype=np.int64),
+        rows=np.array([row.row for row in rows], dtype=np.int64),
+        labels=np.array([row.label for row in rows], dtype=np.int64),
         features=stacked,
-        failures=failures,
+        failures=tuple(failures),
     )

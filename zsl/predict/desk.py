@@ -13,23 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from zsl.datasets.attribute_table import AttributeTable, read_attributes
 from zsl.predict.answers import PROBABILITIES
+from zsl.predict.decoding import decode_in_time
 from zsl.predict.photos import Limits, read_photo
 from zsl.predict.predictor import Predictor
 from zsl.predict.reader import Reader, with_classes
 
 MAX_TABLE_BYTES = 2_000_000  # of a class's attributes, as a form or as CSV
 MAX_NEW_CLASSES, MAX_NAME = 50, 100
-MAX_DECODING = 2  # photos at once: a photo at the limit takes 150 MB of pixels
+MAX_DECODING = 2  # photos at once, each in at most `Limits.max_memory_megabytes`
 
 
 @dataclass(kw_only=True, eq=False)
 class Desk:
     """The state behind the page.  Several threads may call it at once.
 
-    At most MAX_DECODING photos are decoded at a time.  Answers and changes wait for each other.
+    At most MAX_DECODING photos are decoded at a time, each for a limited time (`decode_in_time`).  Answers and changes
+    wait for each other.
     """
 
     reader: Reader
@@ -76,13 +79,16 @@ class Desk:
         """The answer for a photo's bytes.
 
         Raises:
-            ValueError: as `read_photo`.
+            ValueError: as `read_photo` and `decode_in_time`.
         """
-        with self.decoding:
-            image, notes = read_photo(data, self.limits)
-            image = self.reader.backbone.transform(image)
+        image, notes = decode_in_time(lambda: self._inputs(data), self.decoding)
         with self.lock:
             return asdict(self.reader.answers([image], ["photo"], [notes])[0])
+
+    def _inputs(self, data: bytes) -> tuple[Tensor, tuple[str, ...]]:
+        """The backbone's inputs from a photo's bytes, and notes on what decoding changed."""
+        image, notes = read_photo(data, self.limits)
+        return self.reader.backbone.transform(image), notes
 
     def add_table(self, text: str) -> None:
         """Add the classes of a CSV.

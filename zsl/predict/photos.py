@@ -6,20 +6,17 @@ A file that gives no pixels gives the reason in words.
 from __future__ import annotations
 
 import glob
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 import backbones
+from backbones.photo_limits import MEMORY_MEGABYTES
 from zsl.common.photo_files import list_entries
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
-MAX_MEGABYTES, MAX_MEGAPIXELS = 20.0, 50.0
+MAX_MEGABYTES = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +24,7 @@ class Limits:
     """The largest photo that is read."""
 
     max_megabytes: float = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
-    max_megapixels: float = MAX_MEGAPIXELS  # width x height as the header says; checked before anything is decoded
+    max_memory_megabytes: float = MEMORY_MEGABYTES  # that decoding takes; known from the header, before it begins
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -76,7 +73,7 @@ def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Pa
 def _expand(word: str) -> list[Path | Unread]:
     path = Path(word)
     if path.is_dir():
-        return _in_folder(path) or [Unread(word, f"a folder without photos ({', '.join(FORMATS)})")]
+        return _in_folder(path) or [Unread(word, f"a folder without photos ({', '.join(backbones.FORMATS)})")]
     if path.is_file():
         return [path]
     if glob.has_magic(word):
@@ -106,14 +103,12 @@ def read_photo(data: bytes, limits: Limits = Limits()) -> tuple[Tensor, tuple[st
     """A photo as uint8 [3, h, w] in RGB, upright; and notes on what was done to it.
 
     Raises:
-        ValueError: empty, too large, no image, animated, of no known scale, or cut short; the message says which.
+        ValueError: the file is empty or too large, or as `decode_photo`; the message says which.
     """
     _check_size(len(data), limits)
-    notes = _check_header(data, limits)
-    try:
-        return backbones.decode_image(data), notes
-    except ValueError as error:
-        raise ValueError(f"the image is cut short or damaged ({_cause(error)})") from error
+    memory = backbones.PhotoLimits(memory_megabytes=limits.max_memory_megabytes)
+    photo = backbones.decode_photo(data, limits=memory)
+    return photo.pixels, photo.notes
 
 
 def _check_size(size: int, limits: Limits) -> None:
@@ -121,56 +116,3 @@ def _check_size(size: int, limits: Limits) -> None:
         raise ValueError("the file is empty")
     if size > limits.max_megabytes * 1e6:
         raise ValueError(f"the file has {size / 1e6:,.1f} MB, the limit is {limits.max_megabytes:g} MB")
-
-
-def _check_header(data: bytes, limits: Limits) -> tuple[str, ...]:
-    header = _read_header(data, limits)
-    _check_pixels(*header.size, limits)
-    if header.moves:
-        raise ValueError("animated or of several pages; save the frame you mean as a photo")
-    if header.no_scale:
-        raise ValueError(header.no_scale)
-    notes = ("CMYK, converted to RGB without its colour profile",) if header.mode == "CMYK" else ()
-    return (*notes, "transparent, laid on white") if header.transparent else notes
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Header:
-    size: tuple[int, int]  # width, height
-    mode: str
-    moves: bool  # animated, or of several pages
-    transparent: bool
-    no_scale: str | None
-
-
-def _read_header(data: bytes, limits: Limits) -> _Header:
-    from backbones.preprocess import is_transparent, no_scale
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `limits` has the limit that counts
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads no pixels
-                # A phone's MPO is a photo and its preview.  Counting frames would read every frame's header.
-                moves = image.format != "MPO" and bool(getattr(image, "is_animated", False))
-                return _Header(
-                    size=image.size, mode=image.mode, moves=moves, transparent=is_transparent(image),
-                    no_scale=no_scale(image.mode, image.format),
-                )  # fmt: skip
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"more pixels than the limit of {limits.max_megapixels:g} megapixels ({error})") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"not an image, whatever its name says; read are {', '.join(FORMATS)}") from error
-    except Exception as error:  # whatever Pillow raises at bytes it did not expect: TypeError, struct.error, …
-        raise ValueError(f"the image is cut short or damaged ({error})") from error
-
-
-def _check_pixels(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.max_megapixels * 1e6:
-        raise ValueError(
-            f"{width:,} x {height:,} pixels are {width * height / 1e6:,.1f} megapixels, "
-            f"the limit is {limits.max_megapixels:g}"
-        )
-
-
-def _cause(error: ValueError) -> str:
-    return str(error.__cause__ or error)

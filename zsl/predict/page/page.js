@@ -138,7 +138,8 @@ function showRun(content) {
     `${run.run}: ${run.benchmark}, ${run.method}, ${run.backbone}, ${seeds}; ` +
     `${count("seen")} seen, ${count("unseen")} unseen, ${count("new")} new classes`;
   at("limits").textContent =
-    `Up to ${run.limits.max_megabytes} MB and ${run.limits.max_megapixels} megapixels. It stays on this machine.`;
+    `Up to ${run.limits.max_megabytes} MB, decoded in up to ${run.limits.max_memory_megabytes} MB of memory. ` +
+    "It stays on this machine.";
   const added = run.classes.filter((each) => each.kind === "new");
   at("new-classes").replaceChildren(...added.map((each) => make("li", each.name)));
   at("forget").hidden = added.length === 0;

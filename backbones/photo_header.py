@@ -1,0 +1,197 @@
+"""What the header of a photo says, and what of it is refused before a pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from backbones.gif import check_gif
+from backbones.jpeg import MAX_SEGMENTS, read_structure
+from backbones.orientation import TAG, UPRIGHT, read_orientation
+from backbones.photo_format import FORMATS, HEAD_BYTES, describe_bytes, photo_format
+from backbones.photo_limits import PhotoLimits, jpeg_memory, photo_memory
+from backbones.png import without_broken_chunks
+from backbones.webp import check_webp
+
+WIDTH_TAG, HEIGHT_TAG = 256, 257  # of a TIFF
+DAMAGED = "the image is cut short or damaged"
+MOVES = "animated or of several pages; save the frame you mean as a photo"
+CHECKS: dict[str, Callable[[bytes], object]] = {"GIF": check_gif, "WEBP": check_webp}
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class DamagedPhoto(ValueError):
+    """The bytes are no photo, or not a whole one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoHeader:
+    """What is known of a photo before it is decoded.  Sizes are in stored pixels, before EXIF turns them."""
+
+    format: str  # one of FORMATS
+    width: int
+    height: int
+    orientation: int  # EXIF's, 1 to 8
+    is_cmyk: bool = False
+    is_transparent: bool = False
+    samples: float = 0.0  # of a JPEG: a pixel, all components together
+    scans: int = 1  # of a JPEG
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What decoding changes, in words."""
+        notes = ("CMYK, converted to RGB without its colour profile",) if self.is_cmyk else ()
+        return (*notes, "transparent, laid on white") if self.is_transparent else notes
+
+
+def read_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool = False) -> PhotoHeader:
+    """The header of the photo in `data`.
+
+    by_pillow: whether Pillow decodes JPEGs too, which takes more memory.
+
+    Raises:
+        DamagedPhoto: the bytes are empty, of no format in FORMATS, or end too early.
+        ValueError: the photo is animated, has several pages or pixels of no known scale, or is above the limits.
+    """
+    if not data:
+        raise DamagedPhoto("the file is empty")
+    kind = photo_format(data[:HEAD_BYTES])
+    if kind is None:
+        raise DamagedPhoto(_no_photo(f"it is {describe_bytes(data[:HEAD_BYTES])}"))
+    return _jpeg_header(data, limits, by_pillow=by_pillow) if kind == "JPEG" else _pillow_header(data, kind, limits)
+
+
+def _jpeg_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool) -> PhotoHeader:
+    try:
+        jpeg = read_structure(data)
+    except ValueError as error:
+        raise DamagedPhoto(f"{DAMAGED} ({error})") from error
+    need = jpeg_memory(jpeg.width, jpeg.height, jpeg.samples, jpeg.scans, len(data), by_pillow=by_pillow)
+    limits.check(jpeg.width, jpeg.height, "JPEG", need, jpeg.scans)
+    if jpeg.segments > MAX_SEGMENTS:
+        raise ValueError(f"this JPEG has more than {MAX_SEGMENTS:,} segments; a photo has tens, save it anew")
+    if not jpeg.is_whole:
+        raise DamagedPhoto(f"{DAMAGED} (it has no end marker: its end is missing, or is zeros)")
+    return PhotoHeader(
+        format="JPEG",
+        width=jpeg.width,
+        height=jpeg.height,
+        orientation=read_orientation(jpeg.exif),
+        is_cmyk=jpeg.components == 4,
+        samples=jpeg.samples,
+        scans=jpeg.scans,
+    )
+
+
+def _pillow_header(data: bytes, kind: str, limits: PhotoLimits) -> PhotoHeader:
+    try:
+        CHECKS.get(kind, len)(data)
+    except ValueError as error:
+        raise DamagedPhoto(f"{DAMAGED} ({error})") from error
+    try:
+        with open_photo(data, kind) as image:
+            width, height = _stored_size(image, kind)
+            limits.check(width, height, kind, photo_memory(width, height, kind, len(data)))
+            _check_frames(image)
+            if reason := _no_scale(image.mode, kind):
+                raise ValueError(reason)
+            return PhotoHeader(
+                format=kind,
+                width=width,
+                height=height,
+                orientation=_orientation(image),
+                is_cmyk=image.mode == "CMYK",
+                is_transparent=is_transparent(image),
+            )
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"more megapixels than any limit allows ({error})") from error
+
+
+def open_photo(data: bytes, kind: str) -> Image.Image:
+    """The photo, opened by Pillow as the format `kind` and as no other; no pixel is read.
+
+    Raises:
+        DamagedPhoto: the header cannot be read.
+        Image.DecompressionBombError: the photo has more pixels than Pillow takes.
+    """
+    stream = io.BytesIO(_sound_png(data) if kind == "PNG" else data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes, for which `PhotoLimits` counts, and of tags that play no part
+            return Image.open(stream, formats=[kind])
+    except Image.DecompressionBombError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DamagedPhoto(_no_photo(f"it begins like a {kind}, whose header cannot be read")) from error
+    except Exception as error:  # whatever Pillow raises at bytes it did not expect: TypeError, struct.error, …
+        raise DamagedPhoto(f"{DAMAGED} ({describe_error(error)})") from error
+
+
+def _stored_size(image: Image.Image, kind: str) -> tuple[int, int]:
+    """Width and height before any turn; newer versions of Pillow give a TIFF's size as it will be turned."""
+    if kind != "TIFF":
+        return image.size
+    width, height = sorted(image.size)
+    tags = image.tag_v2  # type: ignore[attr-defined]  # only TIFFs have tags
+    return (width, height) if tags[WIDTH_TAG] <= tags[HEIGHT_TAG] else (height, width)
+
+
+def _check_frames(image: Image.Image) -> None:
+    """Refuse a photo of several frames.  Counting them would read every frame's header."""
+    try:
+        moves = bool(getattr(image, "is_animated", False))
+    except Exception as error:
+        raise DamagedPhoto(f"{DAMAGED} ({describe_error(error)})") from error
+    if moves:
+        raise ValueError(MOVES)
+
+
+def _sound_png(data: bytes) -> bytes:
+    try:
+        return without_broken_chunks(data)
+    except ValueError as error:
+        raise DamagedPhoto(f"{DAMAGED} ({error})") from error
+
+
+def _no_photo(reason: str) -> str:
+    return f"not an image, whatever its name says: {reason}; read are {', '.join(FORMATS)}"
+
+
+def describe_error(error: BaseException) -> str:
+    """An error in words that are equal in equal runs: without the address of an object."""
+    return ADDRESS.sub("", str(error)) or type(error).__name__
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation of an open photo; upright where EXIF is absent or broken."""
+    try:
+        if image.format == "TIFF":
+            value = image.tag_v2.get(TAG, UPRIGHT)  # type: ignore[attr-defined]  # a TIFF's tags are its EXIF
+            return value if value in range(1, 9) else UPRIGHT
+        exif = image.info.get("exif") or _exif_of_old_pngs(image)
+        return read_orientation(exif.removeprefix(b"Exif\0\0"))
+    except Exception:  # in one of many ways; the pixels are sound
+        return UPRIGHT
+
+
+def _exif_of_old_pngs(image: Image.Image) -> bytes:
+    """EXIF as ImageMagick wrote it into PNGs before they had a chunk for it: three lines of text, then hexadecimals."""
+    lines = str(image.info.get("Raw profile type exif", "")).split("\n")
+    return bytes.fromhex("".join(lines[3:]))
+
+
+def _no_scale(mode: str, kind: str) -> str | None:
+    """Why pixels of this Pillow mode and format cannot be brought to 8 bits; None where they can."""
+    if mode == "F" or (mode == "I" and kind != "PNG"):
+        return f"its pixels are 32-bit numbers without a known scale (mode {mode}); save it with 8 or 16 bits"
+    return None
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether pixels may be transparent."""
+    return "A" in image.getbands() or "transparency" in image.info
