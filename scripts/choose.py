@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
+from zsl.common.locks import sole_process
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
@@ -42,10 +43,11 @@ def main(args: Args) -> None:
     name = benchmark_name(args.benchmark)
     method = find_method(args.method, find_recipe(args.benchmark).config)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
-    chosen = select(
-        method, folds, folder, manifest=table.manifest, goal=args.goal or method.goal, seed=args.seed,
-        budget=args.budget, calibration=calibration,
-    )  # fmt: skip
+    with sole_process(folder):
+        chosen = select(
+            method, folds, folder, manifest=table.manifest, goal=args.goal or method.goal, seed=args.seed,
+            budget=args.budget, calibration=calibration,
+        )  # fmt: skip
     best = chosen.best.scores
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")
     print(f"T1 {100 * best.acc_zsl:.1f}, H {100 * best.harmonic:.1f} at γ = {best.gamma:.3g}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
+from zsl.common.locks import sole_process
 from zsl.datasets.pack import open_shards
 from zsl.datasets.places import benchmark_name, shards_folder
 from zsl.finetune.verdict import Judge
@@ -57,7 +58,8 @@ def main(args: Args) -> None:
         folds=() if args.skip_verdict else args.folds, judge=args.judge, margin=args.margin,
         checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9,
     )  # fmt: skip
-    manifest = run_finetuning(job, index, folder, accelerator)
+    with sole_process(folder, when=accelerator.is_main_process):
+        manifest = run_finetuning(job, index, folder, accelerator)
     if accelerator.is_main_process:
         speed = f"{manifest.images_per_second} images/s"
         print(f"{manifest.epochs} epochs on {manifest.weights.facts.trainval.count:,} photos, {speed}")

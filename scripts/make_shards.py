@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsl.cli import run_script
+from zsl.common.locks import sole_process
 from zsl.datasets.pack import make_shards
 from zsl.datasets.places import shards_folder
 
@@ -34,9 +35,10 @@ class Args:
 
 def main(args: Args) -> None:
     """Write the shards and say what they hold."""
-    index, raw = make_shards(
-        args.benchmark, args.data, images=args.images, splits=args.splits, allow_missing=args.allow_missing
-    )
+    with sole_process(shards_folder(args.data, args.benchmark).parent):
+        index, raw = make_shards(
+            args.benchmark, args.data, images=args.images, splits=args.splits, allow_missing=args.allow_missing
+        )
     print(f"{raw.verdict}\n{raw.splits.describe()}")
     print(f"{shards_folder(args.data, args.benchmark)}: {index.count:,} photos in {len(index.shards)} shards")
 

@@ -19,6 +19,7 @@ from tyro.conf import arg
 from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
+from zsl.common.locks import sole_process
 from zsl.datasets.places import benchmark_name
 
 
@@ -53,7 +54,8 @@ def main(args: Args) -> None:
         every=args.every, shards=args.shards, allow_pipe=args.allow_pipe, data=args.data,
         folder=args.runs / (args.name or f"{benchmark_name(args.benchmark)}-study"),
     )  # fmt: skip
-    rows, failures = run_study(study, make_accelerator(args.precision))
+    with sole_process(study.folder):
+        rows, failures = run_study(study, make_accelerator(args.precision))
     print(write_study(rows, failures, study.folder), *(study.folder / name for name in STUDY_FILES), sep="\n")
     if failures:
         raise ValueError(f"{len(failures)} of {len(study.entries)} backbones failed: {', '.join(failures)}")

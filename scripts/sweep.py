@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
+from zsl.common.locks import sole_process
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
@@ -42,8 +43,9 @@ def main(args: Args) -> None:
     field = args.field.replace("-", "_")
     values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")
-    points = sweep(methods, field, values, folds, folder, manifest=table.manifest, seeds=args.seeds)
-    text = write_sweep(points, field, folder)
+    with sole_process(folder):
+        points = sweep(methods, field, values, folds, folder, manifest=table.manifest, seeds=args.seeds)
+        text = write_sweep(points, field, folder)
     print(f"mean over folds {' '.join(map(str, args.folds))}, seeds {' '.join(map(str, args.seeds))}", text, sep="\n\n")
     print(folder / "sweep.svg")
 

@@ -16,6 +16,7 @@ from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.files import write_text
+from zsl.common.locks import sole_process
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import VARIANTS
@@ -46,7 +47,8 @@ def main(args: Args) -> None:
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
     config = find_recipe(args.benchmark).config
-    results = run_methods(data, folds, args.methods, config, folder, args.budget, args.every)
+    with sole_process(folder):
+        results = run_methods(data, folds, args.methods, config, folder, args.budget, args.every)
     text = scores_table(finished_methods(folder, results))
     write_text(folder / "table.md", text)
     print(splits.describe(), text, sep="\n")

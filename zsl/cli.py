@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, make_dataclass
@@ -22,6 +23,7 @@ from zsl.features.table import FeatureTable, read_features
 from zsl.training.method import Method
 
 Args = TypeVar("Args")
+INTERRUPTED = 130  # exit code of a program that Ctrl-C has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ def run_script(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # Without internet the hub's client reports each of its many tries; the error that follows says all of it.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         default = args() if find_config is None else _with_config(args, find_config(ConfigFlags.read()))
         main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
@@ -86,6 +89,14 @@ def run_script(
         if os.environ.get("ZSL_TRACEBACK"):
             raise
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _interrupt(*_: object) -> None:
+    """What a signal to end does: the same as Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _with_config(args: Any, config: Any) -> Any:

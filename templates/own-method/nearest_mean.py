@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from zsl.common.ranges import Positive, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
 from zsl.training.method import Method, candidates, one_step
@@ -23,11 +24,10 @@ from zsl.training.stage import stage
 class NearestMeanConfig:
     """All that is chosen; each field is a flag `--config.…`."""
 
-    ridge: float = 0.1  # weight of ‖W‖² beside the mean squared error over classes
+    ridge: Positive = 0.1  # weight of ‖W‖² beside the mean squared error over classes
 
     def __post_init__(self) -> None:
-        if not 0 < self.ridge < float("inf"):
-            raise ValueError(f"NearestMeanConfig: ridge is {self.ridge}; a positive number is needed")
+        check_ranges(self)
 
 
 class NearestMean(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
+from zsl.common.ranges import Count, NotNegative, Positive, check_ranges
 from zsl.features.split import TrainSplit, centre_attributes
 from zsl.training.log import Log, Watch
 
@@ -97,13 +98,16 @@ class RankingConfig:
     weight_decay with its inverse; so the candidates differ in the latter two alone.
     """
 
-    margin: float = 1.0  # by which the true class is to win
-    steps: int = 300
-    batch_size: int = 256
-    lr: float = 2e-3  # of the first step; falls to 0 along a line
-    weight_decay: float = 1e-2  # weight of ‖W‖²
+    margin: Positive = 1.0  # by which the true class is to win
+    steps: Count = 300
+    batch_size: Count = 256
+    lr: Positive = 2e-3  # of the first step; falls to 0 along a line
+    weight_decay: NotNegative = 1e-2  # weight of ‖W‖²
     features: FeatureKind = "given"
     attributes: SemanticKind = "centred"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 Config = TypeVar("Config", bound=RankingConfig)

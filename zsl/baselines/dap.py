@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from zsl.baselines.compatibility import ClassScorer, FeatureKind, FeatureMap
 from zsl.baselines.logistic import fit_logistic
+from zsl.common.ranges import Positive, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
 from zsl.training.method import Method, candidates, one_step
@@ -21,9 +22,12 @@ from zsl.training.stage import stage
 class DAPConfig:
     """Logistic regression for each attribute; the paper trains SVMs and calibrates them to probabilities."""
 
-    l2: float = 1.0  # of ½‖w‖², beside the mean loss over images
+    l2: Positive = 1.0  # of ½‖w‖², beside the mean loss over images
     prior: Literal["seen", "uniform"] = "seen"  # p(attribute): its share of the seen classes, or one half
     features: FeatureKind = "standardised"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class DAP(ClassScorer):

@@ -16,6 +16,7 @@ from zsl.baselines.compatibility import (
     SemanticKind,
     prepare_attributes,
 )
+from zsl.common.ranges import Positive, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
 from zsl.training.method import Method, candidates, one_step
@@ -29,10 +30,13 @@ class ESZSLConfig:
     The paper's γ is `gamma` times the number of images, its λ is `lam` times the number of seen classes.
     """
 
-    gamma: float = 1.0  # weight of ‖V a‖² over the seen classes
-    lam: float = 3e-3  # weight of ‖x V‖² over the images
+    gamma: Positive = 1.0  # weight of ‖V a‖² over the seen classes
+    lam: Positive = 3e-3  # weight of ‖x V‖² over the images
     features: FeatureKind = "centred"
     attributes: SemanticKind = "centred"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 GAMMAS = (0.01, 0.1, 1.0, 10.0)

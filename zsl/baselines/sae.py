@@ -17,6 +17,7 @@ from zsl.baselines.compatibility import (
     SemanticKind,
     prepare_attributes,
 )
+from zsl.common.ranges import Positive, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
 from zsl.training.method import Method, candidates, one_step
@@ -29,10 +30,13 @@ Direction = Literal["to_attributes", "to_features"]
 class SAEConfig:
     """λ weighs the encoder's error against the decoder's."""
 
-    lam: float = 1.0
+    lam: Positive = 1.0
     direction: Direction = "to_features"  # compare there: the encoded feature (F → S) or the decoded class (S → F)
     features: FeatureKind = "unit"
     attributes: SemanticKind = "centred"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 DIRECTIONS: tuple[Direction, ...] = ("to_attributes", "to_features")

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from zsl.baselines.compatibility import ClassScorer, FeatureKind, FeatureMap
 from zsl.baselines.logistic import fit_logistic
+from zsl.common.ranges import Positive, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
 from zsl.training.method import Method, candidates, one_step
@@ -20,8 +21,11 @@ from zsl.training.stage import stage
 class SupervisedConfig:
     """Multinomial logistic regression on real features."""
 
-    l2: float = 1e-2  # of ½‖W‖², beside the mean loss over images
+    l2: Positive = 1e-2  # of ½‖W‖², beside the mean loss over images
     features: FeatureKind = "standardised"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Supervised(ClassScorer):

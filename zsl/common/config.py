@@ -1,22 +1,10 @@
-"""Configurations as frozen dataclasses: values replaced by dotted path, limits checked."""
+"""Configurations as frozen dataclasses: values replaced by dotted path."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
-
-
-def at_least_one(config: Any, *names: str) -> None:
-    """Refuse a configuration in which one of these fields is below 1.
-
-    Raises:
-        ValueError: it is; the message has the field's name.
-    """
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{type(config).__name__}: {name} is {getattr(config, name)}; it is at least 1")
-
 
 Overrides = Mapping[str, Any]  # dotted field of a configuration -> value
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zsl.common.config import at_least_one
+from zsl.common.ranges import Count, Decay, NotNegative, Positive, Share, check_ranges
 from zsl.dcrgan.gan import synthesize
 from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
 from zsl.dcrgan.losses import class_means
@@ -29,26 +29,26 @@ class ClassifierConfig:
     """
 
     fit: Literal["softmax", "discriminant"] = "softmax"
-    shrinkage: tuple[float, float, float] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
+    shrinkage: tuple[Share, Share, Share] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
 
-    images_per_unseen_class: int = 800  # synthetic features
-    weight_vs: float = 1.0
-    weight_ss: float = 1.0  # ω1
-    weight_srs: float = 0.2  # ω2
+    images_per_unseen_class: Count = 800  # synthetic features
+    weight_vs: NotNegative = 1.0
+    weight_ss: NotNegative = 1.0  # ω1
+    weight_srs: NotNegative = 0.2  # ω2
     standardise: bool = True  # softmax heads see inputs in units of the real ones' spread, or as they are
-    epochs: int = 5
-    batch_size: int = 256
-    semantic_epochs: int | None = None  # of SS and SRS; None: as VS
-    semantic_batch_size: int | None = None
-    least_steps: int = 32  # batches are smaller where an epoch would have fewer
+    epochs: Count = 5
+    batch_size: Count = 256
+    semantic_epochs: Count | None = None  # of SS and SRS; None: as VS
+    semantic_batch_size: Count | None = None
+    least_steps: Count = 32  # batches are smaller where an epoch would have fewer
     lr_falls: bool = True  # to 0 in a straight line, or it stays
-    lr_vs: float = 1e-3  # at the start
-    lr_ss: float = 3e-3
-    lr_srs: float = 5e-2
-    betas: tuple[float, float] = (0.9, 0.999)
+    lr_vs: Positive = 1e-3  # at the start
+    lr_ss: Positive = 3e-3
+    lr_srs: Positive = 5e-2
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        at_least_one(self, "images_per_unseen_class", "batch_size", "least_steps")
+        check_ranges(self)
 
 
 class Ensemble(nn.Module):

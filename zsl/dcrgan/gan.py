@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import Adam
 
 from zsl.common.compute import compiled
-from zsl.common.config import at_least_one
+from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
 from zsl.dcrgan.gradients import critic_gradients, kept_gradients
 from zsl.dcrgan.losses import class_means, reconstruction_loss
 from zsl.dcrgan.networks import Critic, Generator
@@ -32,31 +32,31 @@ class GANConfig:
     L_WGAN + λ1 L_F1 + λ2 L_F2 with x = G(a, R(a), z); both have eq. 5's classification loss.
     """
 
-    hidden_dim: int = 1024
-    steps: int = 450
-    batch_size: int = 64
-    critic_steps: int = 5
-    critic_layers: int = 1  # hidden ones; more than one needs autograd's second derivatives, and takes much longer
-    penalty_weight: float = 10.0  # λ
+    hidden_dim: Count = 1024
+    steps: Whole = 450
+    batch_size: Count = 64
+    critic_steps: Count = 5
+    critic_layers: Count = 1  # hidden ones; more than one needs autograd's second derivatives, and takes much longer
+    penalty_weight: NotNegative = 10.0  # λ
     generator_sees: Literal["attributes", "all"] = "all"  # G(a, z) or G(a, R(a), z)
     critic_sees: Literal["features", "attributes", "all"] = "all"  # D(x) of eq. 5, D(x, a), or D(x, a, R(a)) of eq. 6
-    shortcut_ridge: float | None = None  # G's linear shortcut starts as the ridge regression of the class means
+    shortcut_ridge: Positive | None = None  # G's linear shortcut starts as the ridge regression of the class means
     classification: Literal["none", "joint", "pretrained"] = "none"  # eq. 5's; pretrained: as in f-CLSWGAN
-    classification_weight: float = 0.01
-    cycle_attributes: float = 1.0  # λ1
-    cycle_representations: float = 1.0  # λ2
+    classification_weight: NotNegative = 0.01
+    cycle_attributes: NotNegative = 1.0  # λ1
+    cycle_representations: NotNegative = 1.0  # λ2
     cycle_loss: Literal["l1", "mse"] = "l1"  # eq. 7 and 8, or the reference code's
-    seen_cycle_images: int | None = None  # generated a step for each seen class (reference code); None: the batch
+    seen_cycle_images: Count | None = None  # generated a step for each seen class (reference code); None: the batch
     semantic_transductive: bool = False  # let the cycle losses see unseen classes' attributes (the reference code does)
-    unseen_cycle_attributes: float = 1.0
-    unseen_cycle_representations: float = 1.0
-    unseen_cycle_images: int = 5  # generated a step for each unseen class
-    lr_critic: float = 5e-4
-    lr_generator: float = 5e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    unseen_cycle_attributes: NotNegative = 1.0
+    unseen_cycle_representations: NotNegative = 1.0
+    unseen_cycle_images: Count = 5  # generated a step for each unseen class
+    lr_critic: Positive = 5e-4
+    lr_generator: Positive = 5e-4
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
 
     def __post_init__(self) -> None:
-        at_least_one(self, "hidden_dim", "batch_size", "critic_steps", "critic_layers", "unseen_cycle_images")
+        check_ranges(self)
 
 
 @stage

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zsl.common.config import at_least_one
+from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
 from zsl.dcrgan.losses import batch_hard_triplet_loss, class_means, triplet_loss
 from zsl.dcrgan.networks import MetricNet
 from zsl.features.scaling import FeatureScaler
@@ -23,16 +23,16 @@ class MetricConfig:
 
     modalities: Literal["both", "features"] = "both"  # MMTL (eq. 2), or the traditional TL on features alone (eq. 1)
     mining: Literal["all", "hard"] = "all"  # triplets of a batch
-    representation_dim: int = 20  # R
-    margin: float = 1.0
-    weight_decay: float = 5e-5  # factor of ‖θ_M‖² in eq. 3
-    steps: int = 400
-    batch_size: int = 64
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.9)
+    representation_dim: Count = 20  # R
+    margin: Positive = 1.0
+    weight_decay: NotNegative = 5e-5  # factor of ‖θ_M‖² in eq. 3
+    steps: Whole = 400
+    batch_size: Count = 64
+    lr: Positive = 1e-4
+    betas: tuple[Decay, Decay] = (0.5, 0.9)
 
     def __post_init__(self) -> None:
-        at_least_one(self, "representation_dim", "batch_size")
+        check_ranges(self)
 
 
 @stage

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from zsl.common.config import at_least_one
+from zsl.common.ranges import Count, Positive, Whole, check_ranges
 from zsl.dcrgan.networks import Output, Regressor
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, Watch, silent
@@ -23,16 +23,16 @@ class RegressorConfig:
     `pretrain_epochs` = 0 and `frozen` = False is the paper; the reference code has 50 and 100 epochs, then frozen.
     """
 
-    hidden_dim: int = 512
+    hidden_dim: Count = 512
     attributes_output: Literal["linear", "relu"] = "linear"  # of F1; the reference code has a ReLU
-    pretrain_epochs: int = 0
-    pretrain_epochs_representations: int | None = None  # of F2; None: as many as F1
+    pretrain_epochs: Whole = 0
+    pretrain_epochs_representations: Whole | None = None  # of F2; None: as many as F1
     frozen: bool = False
-    batch_size: int = 64
-    lr: float = 1e-4
+    batch_size: Count = 64
+    lr: Positive = 1e-4
 
     def __post_init__(self) -> None:
-        at_least_one(self, "hidden_dim", "batch_size")
+        check_ranges(self)
 
 
 class Regressors(nn.Module):

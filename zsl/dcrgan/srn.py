@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from zsl.common.ranges import Decay, NotNegative, Positive, Whole, check_ranges
 from zsl.dcrgan.losses import norm_representation_loss, representation_loss
 from zsl.dcrgan.networks import SRN
 from zsl.features.split import TrainSplit
@@ -21,10 +22,13 @@ class SRNConfig:
 
     output: Literal["linear", "sigmoid"] = "linear"  # paper; the reference code's sigmoid goes with `unit_prototypes`
     loss: Literal["squared", "norm"] = "squared"  # eq. 4, or the reference code's `norm_representation_loss`
-    weight_decay: float = 5e-6  # factor of ‖θ_R‖² in eq. 4
-    steps: int = 3000
-    lr: float = 3e-4
-    betas: tuple[float, float] = (0.5, 0.9)
+    weight_decay: NotNegative = 5e-6  # factor of ‖θ_R‖² in eq. 4
+    steps: Whole = 3000
+    lr: Positive = 3e-4
+    betas: tuple[Decay, Decay] = (0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @stage

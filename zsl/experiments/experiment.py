@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.common.files import read_json, write_json
+from zsl.common.locks import sole_process
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
@@ -79,9 +80,10 @@ class Experiment:
             choice = read_selection(selection, method, self.table.manifest, self.train.attributes)
             config = method.configured(choice.config(method))
         more: dict[str, Any] = {"recipe": recipe, "gamma": gamma, "selection": choice}
-        if protocol == "published":
-            return self.published(method, config, folder, every=every, **more)
-        return self.honest(method, config, folder, **more)
+        with sole_process(folder, when=self.accelerator.is_main_process):
+            if protocol == "published":
+                return self.published(method, config, folder, every=every, **more)
+            return self.honest(method, config, folder, **more)
 
     def honest(
         self,

@@ -1,0 +1,54 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without flock answer
+
+_held: set[Path] = set()  # folders that this process keeps others out of
+
+
+@contextmanager
+def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
+    """Keep other processes out of `folder` inside the block, which also ends with the process, however that ends.
+
+    Nothing is left in the folder.  Where the file system has no locks, nobody is kept out.  when: whether to, at all:
+    of the processes of one launch the first alone does.
+
+    Raises:
+        ValueError: another process is in such a block.
+    """
+    place = folder.resolve()
+    if fcntl is None or not when or place in _held:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        _lock(descriptor, folder)
+        _held.add(place)
+        yield
+    finally:
+        _held.discard(place)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise ValueError(
+                f"another process is at work in {folder}; wait until it has ended, or give this one another folder "
+                "(--name, or --data)"
+            ) from error
