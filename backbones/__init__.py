@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # mypy and editors see the same names without running anythin
         Cost,
         compile_backbone,
         export_manifest,
-        export_weights,
         load_backbone,
         measure_cost,
+        weight_tensors,
     )
     from backbones.preprocess import Transform, decode_image
 
@@ -30,9 +30,9 @@ LAZY = {  # name -> the module that holds it
     "compile_backbone": "backbones.backbone",
     "decode_image": "backbones.preprocess",
     "export_manifest": "backbones.backbone",
-    "export_weights": "backbones.backbone",
     "load_backbone": "backbones.backbone",
     "measure_cost": "backbones.backbone",
+    "weight_tensors": "backbones.backbone",
 }
 
 __all__ = [
@@ -46,11 +46,11 @@ __all__ = [
     "compile_backbone",
     "decode_image",
     "export_manifest",
-    "export_weights",
     "find_preset",
     "load_backbone",
     "measure_cost",
     "unseen_classes",
+    "weight_tensors",
 ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -180,17 +180,16 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
     )
 
 
-def export_weights(name: str, path: Path, weights: Path | None = None) -> None:
-    """Write the weights that `load_backbone(name, weights)` loads to `path`, a file that can take its `weights`' place.
+def weight_tensors(name: str, weights: Path | None = None) -> dict[str, Tensor]:
+    """The tensors that `load_backbone(name, weights)` loads, by name; a file of them can take the place of `weights`.
 
     What a manifest beside `weights` says of them is to follow by `export_manifest`.
 
     Raises:
         ValueError, FileNotFoundError: as `load_backbone`.
     """
-    tensors = create_model(find_preset(name), weights).state_dict().items()
-    # Copies: safetensors refuses tensors that share their memory.
-    save_file({key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in tensors}, path)
+    state: dict[str, Tensor] = create_model(find_preset(name), weights).state_dict()
+    return state
 
 
 def export_manifest(path: Path, weights: Path) -> None:

@@ -16,6 +16,7 @@ import tyro
 
 from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
+from zsl.common.files import in_words
 from zsl.datasets.places import SHAPES
 from zsl.experiments.calibration import Gamma
 from zsl.features.load import find_features
@@ -88,7 +89,7 @@ def run_script(
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {in_words(error) if isinstance(error, OSError) else error}")
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(INTERRUPTED)

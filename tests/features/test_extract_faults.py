@@ -20,7 +20,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from tiny import Rank, assert_same_rows, pack, tiny_instances
+from torch import Tensor
 
 from backbones import Backbone
 from shards import Shard, open_index, open_shard, read_index, read_samples
@@ -251,16 +254,15 @@ def test_a_full_disk_keeps_the_finished_parts_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards")
-    write_bytes = Path.write_bytes
 
-    def full(path: Path, content: bytes) -> int:
+    def full(content: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         if "shard-000004" in path.name:
-            write_bytes(path, content[:100])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(path, content)
+            path.write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(content, path, metadata)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr("zsl.common.tensors.save_file", full)
         with pytest.raises(OSError, match=r"no space left for .*out; 4 finished parts are kept: make room") as error:
             extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     assert error.value.errno == errno.ENOSPC
@@ -373,7 +375,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from shards import Shard, ShardIndex
-from zsl.parts import Part, Parts, merge_parts
+from zsl.features.parts import Part, Parts, merge_parts
 out, count = Path(sys.argv[1]), int(sys.argv[2])
 shards = tuple(Shard(f"shard-{i:06d}.tar", 256, 256 * i, 256 * i + 255, "x") for i in range(count))
 parts = Parts(folder=out / "parts", index=ShardIndex("toy", 256 * count, 256 * count, shards), key={})

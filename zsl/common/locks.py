@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zsl.common.files import writing
+
 try:
     import fcntl
 except ImportError:  # not on Windows
@@ -32,7 +34,8 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     if fcntl is None or not when or place in _held:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(place, os.O_RDONLY)
     try:
         _lock(descriptor, folder)

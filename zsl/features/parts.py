@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import json
@@ -14,11 +13,14 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from shards import Shard, ShardIndex
 from zsl.common.files import atomic_path, write_json
+from zsl.common.spreadsheet import write_csv
+from zsl.common.tensors import write_tensors
 from zsl.features.stream import Failure
 from zsl.features.table import MANIFEST_FILE, QUARANTINE_FILE
 
@@ -148,10 +150,9 @@ class Parts:
 
     def write(self, shard: Shard, part: Part) -> None:
         """Let the part appear, whole, and give the claim up."""
-        arrays = {"rows": part.rows, "labels": part.labels, "features": part.features}
+        tensors = {name: torch.as_tensor(getattr(part, name)) for name in ("rows", "labels", "features")}
         failures = json.dumps([asdict(failure) for failure in part.failures])
-        with atomic_path(self.path(shard)) as temporary:
-            temporary.write_bytes(save(arrays, metadata={"failures": failures}))
+        write_tensors(self.path(shard), tensors, {"failures": failures})
         self._whole.add(shard.file)
         self._claims.pop(shard.file).close()
 
@@ -230,7 +231,5 @@ def _write_quarantine(path: Path, failures: list[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, [item.name for item in fields(Failure)])
-        table.writeheader()
-        table.writerows(asdict(failure) for failure in failures)
+    columns = [item.name for item in fields(Failure)]
+    write_csv(path, columns, ([getattr(failure, column) for column in columns] for failure in failures))
