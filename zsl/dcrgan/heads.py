@@ -49,7 +49,16 @@ def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tenso
     their class's mean; they alone give the covariance, for the spread of synthetic ones is the generator's.  It is
     shrunk towards a multiple of the identity by `shrinkage` in [0, 1], as linear discriminant analysis does where
     dimensions are many (Friedman 1989).  Classes count as equally frequent.
+
+    Raises:
+        ValueError: `within` is zero, so that there is no covariance: no class has two inputs that differ.
     """
+    if not bool(within.any()):
+        raise ValueError(
+            f"discriminant heads need a seen class with two training images that differ, to know how far the images of "
+            f"a class spread; none of the {len(within)} images differs from its class's mean.  Give more images a "
+            "class, or take --config.classifiers.fit softmax"
+        )
     covariance = (1 - shrinkage) * within.T @ within / len(within)
     covariance.diagonal().add_(shrinkage * within.square().sum() / len(within) / within.shape[1] + 1e-8)
     weight = torch.linalg.solve(covariance, means.T, left=True).T

@@ -12,7 +12,7 @@ from zsl.scores.details import Details
 
 
 def per_class_share(hit: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Share of each class's images for which `hit` [N] is true [n].
+    """Share of each class's images for which `hit` [N] is true [n], in float64.
 
     labels: class ids [N]; classes: ids [n], each with at least one image.
     """
@@ -20,11 +20,11 @@ def per_class_share(hit: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
     count = of_class.sum(dim=1)
     if bool((count == 0).any()):
         raise ValueError(f"class {int(classes[count == 0][0])} has no test image; its accuracy is undefined")
-    return (of_class & hit[None, :]).sum(dim=1) / count
+    return (of_class & hit[None, :]).sum(dim=1) / count.double()
 
 
 def per_class_top1(predicted: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Share of each class's images that is predicted right [n] (eq. 11 before the mean).
+    """Share of each class's images that is predicted right [n], in float64 (eq. 11 before the mean).
 
     predicted, labels: class ids [N]; classes: ids [n], each with at least one image.
     """
