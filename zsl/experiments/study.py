@@ -18,6 +18,7 @@ from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
 from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
 from zsl.common.files import read_json, write_json
+from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.pack import open_shards
 from zsl.datasets.places import features_folder, shards_folder
@@ -67,15 +68,18 @@ class Study:
     benchmark: str
     entries: tuple[Entry, ...]
     methods: tuple[str, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[Whole, ...]
     folder: Path
     data: Path
     options: EncodeOptions = field(default_factory=EncodeOptions)
-    batch_size: int = 32
-    budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
-    every: int | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all
+    batch_size: Count = 32
+    budget: Whole = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
+    every: Count | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all
     shards: Location | None = None  # None: below `data`
     allow_pipe: bool = False  # let `shards` be a command
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def check(self) -> None:
         """Refuse at once what would fail after hours.

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 import backbones
+from zsl.common.ranges import Positive, check_flags
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # others are not even opened
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
@@ -26,15 +27,11 @@ MAX_MEGABYTES, MAX_MEGAPIXELS = 20.0, 50.0
 class Limits:
     """The largest photo that is read."""
 
-    max_megabytes: float = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
-    max_megapixels: float = MAX_MEGAPIXELS  # width x height as the header says; checked before anything is decoded
+    max_megabytes: Positive = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
+    max_megapixels: Positive = MAX_MEGAPIXELS  # width x height as the header says; checked before anything is decoded
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} is {value:g}; nothing could be read, give a number above 0"
-                )
+        check_flags(self)
 
 
 @dataclass(frozen=True)
