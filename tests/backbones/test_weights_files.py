@@ -257,12 +257,12 @@ def test_a_model_of_any_family_takes_weights_of_other_classes(tmp_path: Path, na
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("test_vit", 8), ("test_vit", 1), ("test_vit", 90), ("pit_ti_224", 100), ("crossvit_tiny_240", 7)],
+    [("test_vit", 8), ("test_vit", 1), ("test_vit", 90), ("pit_ti_224", 100)],
 )
 def test_a_size_that_a_model_cannot_have_is_refused_in_words(tmp_path: Path, name: str, size: int) -> None:
     torch.save(timm.create_model(name, pretrained=False).state_dict(), tmp_path / "w.pth")
     with pytest.raises(
-        ValueError, match=rf"(--image-size {size} does not suit this model|images? of {size} x {size} pix)"
+        ValueError, match=rf"(--image-size {size} does not suit this model|images of {size} x {size} pixels)"
     ):
         load_backbone(name, tmp_path / "w.pth", EncodeOptions(image_size=size))
 
