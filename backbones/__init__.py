@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # mypy and editors see the same names without running anythin
         Cost,
         compile_backbone,
         export_manifest,
-        export_weights,
         load_backbone,
         measure_cost,
+        weight_tensors,
     )
     from backbones.decode import Photo, decode_image, decode_photo
     from backbones.preprocess import Transform
@@ -35,9 +35,9 @@ LAZY = {  # name -> the module that holds it
     "decode_image": "backbones.decode",
     "decode_photo": "backbones.decode",
     "export_manifest": "backbones.backbone",
-    "export_weights": "backbones.backbone",
     "load_backbone": "backbones.backbone",
     "measure_cost": "backbones.backbone",
+    "weight_tensors": "backbones.backbone",
 }
 
 __all__ = [
@@ -55,11 +55,11 @@ __all__ = [
     "decode_image",
     "decode_photo",
     "export_manifest",
-    "export_weights",
     "find_preset",
     "load_backbone",
     "measure_cost",
     "unseen_classes",
+    "weight_tensors",
 ]
 
 

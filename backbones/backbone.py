@@ -5,16 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,6 +22,7 @@ from backbones.options import EncodeOptions
 from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
 from backbones.tuned import FINETUNED, TunedFacts, TunedWeights
+from backbones.weights import drop_classifier, load_weights
 
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
 
@@ -97,7 +94,7 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
         return _from_hub(preset)
     model = timm.create_model(preset.architecture, pretrained=False)
     resize_model(model, tuned_options(model, read_finetuning(preset, weights), EncodeOptions()))
-    _load_weights(model, file, rename_lite_keys if lite is not None else None)
+    load_weights(model, file, rename_lite_keys if lite is not None else None)
     return model
 
 
@@ -120,8 +117,11 @@ def resize_model(model: Any, options: EncodeOptions) -> None:
     if options.image_size is not None and hasattr(model, "set_input_size"):
         try:
             model.set_input_size(img_size=_transform(model, options).size)
-        except AssertionError as error:
-            raise ValueError(f"--image-size {options.image_size} does not suit this model: {error}") from error
+        except Exception as error:  # each of timm's models has its own way to refuse a size
+            raise ValueError(
+                f"--image-size {options.image_size} does not suit this model{_stated(error)}; without --image-size it "
+                f"takes {_input_size(model)}"
+            ) from error
 
 
 def as_backbone(
@@ -133,7 +133,7 @@ def as_backbone(
         ValueError: an option does not suit the model.
     """
     transform = _transform(model, options)
-    model.reset_classifier(0)
+    drop_classifier(model)
     model.eval().requires_grad_(False)
     weights_sha256 = state_sha256(model)
     encoder, dim = _prepare_encoder(model, transform.size, options)
@@ -164,33 +164,44 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
     Raises:
         ValueError: unknown name, or an option that does not fit.
     """
-    with torch.device("meta"):
-        model: Any = timm.create_model(find_preset(name).architecture, pretrained=False).eval()
+    try:
+        counter, encoder, size = _count(find_preset(name), options, "meta")
+    except (NotImplementedError, RuntimeError):  # a model that reads its own numbers while it is made, or run
+        try:
+            counter, encoder, size = _count(find_preset(name), options, "cpu")
+        except RuntimeError as error:
+            raise ValueError(f"the operations of {name} cannot be counted{_stated(error)}") from error
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        flops=counter.get_total_flops() * options.crops * (1 + options.flip),
+        input_size=size[0],
+    )
+
+
+def _count(preset: Preset, options: EncodeOptions, device: str) -> tuple[FlopCounterMode, nn.Module, tuple[int, int]]:
+    """The operations of one pass on `device`, the encoder, and its input size."""
+    with torch.device(device):
+        model: Any = timm.create_model(preset.architecture, pretrained=False).eval()
         transform = _transform(model, options)
-        model.reset_classifier(0)
+        drop_classifier(model)
         encoder = _sized_encoder(model, options)
         image = torch.zeros(1, 3, *transform.size)
     # Attention as plain matrix products: the counter does not know every fused form of it.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         encoder(image)
-    return Cost(
-        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
-        flops=counter.get_total_flops() * options.crops * (1 + options.flip),
-        input_size=transform.size[0],
-    )
+    return counter, encoder, transform.size
 
 
-def export_weights(name: str, path: Path, weights: Path | None = None) -> None:
-    """Write the weights that `load_backbone(name, weights)` loads to `path`, a file that can take its `weights`' place.
+def weight_tensors(name: str, weights: Path | None = None) -> dict[str, Tensor]:
+    """The tensors that `load_backbone(name, weights)` loads, by name; a file of them can take the place of `weights`.
 
     What a manifest beside `weights` says of them is to follow by `export_manifest`.
 
     Raises:
         ValueError, FileNotFoundError: as `load_backbone`.
     """
-    tensors = create_model(find_preset(name), weights).state_dict().items()
-    # Copies: safetensors refuses tensors that share their memory.
-    save_file({key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in tensors}, path)
+    state: dict[str, Tensor] = create_model(find_preset(name), weights).state_dict()
+    return state
 
 
 def export_manifest(path: Path, weights: Path) -> None:
@@ -243,11 +254,7 @@ def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) 
     """The model as it is run, and the size of its features."""
     encoder = _sized_encoder(model, options)
     example = torch.zeros(1, 3, *size)
-    try:
-        with torch.inference_mode():
-            dim = encoder(example).shape[1]
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"the model does not take images of {size[0]} x {size[1]} pixels: {error}") from error
+    dim = _feature_size(encoder, example)
     encoder, _ = fuse_conv_bn(encoder, example)
     within = encoder.model if isinstance(encoder, _Stage) else encoder
     for name in options.fp32_layers:
@@ -257,7 +264,44 @@ def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) 
         except AttributeError as error:
             known = [child for child, _ in within.named_children()]
             raise ValueError(f"--fp32-layers {name}: the model has {', '.join(known)} and what is in them") from error
-    return encoder.to(memory_format=torch.channels_last), dim
+    return _channels_last(encoder), dim
+
+
+def _feature_size(encoder: nn.Module, example: Tensor) -> int:
+    """D of the features that `encoder` gives for images of the size of `example` [1, 3, H, W].
+
+    Raises:
+        ValueError: it gives none, no vector an image, or numbers that are not finite.
+    """
+    size = f"{example.shape[-2]} x {example.shape[-1]} pixels"
+    try:
+        with torch.inference_mode():
+            features = encoder(example)
+    except Exception as error:  # each of timm's models has its own way to refuse a size
+        raise ValueError(f"the model does not take images of {size}{_stated(error)}") from error
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        shape = f" of shape {tuple(features.shape)}" if isinstance(features, Tensor) else ""
+        raise ValueError(
+            f"the model gives a {type(features).__name__}{shape} for one image of {size}; needed is one "
+            "vector: name a stage by --layer, or take another --backbone"
+        )
+    if not bool(features.isfinite().all()):
+        raise ValueError(f"the model's features of an image of {size} are not finite; give another --image-size")
+    return features.shape[1]
+
+
+def _stated(error: Exception) -> str:
+    """The first line of an error, after a colon; nothing where it has none."""
+    text = str(error).strip().partition("\n")[0]
+    return f": {text}" if text else ""
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    """The module with weights of four dimensions, those of convolutions, in the layout that they run in fastest."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def _stage_number(model: Any, layer: str) -> int:
@@ -268,6 +312,11 @@ def _stage_number(model: Any, layer: str) -> int:
 
 
 def _from_hub(preset: Preset) -> nn.Module:
+    if not preset.published:
+        raise FileNotFoundError(
+            f"timm publishes no weights of {preset.timm_name}; give a .safetensors or .pth of this architecture by "
+            "--weights FILE, or take another --backbone"
+        )
     full_name = preset.full_name
     log.warning("weights of %s: from the hub or its cache (without internet it takes a minute to say so)", full_name)
     try:
@@ -296,39 +345,25 @@ def pretraining_of(preset: Preset, weights: Path | None) -> str:
 
 def _manifest_beside(weights: Path) -> dict[str, Any]:
     manifest = weights.with_name(MANIFEST_FILE)
-    return dict(json.loads(manifest.read_text())) if manifest.is_file() else {}
-
-
-def _load_weights(model: nn.Module, path: Path, rename_keys: Callable[..., dict] | None) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}")
+    if not manifest.is_file():
+        return {}
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:  # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f"{manifest}, which says what {weights.name} is, is broken: {error}; put it back") from error
+    if not isinstance(content, dict):
         raise ValueError(
-            f"{path} cannot be read as weights; needed is a .safetensors file, or a .pth that holds tensors alone"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}; a state dict (name -> tensor) is needed")
-    if rename_keys is not None and not set(state) & set(model.state_dict()):
-        state = rename_keys(state, model)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        expected, given = set(model.state_dict()), set(state)
-        raise ValueError(
-            f"{path} does not fit the architecture: {len(expected - given)} of {len(expected)} tensors absent, "
-            f"{len(given - expected)} unknown; {str(error).splitlines()[1].strip()[:200]}"
-        ) from error
+            f"{manifest}, which says what {weights.name} is, holds a {type(content).__name__} instead of an object of "
+            "fields; put it back, or move the weights to another folder"
+        )
+    return content
 
 
 def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
     config = resolve_model_data_config(model)
-    _, height, width = config["input_size"]
+    channels, height, width = config["input_size"]
+    if channels != 3:
+        raise ValueError(f"the model takes images of {channels} channels, photos have 3; take another --backbone")
     return Transform(
         size=(options.image_size, options.image_size) if options.image_size else (height, width),
         mean=config["mean"],
@@ -337,6 +372,11 @@ def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
         crop_pct=options.crop_pct,
         crops=options.crops,
     )
+
+
+def _input_size(model: nn.Module) -> str:
+    _, height, width = resolve_model_data_config(model)["input_size"]
+    return f"{height} x {width}"
 
 
 def read_finetuning(preset: Preset, weights: Path | None) -> TunedWeights | None:

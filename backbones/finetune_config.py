@@ -8,31 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backbones.ranges import Count, Decay, NotNegative, Part, Portion, Positive, Share, Whole, check_ranges
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     """Random views; the last four are off by default, as short fine-tuning underfits sooner than it overfits."""
 
-    scale: tuple[float, float] = (0.5, 1.0)  # share of the photo's area that a random resized crop keeps
-    ratio: tuple[float, float] = (0.8, 1.25)  # of width to height, after the photo was made square
-    flip: float = 0.5  # probability of mirroring
+    scale: tuple[Portion, Portion] = (0.5, 1.0)  # share of the photo's area that a random resized crop keeps
+    ratio: tuple[Positive, Positive] = (0.8, 1.25)  # of width to height, after the photo was made square
+    flip: Share = 0.5  # probability of mirroring
     randaugment: str | None = None  # timm's notation, such as rand-m9-mstd0.5-inc1
-    mixup: float = 0.0  # alpha of the Beta distribution
-    cutmix: float = 0.0  # alpha of the Beta distribution
-    erase: float = 0.0  # probability of covering a rectangle with the view's mean colour
+    mixup: NotNegative = 0.0  # alpha of the Beta distribution
+    cutmix: NotNegative = 0.0  # alpha of the Beta distribution
+    erase: Share = 0.0  # probability of covering a rectangle with the view's mean colour
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         for name in ("scale", "ratio"):
             low, high = getattr(self, name)
-            if not 0 < low <= high or (name == "scale" and high > 1):
-                raise ValueError(f"augment.{name} is {low}, {high}; it goes from a lower to a higher value above 0"
-                                 + " and at most 1" * (name == "scale"))  # fmt: skip
-        for name in ("flip", "erase"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augment.{name} is {getattr(self, name)}; it is a probability in [0, 1]")
-        for name in ("mixup", "cutmix"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"augment.{name} is {getattr(self, name)}; it is the alpha of a Beta, or 0 for none")
+            if low > high:
+                raise ValueError(f"augment.{name} is {low}, {high}; it goes from a lower to a higher value")
         if self.randaugment is not None:
             _check_randaugment(self.randaugment)
 
@@ -54,50 +50,39 @@ class FinetuneConfig:
     """One way to fine-tune; the defaults suit a CNN and some thousand photos."""
 
     head: Literal["linear", "attributes"] = "linear"  # logits: W f + b, or scale · cos(W f, attributes)
-    scale: float = 20.0  # of the cosine
-    attribute_loss: float = 0.0  # weight of the squared error, summed over attributes, of those regressed from features
-    label_smoothing: float = 0.1
-    image_size: int | None = None  # of training, and of extraction with the weights; None: that of the weights
-    epochs: int = 8
-    patience: int = 3  # epochs without a lower loss on the held-out share before training ends
-    held_out: float = 0.1  # share of each class's training images, for early stopping alone
-    batch_size: int = 32  # of one update, over all processes
-    accumulation: int = 1  # parts in which a process works through its share of a batch
+    scale: Positive = 20.0  # of the cosine
+    attribute_loss: NotNegative = 0.0  # weight of the squared error, summed over attributes, of regressed ones
+    label_smoothing: Decay = 0.1
+    image_size: Count | None = None  # of training, and of extraction with the weights; None: that of the weights
+    epochs: Count = 8
+    patience: Count = 3  # epochs without a lower loss on the held-out share before training ends
+    held_out: Part = 0.1  # share of each class's training images, for early stopping alone
+    batch_size: Count = 32  # of one update, over all processes
+    accumulation: Count = 1  # parts in which a process works through its share of a batch
     optimizer: str = "adamw"  # any of timm's
-    lr: float = 6e-4  # of the encoder's last layer
-    lr_head: float = 2e-3
-    layer_decay: float = 0.8  # step size of a layer, as a share of the next one's
-    weight_decay: float = 0.02
-    warmup: float = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
-    clip: float = 5.0  # largest norm of the gradient; 0: any
-    lr_probe: float = 2e-3
-    probe_steps: int = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
-    frozen_stages: int = 2  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
+    lr: Positive = 6e-4  # of the encoder's last layer
+    lr_head: Positive = 2e-3
+    layer_decay: Positive = 0.8  # step size of a layer, as a share of the next one's
+    weight_decay: NotNegative = 0.02
+    warmup: Decay = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
+    clip: NotNegative = 5.0  # largest norm of the gradient; 0: any
+    lr_probe: Positive = 2e-3
+    probe_steps: Whole = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
+    frozen_stages: Whole = 2  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
     freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor
-    ema: float = 0.0  # decay of the moving average of weights that is kept; 0: none
-    l2sp: float = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
-    wise: tuple[float, ...] = (
+    ema: Decay = 0.0  # decay of the moving average of weights that is kept; 0: none
+    l2sp: NotNegative = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
+    wise: tuple[Portion, ...] = (
         0.5,
         0.75,
         1.0,
     )  # shares of the tuned weights in the mean (Wortsman et al. 2022)
     checkpoint_gradients: bool = False  # less memory, a third more time
-    seed: int = 0
+    seed: Whole = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size", "accumulation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is at least 1")
-        for name in ("lr", "lr_head", "lr_probe", "layer_decay", "scale"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is above 0")
-        for name in ("attribute_loss", "weight_decay", "clip", "probe_steps", "frozen_stages", "l2sp"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is 0 or more")
-        for name in ("label_smoothing", "warmup", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is in [0, 1)")
+        check_ranges(self)
         if self.checkpoint_gradients and not self.freeze_norm:
             raise ValueError(
                 "checkpoint_gradients computes each layer twice, so that batch norms would count each batch twice; "
@@ -105,7 +90,5 @@ class FinetuneConfig:
             )
         if self.batch_size % self.accumulation:
             raise ValueError(f"batch size {self.batch_size} is no multiple of accumulation {self.accumulation}")
-        if not self.wise or not all(0 < share <= 1 for share in self.wise):
-            raise ValueError(f"wise is {self.wise}; it holds one or more shares in (0, 1]")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out is {self.held_out}; it is a share in (0, 1)")
+        if not self.wise:
+            raise ValueError("wise is empty; it holds one or more shares above 0 and at most 1")

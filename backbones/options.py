@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from backbones.ranges import Count, Portion, check_ranges
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
     """How a photo becomes a feature; by default the whole image, in one pass, with the model's own pooling."""
 
-    image_size: int | None = None  # side of the input in pixels; None: that of the weights
-    crop_pct: float | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
+    image_size: Count | None = None  # side of the input in pixels; None: that of the weights
+    crop_pct: Portion | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
     crops: Literal[1, 5] = 1  # 5: mean over corners and centre
     flip: bool = False  # mean over the image and its mirror image
     layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
@@ -20,6 +22,7 @@ class EncodeOptions:
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"--image-size {self.image_size}: at least 1 pixel")
+        check_ranges(self)
 
     @property
     def tag(self) -> str:

@@ -5,7 +5,9 @@ Plain data: this module imports neither timm nor torch.  Only the search for an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 # What a backbone's pretraining data may hold of classes that a benchmark calls unseen.
@@ -30,11 +32,12 @@ class Preset:
     dim: int | None = None  # size D of a feature
     input_size: int | None = None  # side of the weights' input in pixels
     lite_variant: int | None = None  # None: the weights come from timm's hub
+    published: bool = True  # whether there are weights; without, a file of one's own is needed
 
     @property
     def full_name(self) -> str:
-        """`architecture.weights_tag`."""
-        return f"{self.timm_name}.{self.weights_tag}"
+        """`architecture.weights_tag`; the architecture alone where timm knows no weights of it."""
+        return f"{self.timm_name}.{self.weights_tag}" if self.weights_tag else self.timm_name
 
     @property
     def architecture(self) -> str:
@@ -160,10 +163,21 @@ def _timm_preset(name: str) -> Preset:
         raise ValueError(
             f"no backbone {name!r}; there are {', '.join(sorted(PRESETS))} and timm's models"
             + (f" such as {', '.join(near)}" if near else "")
+            + did_you_mean(architecture, [*PRESETS, *timm.list_models()])
         )
     tags = [full_name.partition(".")[2] for full_name in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        raise ValueError(f"no weights {tag!r} for {architecture}; there are {', '.join(tags) or 'none'}")
+        raise ValueError(
+            f"no weights {tag!r} for {architecture}; there are {', '.join(tags) or 'none'}{did_you_mean(tag, tags)}"
+        )
     default = timm.get_pretrained_cfg(architecture)
-    tag = tag or (default.tag if default and default.tag else "default")
-    return Preset(timm_name=architecture, weights_tag=tag, pretraining=_pretraining(tag))
+    tag = tag or (default.tag if default and default.tag else "")
+    pretraining = _pretraining(tag) if tag else f"{UNKNOWN} (timm publishes no weights)"
+    return Preset(timm_name=architecture, weights_tag=tag, pretraining=pretraining, published=tag in tags)
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """The nearest of `names`, as the end of a message; empty where none is near."""
+    plain = {known.lower(): known for known in names}
+    near = get_close_matches(name.rpartition("/")[2].lower(), plain, n=3, cutoff=0.75)
+    return f"; did you mean {' or '.join(plain[each] for each in near)}?" if near else ""

@@ -59,6 +59,7 @@ from shards import ShardIndex, read_index, write_shards
 from zsl.cli import run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.common.files import write_json
+from zsl.common.ranges import Count
 from zsl.datasets.instances import Instance
 from zsl.datasets.shapes import ShapesConfig, draw_jpeg, make_design
 from zsl.features.extract import ExtractSettings, extract_features
@@ -89,10 +90,10 @@ class Args:
     """Measure feature extraction on this machine's CPU."""
 
     images: Path | None = None  # folder of photos; default CUB in $ZSL_SHARED_DATA or ../shared/data, else drawn ones
-    photos: int = 256  # of `speed` and `decode`, a multiple of the batch of 32
-    rounds: int = 3
-    memory_photos: int = 1024  # N of `memory`; photos are repeated where there are fewer
-    precision_photos: int = 3000  # of `precision`, at most
+    photos: Count = 256  # of `speed` and `decode`, a multiple of the batch of 32
+    rounds: Count = 3
+    memory_photos: Count = 1024  # N of `memory`; photos are repeated where there are fewer
+    precision_photos: Count = 3000  # of `precision`, at most
     only: tuple[Section, ...] = ("speed", "decode", "memory", "precision")
     json: Path | None = None  # write the figures to this file, too
     job: str | None = None  # what a process that this script starts has to do; not for users

@@ -18,6 +18,7 @@ from statistics import fmean, median, stdev
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.files import write_json
+from zsl.common.ranges import Whole
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.dcrgan import fit_classifiers, train_synthesizer
 from zsl.dcrgan.model import Synthesizer
@@ -33,7 +34,7 @@ from zsl.scores.summary import curve_of
 class Args(FeatureArgs):
     """Fit heads in three ways on validation folds."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Whole, ...] = (0, 1, 2)
     json: Path | None = None  # write the figures to this file, too
 
 

@@ -38,6 +38,7 @@ from backbones import load_backbone
 from shards import write_shards
 from zsl.cli import run_script
 from zsl.common.files import read_json, write_json
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.pack import make_shards
 from zsl.datasets.places import features_folder
 from zsl.datasets.shapes import ShapesConfig, write_shapes
@@ -58,10 +59,10 @@ PATIENCE = 300  # seconds after which a start that does not end is an error
 class Args:
     """Kill extraction, start it again, compare the tables."""
 
-    kills: int = 20
-    ranks: tuple[int, ...] = (1, 2, 3)  # numbers of ranks to draw from at each start
-    strangers: int = 4  # tables made by two starts that know nothing of each other
-    seed: int = 0
+    kills: Whole = 20
+    ranks: tuple[Count, ...] = (1, 2, 3)  # numbers of ranks to draw from at each start
+    strangers: Whole = 4  # tables made by two starts that know nothing of each other
+    seed: Whole = 0
     json: Path | None = None
 
 

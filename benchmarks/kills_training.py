@@ -33,6 +33,7 @@ from backbones import load_backbone
 from zsl.cli import run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.files import write_json
+from zsl.common.ranges import Whole
 from zsl.datasets.pack import make_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.datasets.shapes import ShapesConfig, write_shapes
@@ -69,9 +70,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 class Args:
     """Kill training, start it again, compare the results."""
 
-    kills: int = 20
+    kills: Whole = 20
     runs: tuple[str, ...] = tuple(RUNS)  # which to kill, in turn
-    seed: int = 0
+    seed: Whole = 0
     json: Path | None = None
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.common.ranges import Whole
 from zsl.datasets.attribute_table import read_attributes
 from zsl.dcrgan.model import DCRGAN
 from zsl.features.load import find_features
@@ -40,7 +41,7 @@ class Args:
     """Hold out and add each unseen class of a run."""
 
     run: Path = tyro.MISSING
-    seeds: tuple[int, ...] = ()  # of the run; default: all
+    seeds: tuple[Whole, ...] = ()  # of the run; default: all
     data: Path = Path("data")
     json: Path | None = None  # write the figures there
 

@@ -20,6 +20,7 @@ import tyro
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.places import splits_folder
 from zsl.predict.answers import Answer
@@ -37,8 +38,8 @@ class Args:
     run: Path = tyro.MISSING
     images: Path = tyro.MISSING  # raw folder of the run's benchmark, with the photos
     data: Path = Path("data")  # has the split files that make_shards.py copied
-    a_class: int = 2  # photos of each unseen class
-    seed: int = 0  # draws the photos
+    a_class: Count = 2  # photos of each unseen class
+    seed: Whole = 0  # draws the photos
     weights: Path | None = None  # the backbone's weights file, where the features were made with one
     json: Path | None = None  # write the figures there
 

@@ -20,6 +20,7 @@ from tyro.conf import Positional
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.common.ranges import Count
 
 TOOK = "performance.getEntriesByType('navigation').map(entry => entry.loadEventEnd - entry.startTime)[0]"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -30,7 +31,7 @@ class Args:
     """Open a report in a browser."""
 
     page: Positional[Path] = tyro.MISSING
-    times: int = 3
+    times: Count = 3
     json: Path | None = None  # write the figures there
 
 

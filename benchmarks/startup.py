@@ -17,6 +17,7 @@ from statistics import median
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.common.ranges import Count
 
 SCRIPTS = sorted((Path(__file__).resolve().parents[1] / "scripts").glob("*.py"))
 GOAL = 1.35
@@ -26,7 +27,7 @@ GOAL = 1.35
 class Args:
     """Time the start of all scripts."""
 
-    rounds: int = 5
+    rounds: Count = 5
     json: Path | None = None  # write the ratios there: one a script, and worst_ratio
 
     def __post_init__(self) -> None:

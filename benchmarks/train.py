@@ -36,6 +36,7 @@ from torch.optim import Optimizer
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.common.ranges import Count
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
 from zsl.dcrgan.dcrgan import train_dcrgan
@@ -67,10 +68,10 @@ AWA1 = {"attributes": 85, "seen": 40, "unseen": 10, "trainval": 19_832, "test_se
 class Args:
     """Measure training on this machine's CPU."""
 
-    rounds: int = 7  # of critic and generator
-    evaluation_rounds: int = 3  # each with other data
+    rounds: Count = 7  # of critic and generator
+    evaluation_rounds: Count = 3  # each with other data
     awa1: bool = False  # train and evaluate on random features of AWA1's size, and measure nothing else
-    epochs: int = 5  # of --awa1: trainval / 64 steps of five critic updates and one generator update
+    epochs: Count = 5  # of --awa1: trainval / 64 steps of five critic updates and one generator update
     json: Path | None = None  # write the figures to this file, too
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.locks import sole_process
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
@@ -29,9 +30,9 @@ class Args(FeatureArgs):
 
     method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
     goal: Goal | None = None  # mean over the folds of H at one γ, of T1, or of S; default: the method's own
-    folds: tuple[int, ...] = (1, 2, 3)
-    seed: int = 0
-    budget: int = 20  # configurations for which something is trained, at most; where a search starts is one of them
+    folds: tuple[Count, ...] = (1, 2, 3)
+    seed: Whole = 0
+    budget: Count = 20  # configurations for which something is trained, at most; where a search starts is one of them
 
 
 def main(args: Args) -> None:

@@ -16,6 +16,7 @@ from tyro.conf import Positional
 
 from zsl.cli import run_script
 from zsl.common.files import write_json
+from zsl.common.ranges import Count, Whole
 from zsl.experiments.compare import check_comparable, compare, read_run, table
 
 
@@ -27,8 +28,8 @@ class Args:
     """Run folder A, with a details file for each seed."""
     run_b: Positional[Path] = tyro.MISSING
     """Run folder B."""
-    resamples: int = 2000
-    seed: int = 0
+    resamples: Count = 2000
+    seed: Whole = 0
     """Of the resampling."""
     json: Path | None = None
     """Where the numbers go as well, as fractions."""

@@ -18,6 +18,7 @@ from tyro.conf import arg
 from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
+from zsl.common.ranges import Count
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.features.manifest import Manifest
@@ -34,7 +35,7 @@ class Args:
     weights: Path | None = None  # weights file (.safetensors or .pth) instead of the published weights
     precision: Precision = "auto"  # auto: what accelerate_config.yaml says, if this hardware has it
     data: Path = Path("data")
-    batch_size: int = 32
+    batch_size: Count = 32
     compile: bool = False  # torch.compile: some per cent faster after up to a minute of compiling
     shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in

@@ -16,6 +16,7 @@ from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
 from zsl.common.locks import sole_process
+from zsl.common.ranges import Count, NotNegative, Share
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import benchmark_name, shards_folder
 from zsl.finetune.verdict import Judge
@@ -28,15 +29,15 @@ class Args:
     benchmark: str = "shapes"
     backbone: str | None = None  # preset or any timm model; default resnet101, for shapes the offline preset
     weights: Path | None = None  # start from this file instead of the published weights
-    folds: tuple[int, ...] = (1,)  # validation folds that judge; each costs a fine-tuning of its own
+    folds: tuple[Count, ...] = (1,)  # validation folds that judge; each costs a fine-tuning of its own
     skip_verdict: bool = False  # only tune on all trainval photos, for all --config.epochs
     judge: Judge = "dcrgan"  # dcrgan: a short one; eszsl: seconds, but a poor stand-in
     shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
-    margin: float = 0.005  # gain of H on the folds below which the verdict is to roll back
+    margin: Share = 0.005  # gain of H on the folds below which the verdict is to roll back
     precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, whose bf16 is slow in training
-    checkpoint_seconds: float = 30.0  # between two checkpoints; there is one after each epoch anyway
-    memory_gb: float = 4.0  # of decoded photos a process; more of them lie in a temporary file
+    checkpoint_seconds: NotNegative = 30.0  # between two checkpoints; there is one after each epoch anyway
+    memory_gb: NotNegative = 4.0  # of decoded photos a process; more of them lie in a temporary file
     name: str | None = None  # of the run; default: benchmark-finetune
     data: Path = Path("data")
     runs: Path = Path("runs")

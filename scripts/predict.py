@@ -20,6 +20,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from zsl.cli import run_script
+from zsl.common.ranges import Whole
 from zsl.predict.answers import PROBABILITIES, as_text
 from zsl.predict.photos import Limits, Unread, find_photos, printable
 
@@ -30,7 +31,7 @@ class Args:
 
     photos: Positional[tuple[str, ...]] = ()  # files, folders, patterns
     run: Path = tyro.MISSING  # folder of a run, or one that --export made
-    seeds: tuple[int, ...] = ()  # of the run, averaged; default: all
+    seeds: tuple[Whole, ...] = ()  # of the run, averaged; default: all
     classes: Path | None = None  # table of new classes: class,<attribute>,<attribute>,… as in attributes.csv
     top: int = 5  # classes shown for a photo
     strongest: int = 5  # attributes shown, for and against

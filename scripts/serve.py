@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import arg
 
 from zsl.cli import run_script
+from zsl.common.ranges import Interval, Whole
 from zsl.predict.photos import Limits
 
 
@@ -25,11 +26,11 @@ class Args:
     """Serve the page of one run."""
 
     run: Path = tyro.MISSING  # folder of a run, or one that predict.py --export made
-    seeds: tuple[int, ...] = ()  # of the run, averaged; default: all
+    seeds: tuple[Whole, ...] = ()  # of the run, averaged; default: all
     classes: Path | None = None  # table of new classes to start with
     weights: Path | None = None  # the backbone's weights file, where the features were made with one
     host: str = "127.0.0.1"
-    port: int = 8765  # 0: any free one
+    port: Annotated[int, Interval("[0, 65535]")] = 8765  # 0: any free one
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
 
 

@@ -20,6 +20,7 @@ from backbones import EncodeOptions
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.common.locks import sole_process
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 
 
@@ -30,12 +31,12 @@ class Args:
     benchmark: str = "shapes"
     backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default resnet101, for shapes the offline preset
     methods: tuple[str, ...] = ("eszsl", "dcrgan")  # dcrgan, a variant, a baseline; published: C-5, best look at test
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Whole, ...] = (0, 1, 2)
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     precision: Precision = "auto"  # of extraction; training is in fp32
-    batch_size: int = 32  # of extraction
-    budget: int = 0  # configurations of DCR-GAN trained per backbone, at most; the recipe is always one
-    every: int | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
+    batch_size: Count = 32  # of extraction
+    budget: Whole = 0  # configurations of DCR-GAN trained per backbone, at most; the recipe is always one
+    every: Count | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
     shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
     name: str | None = None  # of the folder below --runs; default: benchmark-study

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.locks import sole_process
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.methods import find_method
@@ -27,8 +28,8 @@ class Args(FeatureArgs):
     values: tuple[str, ...] = ("5", "10", "20", "40", "80")  # words as on a command line; a tuple as "0.8 0.2 0.5"
     methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; those of equal networks share their training
     recipe: str | None = None  # the configuration around the field; default: that of the benchmark
-    folds: tuple[int, ...] = (1, 2, 3)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    folds: tuple[Count, ...] = (1, 2, 3)
+    seeds: tuple[Whole, ...] = (0, 1, 2)
 
 
 def main(args: Args) -> None:

@@ -17,6 +17,7 @@ from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
 from zsl.common.files import write_text
 from zsl.common.locks import sole_process
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import VARIANTS
@@ -31,9 +32,9 @@ class Args(FeatureArgs):
     """Run methods and print a table."""
 
     methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)  # docs/methods.md lists them; published: C-5
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    budget: int = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
-    every: int | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
+    seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)
+    budget: Whole = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
+    every: Count | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
 
 
 def main(args: Args) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from zsl.cli import ConfigFlags, FeatureArgs, check_gamma, run_name, run_script, settle_config
 from zsl.common.compute import make_accelerator
+from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
 from zsl.dcrgan.recipes import find_recipe
@@ -43,8 +44,8 @@ class Args(FeatureArgs):
     gamma: Gamma = "auto"  # calibrated stacking: a number, or the recipe's where it fits, else calibration folds'
     selection: Path | None = None  # of scripts/choose.py: configuration and γ that validation folds chose
     protocol: Protocol = "honest"  # published: best of several test epochs, to measure inflation
-    every: int | None = None  # GAN steps between two looks of --protocol published; default: a tenth of all
-    seeds: tuple[int, ...] = (0, 1, 2)
+    every: Count | None = None  # GAN steps between two looks of --protocol published; default: a tenth of all
+    seeds: tuple[Whole, ...] = (0, 1, 2)
     precision: Literal["no", "bf16"] | None = None  # bf16: matrix products in training round their factors
     config: Any = None  # the method's configuration
 

@@ -16,6 +16,8 @@ import tyro
 
 from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
+from zsl.common.files import in_words
+from zsl.common.ranges import check_flags
 from zsl.datasets.places import SHAPES
 from zsl.experiments.calibration import Gamma
 from zsl.features.load import find_features
@@ -86,11 +88,13 @@ def run_script(
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         default = args() if find_config is None else _with_config(args, find_config(ConfigFlags.read()))
-        main(tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__))
+        given = tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__)
+        check_flags(given)
+        main(given)
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {in_words(error) if isinstance(error, OSError) else error}")
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(INTERRUPTED)

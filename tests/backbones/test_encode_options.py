@@ -182,7 +182,6 @@ def test_options_are_part_of_the_name(resnet_weights: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (EncodeOptions(crop_pct=1.2), r"crop_pct is 1\.2; .* in \(0, 1\]"),
         (EncodeOptions(layer="layer9"), r"--layer layer9: the model has the stages .*layer1, layer2"),
         (EncodeOptions(fp32_layers=("stem",)), r"--fp32-layers stem: the model has conv1, bn1"),
     ],
@@ -192,6 +191,12 @@ def test_options_that_do_not_suit_the_model_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load_backbone("test_resnet", resnet_weights, options)
+
+
+@pytest.mark.parametrize("crop_pct", [1.2, 0.0, -1.0, float("nan"), float("inf")])
+def test_a_crop_that_keeps_nothing_or_more_than_all_is_refused(crop_pct: float) -> None:
+    with pytest.raises(ValueError, match=rf"crop_pct is {crop_pct}; it is above 0 and at most 1"):
+        EncodeOptions(crop_pct=crop_pct)
 
 
 def test_an_image_size_that_does_not_suit_a_transformer_is_refused(tiny_weights: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_preset_makes_a_table_of_the_stated_features(
 ) -> None:
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda model, **_: create(model, pretrained=False))  # no hub in tests
-    monkeypatch.setattr("backbones.backbone._load_weights", lambda *_: None)  # and no package
+    monkeypatch.setattr("backbones.backbone.load_weights", lambda *_: None)  # and no package
     monkeypatch.setattr("backbones.backbone.lite_weights", lambda variant: Path("none"))
     preset = PRESETS[name]
     torch.manual_seed(0)

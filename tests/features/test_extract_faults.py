@@ -20,7 +20,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from tiny import Rank, assert_same_rows, pack, tiny_instances
+from torch import Tensor
 
 from backbones import Backbone
 from shards import Shard, open_index, open_shard, read_index, read_samples
@@ -265,16 +268,15 @@ def test_a_full_disk_keeps_the_finished_parts_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     index = pack(tiny_shapes, tmp_path / "shards")
-    write_bytes = Path.write_bytes
 
-    def full(path: Path, content: bytes) -> int:
+    def full(content: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         if "shard-000004" in path.name:
-            write_bytes(path, content[:100])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(path, content)
+            path.write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(content, path, metadata)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr("zsl.common.tensors.save_file", full)
         with pytest.raises(OSError, match=r"no space left for .*out; 4 finished parts are kept: make room") as error:
             extract_features(tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator)
     assert error.value.errno == errno.ENOSPC

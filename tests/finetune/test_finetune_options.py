@@ -317,9 +317,9 @@ def test_a_judge_starts_its_generator_in_closed_form_whatever_the_recipe(recipe:
         ({"patience": 0}, "patience is 0; it is at least 1"),
         ({"epochs": 0}, "epochs is 0; it is at least 1"),
         ({"lr": 0.0}, "lr is 0.0; it is above 0"),
-        ({"frozen_stages": -1}, "frozen_stages is -1; it is 0 or more"),
-        ({"ema": 1.0}, r"ema is 1.0; it is in \[0, 1\)"),
-        ({"warmup": float("nan")}, r"warmup is nan; it is in \[0, 1\)"),
+        ({"frozen_stages": -1}, "frozen_stages is -1; it is at least 0"),
+        ({"ema": 1.0}, "ema is 1.0; it is at least 0 and below 1"),
+        ({"warmup": float("nan")}, "warmup is nan; it is at least 0 and below 1"),
         ({"checkpoint_gradients": True, "freeze_norm": False}, "count each batch twice"),
     ],
 )
@@ -332,10 +332,10 @@ def test_an_impossible_configuration_is_refused_in_words(changes: dict[str, Any]
     ("changes", "message"),
     [
         ({"randaugment": "foo"}, "randaugment is 'foo'; it is timm's notation"),
-        ({"scale": (0.5, 1.5)}, "scale is 0.5, 1.5"),
+        ({"scale": (0.5, 1.5)}, r"scale is \(0.5, 1.5\); it is above 0 and at most 1"),
         ({"ratio": (2.0, 1.0)}, "ratio is 2.0, 1.0"),
-        ({"erase": 2.0}, "erase is 2.0; it is a probability"),
-        ({"mixup": -1.0}, "mixup is -1.0"),
+        ({"erase": 2.0}, "erase is 2.0; it is at least 0 and at most 1"),
+        ({"mixup": -1.0}, "mixup is -1.0; it is at least 0"),
     ],
 )
 def test_an_impossible_augmentation_is_refused_in_words(changes: dict[str, Any], message: str) -> None:

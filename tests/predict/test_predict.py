@@ -26,9 +26,10 @@ from PIL import Image
 from tiny_configs import TINY
 from toy import toy_splits, toy_table
 
-from backbones import export_weights, load_backbone
+from backbones import load_backbone, weight_tensors
 from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
+from zsl.common.tensors import write_tensors
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.model import DCRGAN
@@ -334,7 +335,7 @@ def test_exported_weights_load_as_the_backbone_they_came_from(
         model = timm.create_model(name, pretrained=False)
         monkeypatch.setattr("backbones.backbone._from_hub", lambda preset: copy.deepcopy(model))
     first = load_backbone(name)
-    export_weights(name, tmp_path / "weights.safetensors")
+    write_tensors(tmp_path / "weights.safetensors", weight_tensors(name))
     monkeypatch.setattr("backbones.backbone._from_hub", None)
     second = load_backbone(first.name, tmp_path / "weights.safetensors")
     assert second.weights_sha256 == first.weights_sha256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -29,6 +29,51 @@ def test_per_class_top1_equals_balanced_accuracy() -> None:
     predicted = np.where(rng.random(300) < 0.6, labels, rng.permutation(labels))
     ours = per_class_top1(torch.from_numpy(predicted), torch.from_numpy(labels), torch.from_numpy(np.unique(labels)))
     assert ours.mean().item() == pytest.approx(balanced_accuracy_score(labels, predicted))
+
+
+def test_accuracies_are_the_fractions_themselves() -> None:
+    labels = torch.arange(49).repeat_interleave(49)
+    predicted = torch.where(torch.arange(len(labels)) % 49 == 0, labels, -1)  # one image of each class is right
+    share = per_class_top1(predicted, labels, labels.unique())
+    assert share.dtype == torch.float64
+    assert set(share.tolist()) == {1 / 49}
+
+
+def test_harmonic_never_exceeds_its_bound() -> None:
+    """Three images of a class: thirds are no numbers of the machine, and are added in another order by the curve."""
+    classes, source = torch.arange(11), torch.Generator().manual_seed(0)
+    for _ in range(60):
+        labels, scores = (
+            torch.randint(0, 6, (23,), generator=source) + 5,
+            torch.randn(23, 11, generator=source),
+        )
+        unseen_labels, unseen_scores = (
+            torch.randint(0, 5, (17,), generator=source),
+            torch.randn(17, 11, generator=source),
+        )
+        details = Details(
+            zsl_classes=classes[:5], gzsl_classes=classes, seen_rows=torch.empty(0), seen_labels=labels,
+            seen_predicted=scores.argmax(1), seen_scores=scores, unseen_rows=torch.empty(0),
+            unseen_labels=unseen_labels, unseen_predicted=unseen_scores.argmax(1), unseen_scores=unseen_scores,
+            unseen_zsl_predicted=unseen_scores[:, :5].argmax(1),
+        )  # fmt: skip
+        best = scores_of(details)
+        at_best = scores_of(shifted(details, best.oracle_gamma))
+        assert at_best.harmonic <= at_best.harmonic_oracle
+        assert at_best.harmonic == pytest.approx(best.harmonic_oracle, abs=1e-12)
+
+
+def shifted(details: Details, gamma: float) -> Details:
+    """The details of the same model with γ off each seen class's score."""
+    off = gamma * (details.gzsl_classes >= len(details.zsl_classes)).double()
+    seen, unseen = details.seen_scores - off, details.unseen_scores - off
+    return replace(
+        details,
+        seen_scores=seen,
+        unseen_scores=unseen,
+        seen_predicted=seen.argmax(1),
+        unseen_predicted=unseen.argmax(1),
+    )
 
 
 def test_per_class_top1_weighs_classes_not_images() -> None:

@@ -193,6 +193,12 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
         preset = find_preset(backbone)
         if preset.lite_variant is not None:
             return ok(check, f"{lite_weights(preset.lite_variant)} (package)")
+        if not preset.published:
+            return fail(
+                check,
+                f"timm publishes no weights of {preset.timm_name}",
+                remedy="--weights FILE, or another --backbone",
+            )
     except (FileNotFoundError, ValueError) as error:
         return fail(check, str(error), remedy="pip install '.[offline]'")
     return _hub_weights(preset.full_name, check, hub_seconds)

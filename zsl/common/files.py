@@ -1,7 +1,11 @@
-"""Atomic files: a file is written under a temporary name and then renamed, so it is whole or absent."""
+"""Atomic files: a file is written under a temporary name, synced and then renamed, so it is whole or absent.
+
+What stops a writer (a full disk, a read-only folder) is said in words.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -10,18 +14,88 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+REMEDIES = {  # what is in the way of a writer, and what to do about it
+    errno.ENOSPC: "no space is left on the disk; make room there",
+    errno.EDQUOT: "the disk quota of this user is used up; make room there, or have it raised",
+    errno.EFBIG: "the file grows larger than this process or file system may have one; raise the limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only; name another folder",
+    errno.EACCES: "this user may not write there; change the permissions, or name another folder",
+    errno.EPERM: "this user may not write there; change the permissions, or name another folder",
+    errno.EEXIST: "a file lies where a folder is needed; move it away, or name another folder",
+    errno.ENOTDIR: "a file lies where a folder is needed; move it away, or name another folder",
+    errno.ENAMETOOLONG: "the name is too long for the file system; name another folder or a shorter --name",
+    errno.EIO: "the disk reports an error of its own; look at it, or name another folder",
+}
+
+
+def in_words(error: OSError, path: Path | None = None) -> str:
+    """What stopped a writer and what to do, where the reason is a known one; else the error's own text.
+
+    path: what was to be written; None: what the error names.
+    """
+    if error.errno is None or not _is_of_system(error):
+        return str(error)
+    named = path if path is not None else error.filename
+    return f"{'a file' if named is None else named} cannot be written: {REMEDIES[error.errno]}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Inside, an OSError at `path`, or at no file that it names, is raised again in words, with its type and number."""
+    try:
+        yield
+    except OSError as error:
+        if not (_is_of_system(error) and _concerns(error, path)):
+            raise
+        worded = type(error)(in_words(error, path))
+        worded.errno = error.errno
+        raise worded from error
+
+
+def _is_of_system(error: OSError) -> bool:
+    """Whether the reason is a known one in the system's own text, not in words already."""
+    return error.errno in REMEDIES and error.strerror == os.strerror(error.errno)
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the error is about writing `path`: it names it, its temporary file or one of its folders, or nothing."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named == path or named.parent == path.parent or named in path.parents
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path`; it is renamed to `path` if the block ends well, and removed if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a temporary file beside `path`; it is renamed to `path` if the block ends well, and removed if not.
+
+    The content is on the disk before it gets its name, so a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: the disk is full, the folder read-only, or the like; in words.
+    """
     # Machines that share the folder may have processes with equal numbers.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):  # a folder that takes no files has none of ours
+                temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # some file systems cannot
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield temporary
-        temporary.replace(path)
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -55,3 +129,15 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append `text` to the file `path` in UTF-8; it need not be there.
+
+    Raises:
+        OSError: as `atomic_path`.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from zsl.common.files import writing
+
 try:
     import fcntl
 except ImportError:  # not on Windows
@@ -33,7 +35,8 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
         yield
         return
     absent = [path for path in (folder, *folder.parents) if not path.exists()]  # the innermost first
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(place, os.O_RDONLY)
     try:
         _lock(descriptor, folder)

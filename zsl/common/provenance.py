@@ -12,15 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from zsl.common.files import append_text
+
 STARTS_FILE = "starts.jsonl"
 PACKAGES = ("zsl-dcrgan", "torch", "timm", "accelerate", "numpy", "scipy")
 
 
 def note_start(folder: Path) -> None:
     """Append a line with time, command, commit and versions to the run's `starts.jsonl`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / STARTS_FILE).open("a") as stream:
-        stream.write(json.dumps(describe_program()) + "\n")
+    append_text(folder / STARTS_FILE, json.dumps(describe_program()) + "\n")
 
 
 def describe_program() -> dict[str, Any]:

@@ -1,80 +1,33 @@
-"""Ranges of the numbers in a configuration, stated beside each field by its type.
+"""Ranges of the numbers in a configuration; their home is `backbones.ranges`, for backbones imports nothing of zsl."""
 
-@dataclass(frozen=True)
-class SomeConfig:
-lr: Positive = 1e-4
-steps: Whole = 450
+from backbones.ranges import (
+    Count,
+    Decay,
+    Finite,
+    Interval,
+    NotNegative,
+    Part,
+    Portion,
+    Positive,
+    Share,
+    Whole,
+    check_flags,
+    check_ranges,
+    intervals_of,
+)
 
-def __post_init__(self) -> None:
-check_ranges(self)
-"""
-
-from __future__ import annotations
-
-import math
-from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_type_hints
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The finite numbers between two ends, in the notation of mathematics: `[0, 1)` holds 0 and not 1."""
-
-    text: str
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The numbers between which it lies."""
-        low, high = self.text[1:-1].split(",")
-        return float(low), float(high)
-
-    def __contains__(self, value: float) -> bool:
-        low, high = self.ends
-        above = value >= low if self.text[0] == "[" else value > low
-        below = value <= high if self.text[-1] == "]" else value < high
-        return math.isfinite(value) and above and below
-
-    def __str__(self) -> str:
-        low, high = self.ends
-        if math.isinf(low):
-            return "finite"
-        first = f"at least {low:g}" if self.text[0] == "[" else f"above {low:g}"
-        if math.isinf(high):
-            return f"{first} and finite"
-        return f"{first} and {'at most' if self.text[-1] == ']' else 'below'} {high:g}"
-
-
-Count = Annotated[int, Interval("[1, inf)")]
-Whole = Annotated[int, Interval("[0, inf)")]
-Finite = Annotated[float, Interval("(-inf, inf)")]
-Positive = Annotated[float, Interval("(0, inf)")]
-NotNegative = Annotated[float, Interval("[0, inf)")]
-Share = Annotated[float, Interval("[0, 1]")]
-Decay = Annotated[float, Interval("[0, 1)")]  # of a moving average, such as Adam's betas
-
-
-def check_ranges(config: Any) -> None:
-    """Refuse a configuration with a number outside the range of its field; each number of a tuple is looked at.
-
-    Raises:
-        ValueError: a number is outside; the message names the configuration and the field.
-    """
-    for name, interval in intervals_of(type(config)).items():
-        value = getattr(config, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, int | float) and number not in interval:
-                raise ValueError(f"{type(config).__name__}: {name} is {value}; it is {interval}")
-
-
-def intervals_of(config_type: type) -> dict[str, Interval]:
-    """The interval of each field that has one."""
-    hints = get_type_hints(config_type, include_extras=True)
-    found = {name: _find_interval(hint) for name, hint in hints.items()}
-    return {name: interval for name, interval in found.items() if interval is not None}
-
-
-def _find_interval(hint: Any) -> Interval | None:
-    """The interval within a type, such as that of `Share` in `tuple[Share, Share] | None`."""
-    if isinstance(hint, Interval):
-        return hint
-    return next((interval for part in get_args(hint) if (interval := _find_interval(part)) is not None), None)
+__all__ = [
+    "Count",
+    "Decay",
+    "Finite",
+    "Interval",
+    "NotNegative",
+    "Part",
+    "Portion",
+    "Positive",
+    "Share",
+    "Whole",
+    "check_flags",
+    "check_ranges",
+    "intervals_of",
+]

@@ -51,7 +51,16 @@ def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tenso
 
     means: means of all classes [n, dim]; those of unseen classes come from synthetic inputs.  within: real inputs of
     seen classes minus the mean of their class [N, dim].  shrinkage: from 0 (none) to 1 (a multiple of the identity).
+
+    Raises:
+        ValueError: `within` is zero, so there is no covariance: no class has two inputs that differ.
     """
+    if not bool(within.any()):
+        raise ValueError(
+            f"discriminant heads need a seen class with two training images that differ, to know how far the images of "
+            f"a class spread; none of the {len(within)} images differs from its class's mean.  Give more images a "
+            "class, or take --config.classifiers.fit softmax"
+        )
     covariance = (1 - shrinkage) * within.T @ within / len(within)
     covariance.diagonal().add_(shrinkage * within.square().sum() / len(within) / within.shape[1] + 1e-8)
     weight = torch.linalg.solve(covariance, means.T, left=True).T

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from zsl.common.config import Settings
-from zsl.common.files import atomic_path
 from zsl.common.records import as_record, read_content, write_record
+from zsl.common.tensors import write_tensors
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import Ensemble
 from zsl.dcrgan.config import DCRGANConfig
@@ -41,18 +41,12 @@ UNIT_TOLERANCE = 1e-3  # norms of unit float32 attributes differ from 1 by about
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors, atomically."""
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
-
-
 def save_synthesizer(model: DCRGAN, folder: Path) -> None:
     """Write the synthesizer of a DCRGAN: generator, SRN and representations."""
     synthesizer = model.synthesizer
     parts = {"generator": synthesizer.generator} | ({"srn": synthesizer.srn} if synthesizer.srn is not None else {})
     tensors = {f"{part}.{name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
-    save_tensors(tensors | {"representations": synthesizer.representations}, folder / SYNTHESIZER_FILE)
+    write_tensors(folder / SYNTHESIZER_FILE, tensors | {"representations": synthesizer.representations})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +111,7 @@ def save_shared(facts: PredictorFacts, train: TrainSplit, folder: Path) -> None:
     """Write what all models of a run, or of an export, share."""
     tensors = {key: getattr(train, key) for key in ("features", "labels", "attributes", "seen", "unseen", "rows")}
     scaler = {"scaler.low": train.scaler.low, "scaler.span": train.scaler.span}
-    save_tensors(tensors | scaler, folder / TRAIN_FILE)
+    write_tensors(folder / TRAIN_FILE, tensors | scaler)
     write_record(folder / FACTS_FILE, facts)
 
 

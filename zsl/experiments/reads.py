@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.common.files import write_json
+from zsl.common.files import append_text, write_json
 from zsl.common.records import read_record
 from zsl.features.split import RowsFacts, RowsRead, TestSplit
 from zsl.scores.evaluate import Note, Record
@@ -24,8 +24,7 @@ def record_to(path: Path, seed: int) -> Record:
     """Make a Record that appends a line with time and seed to `path`; lines of earlier tests stay."""
 
     def record(note: Note) -> None:
-        with path.open("a") as stream:
-            stream.write(json.dumps({"time": datetime.now(UTC).isoformat(), "seed": seed} | note) + "\n")
+        append_text(path, json.dumps({"time": datetime.now(UTC).isoformat(), "seed": seed} | note) + "\n")
 
     return record
 

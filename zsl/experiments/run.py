@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from zsl.common.config import Settings
 from zsl.common.files import atomic_path, read_json, remove_leftovers, write_json
 from zsl.common.provenance import note_start
-from zsl.dcrgan.saved import MODEL_FILE, save_tensors
+from zsl.common.tensors import write_tensors
+from zsl.dcrgan.saved import MODEL_FILE
 from zsl.experiments.reads import ACCESS_FILE, note_reads, record_to, rows_read
 from zsl.experiments.results import (
     CONFIG_FILE,
@@ -67,7 +68,7 @@ def run_seeds(
         split = replace(train, reads=[])  # a list for this seed alone
         model = train_model(split, seed, journal)
         note_reads(split.reads, test, seed_folder)
-        save_tensors(model.state_dict(), seed_folder / MODEL_FILE)
+        write_tensors(seed_folder / MODEL_FILE, model.state_dict())
         if keep is not None:
             keep(model.model, seed_folder)
         details = evaluate_details(model, test, record_to(folder / ACCESS_FILE, seed))

@@ -19,6 +19,7 @@ from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
 from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
 from zsl.common.files import read_json, write_json
+from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.pack import open_or_draw_shards, open_shards
 from zsl.datasets.places import features_folder, shards_folder
@@ -69,15 +70,18 @@ class Study:
     benchmark: str
     entries: tuple[Entry, ...]
     methods: tuple[str, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[Whole, ...]
     folder: Path
     data: Path
     options: EncodeOptions = field(default_factory=EncodeOptions)
-    batch_size: int = 32
-    budget: int = 0  # most configurations of DCR-GAN for which something is trained, with the recipe's
-    every: int | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
+    batch_size: Count = 32
+    budget: Whole = 0  # most configurations of DCR-GAN for which something is trained, with the recipe's
+    every: Count | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
     shards: Location | None = None  # folder or URL of the shards; None: below `data`
     allow_pipe: bool = False  # whether `shards` may be a command
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def check(self) -> None:
         """Check the study before any work, because the same errors later would cost hours.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsl.common.drawing import COLOURS, INK, MARKERS, drawing, finish
-from zsl.common.files import atomic_path, write_text
+from zsl.common.files import write_text
 from zsl.common.markdown import markdown_table
+from zsl.common.spreadsheet import write_csv
 from zsl.experiments.results import TABLE, percent
 from zsl.experiments.study import Row
 from zsl.scores.summary import SCORES
@@ -32,7 +32,7 @@ def write_study(rows: Sequence[Row], failures: Mapping[str, str], folder: Path) 
     text = markdown(rows, failures)
     markdown_file, csv_file, *plots = (folder / name for name in STUDY_FILES)
     write_text(markdown_file, text)
-    write_csv(rows, csv_file)
+    write_study_csv(rows, csv_file)
     timed = [row for row in rows if row.images_per_second is not None]
     if timed:
         _draw(timed, folder)
@@ -96,17 +96,16 @@ def _choices(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
+def write_study_csv(rows: Sequence[Row], path: Path) -> None:
     """Write one line for each row, with scores as unrounded fractions."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        facts = ["parameters", "flops", "images_per_second", "input_size", "pretraining", "unseen_classes", "protocol"]
-        scores = [f"{key}_{of}" for key in SCORES for of in ("mean", "std")]
-        writer.writerow(["entry", "backbone", "method", "seeds", *scores, *facts, "measured_on"])
-        for row in rows:
-            values = [of[key] for key in SCORES for of in (row.mean, row.std)]
-            about = [getattr(row, fact) for fact in facts]
-            writer.writerow([row.entry, row.backbone, row.method, row.seeds, *values, *about, row.measured_on])
+    facts = ["parameters", "flops", "images_per_second", "input_size", "pretraining", "unseen_classes", "protocol"]
+    scores = [f"{key}_{of}" for key in SCORES for of in ("mean", "std")]
+    lines = []
+    for row in rows:
+        values = [of[key] for key in SCORES for of in (row.mean, row.std)]
+        about = [getattr(row, fact) for fact in facts]
+        lines.append([row.entry, row.backbone, row.method, row.seeds, *values, *about, row.measured_on])
+    write_csv(path, ["entry", "backbone", "method", "seeds", *scores, *facts, "measured_on"], lines)
 
 
 # --- plot ------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from zsl.common.files import atomic_path
+from zsl.common.spreadsheet import write_csv
 from zsl.features.manifest import MANIFEST_FILE, Manifest, write_manifest
 from zsl.features.parts import Parts
 from zsl.features.stream import Failure
@@ -98,7 +98,5 @@ def _write_quarantine(path: Path, failures: Sequence[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, [item.name for item in fields(Failure)])
-        table.writeheader()
-        table.writerows(asdict(failure) for failure in failures)
+    columns = [item.name for item in fields(Failure)]
+    write_csv(path, columns, ([getattr(failure, column) for column in columns] for failure in failures))

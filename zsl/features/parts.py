@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Self
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from shards import Shard, ShardIndex
-from zsl.common.files import atomic_path
+from zsl.common.tensors import write_tensors
 from zsl.features.stream import Failure
 
 try:
@@ -147,10 +147,9 @@ class Parts:
 
     def write(self, shard: Shard, part: Part) -> None:
         """Write the part file, atomically, and give the claim up."""
-        arrays = {"rows": part.rows, "labels": part.labels, "features": part.features}
+        tensors = {name: torch.as_tensor(getattr(part, name)) for name in ("rows", "labels", "features")}
         failures = json.dumps([asdict(failure) for failure in part.failures])
-        with atomic_path(self.path(shard)) as temporary:
-            temporary.write_bytes(save(arrays, metadata={"failures": failures}))
+        write_tensors(self.path(shard), tensors, {"failures": failures})
         self._whole.add(shard.file)
         self._claims.pop(shard.file).close()
 

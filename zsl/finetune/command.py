@@ -27,6 +27,7 @@ from backbones.backbone import (
 from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
 from shards import Location, ShardIndex
+from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
 from zsl.features.load import load_splits
@@ -51,12 +52,15 @@ class Finetuning:
     shards: Location
     allow_pipe: bool = False  # let `shards` be a command
     config: FinetuneConfig
-    folds: tuple[int, ...] = (1,)  # judged on these; empty: no verdict
+    folds: tuple[Count, ...] = (1,)  # judged on these; empty: no verdict
     judge: Judge = "dcrgan"
-    judge_seeds: tuple[int, ...] = (0, 1)
-    margin: float = 0.005  # gain of H on the folds below which the weights are not worth keeping
-    checkpoint_seconds: float = 30.0
-    memory: float = 4e9  # bytes of decoded photos in memory, a process
+    judge_seeds: tuple[Whole, ...] = (0, 1)
+    margin: Share = 0.005  # gain of H on the folds below which the weights are not worth keeping
+    checkpoint_seconds: NotNegative = 30.0
+    memory: NotNegative = 4e9  # bytes of decoded photos in memory, a process
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator: Accelerator) -> TuningManifest:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones import Backbone
@@ -18,7 +17,8 @@ from backbones.backbone import as_backbone
 from backbones.finetune import average, without_classifier
 from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import Rows, TunedFacts, TunedWeights
-from zsl.common.files import atomic_path, write_json
+from zsl.common.files import write_json
+from zsl.common.tensors import write_tensors
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
 from zsl.finetune.data import TuningData
@@ -88,8 +88,7 @@ class Tuning:
         mixed = average({name: whole[name] for name in tuned.state}, _on_cpu(tuned.state), share)
         manifest = self._describe(tuned, share, splits, verdict, fold)
         if self.accelerator.is_main_process:
-            with atomic_path(folder / WEIGHTS_FILE) as temporary:
-                save_file({name: tensor.contiguous() for name, tensor in (whole | mixed).items()}, temporary)
+            write_tensors(folder / WEIGHTS_FILE, whole | mixed)
             write_json(folder / MANIFEST_FILE, manifest.content())
         return manifest
 

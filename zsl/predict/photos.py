@@ -15,6 +15,7 @@ from torch import Tensor
 import backbones
 from backbones.photo_limits import MEMORY_MEGABYTES
 from zsl.common.photo_files import list_entries
+from zsl.common.ranges import Positive, check_flags
 
 MAX_MEGABYTES = 20.0
 
@@ -23,15 +24,11 @@ MAX_MEGABYTES = 20.0
 class Limits:
     """The largest photo that is read."""
 
-    max_megabytes: float = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
-    max_memory_megabytes: float = MEMORY_MEGABYTES  # that decoding takes; known from the header, before it begins
+    max_megabytes: Positive = MAX_MEGABYTES  # size of a photo's file, in units of 1,000,000 bytes
+    max_memory_megabytes: Positive = MEMORY_MEGABYTES  # that decoding takes; known from the header, before it begins
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} is {value:g}; nothing could be read, give a number above 0"
-                )
+        check_flags(self)
 
 
 @dataclass(frozen=True)

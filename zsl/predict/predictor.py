@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zsl.common.config import flatten, override
+from zsl.common.tensors import write_tensors
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.model import DCRGAN
 from zsl.dcrgan.saved import (
@@ -31,7 +32,6 @@ from zsl.dcrgan.saved import (
     read_facts,
     save_shared,
     save_synthesizer,
-    save_tensors,
 )
 from zsl.features.split import TrainSplit
 from zsl.scores.model import Calibrated
@@ -105,7 +105,7 @@ def _strengths(model: DCRGAN, scaled: Tensor) -> Tensor:
 def save_predictor(predictor: Predictor, folder: Path) -> None:
     """Write a predictor, with its new classes, to a folder that `load_predictor` reads."""
     for seed, calibrated in predictor.models.items():
-        save_tensors(calibrated.state_dict(), folder / f"seed-{seed}" / MODEL_FILE)
+        write_tensors(folder / f"seed-{seed}" / MODEL_FILE, calibrated.state_dict())
         save_synthesizer(calibrated.model, folder / f"seed-{seed}")
     save_shared(replace(predictor.facts, class_names=predictor.train.class_names), predictor.train, folder)
 

@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from backbones import Backbone, EncodeOptions, Transform, export_manifest, export_weights, load_backbone
+from backbones import Backbone, EncodeOptions, Transform, export_manifest, load_backbone, weight_tensors
 from zsl.common.compute import Precision, make_accelerator
-from zsl.common.files import atomic_path
+from zsl.common.tensors import write_tensors
 from zsl.datasets.attribute_table import AttributeTable, read_attributes
 from zsl.dcrgan.saved import BACKBONE_FILE, BackboneFacts
 from zsl.features.manifest import EncodeFacts, TransformFacts
@@ -192,8 +192,7 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Path | Non
     exported = source / BACKBONE_FILE
     file = weights or (exported if exported.is_file() else None)
     name = _architecture(predictor, has_file=file is not None)
-    with atomic_path(folder / BACKBONE_FILE) as temporary:
-        export_weights(name, temporary, file)
+    write_tensors(folder / BACKBONE_FILE, weight_tensors(name, file))
     if file:
         export_manifest(folder / BACKBONE_FILE, file)
     save_predictor(predictor, folder)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from zsl.common.files import atomic_path
+from zsl.common.tensors import write_tensors
 
 DETAILS_FILE = "details.safetensors"
 
@@ -35,8 +35,7 @@ class Details:
 
 def save_details(details: Details, path: Path) -> None:
     """Write `details` as safetensors."""
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in vars(details).items()}, temporary)
+    write_tensors(path, vars(details))
 
 
 def load_details(path: Path) -> Details:

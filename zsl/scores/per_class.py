@@ -12,7 +12,7 @@ from zsl.scores.details import Details
 
 
 def per_class_share(hit: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Compute the share of each class's images for which `hit` [N] is true: [n].
+    """Compute the share of each class's images for which `hit` [N] is true: [n], in float64.
 
     labels: class ids [N].  classes: ids of the classes [n].
 
@@ -23,11 +23,11 @@ def per_class_share(hit: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
     count = member.sum(dim=1)
     if bool((count == 0).any()):
         raise ValueError(f"class {int(classes[count == 0][0])} has no test image; its accuracy is undefined")
-    return (member & hit[None, :]).sum(dim=1) / count
+    return (member & hit[None, :]).sum(dim=1) / count.double()
 
 
 def per_class_top1(predicted: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Compute the share of each class's images with the right prediction: [n] (eq. 11 before the mean).
+    """Compute the share of each class's images with the right prediction: [n], in float64 (eq. 11 before the mean).
 
     predicted, labels: class ids [N].  classes: ids of the classes [n].
 

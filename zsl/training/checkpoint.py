@@ -16,10 +16,9 @@ from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from zsl.common.files import atomic_path
+from zsl.common.tensors import write_tensors
 
 StateDict = dict[str, Any]  # a `state_dict`: tensors, numbers, texts and None, in dicts, lists and tuples
 FORMAT = "2"  # format 1 held tensors alone, and fine-tuning's checkpoints were pickles
@@ -68,9 +67,8 @@ def save_checkpoint(path: Path, parts: Mapping[str, Stateful], *, run: str, step
     """
     tensors: dict[str, Tensor] = {}
     states = {name: _pack(part.state_dict(), name, tensors) for name, part in parts.items()}
-    with atomic_path(path) as temporary:
-        metadata = {"format": FORMAT, "run": run, "step": str(step), "states": json.dumps(states)}
-        save_file(tensors, temporary, metadata=metadata)
+    metadata = {"format": FORMAT, "run": run, "step": str(step), "states": json.dumps(states)}
+    write_tensors(path, tensors, metadata)
 
 
 def load_checkpoint(path: Path, run: str) -> Checkpoint:

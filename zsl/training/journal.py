@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from zsl.common.files import read_json_lines, write_text
+from zsl.common.files import append_text, read_json_lines, write_text
 from zsl.common.progress import progress_bar
 from zsl.training.checkpoint import RandomState, Stateful, load_checkpoint, save_checkpoint
 from zsl.training.log import Entry, Log
@@ -42,9 +42,7 @@ class Journal(Log):
 
     def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
         """Append one line with the loss terms of a step."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as stream:
-            stream.write(json.dumps({"stage": stage, "step": step} | terms) + "\n")
+        append_text(self.path, json.dumps({"stage": stage, "step": step} | terms) + "\n")
 
     def steps(
         self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]

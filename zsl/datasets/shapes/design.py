@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from zsl.common.ranges import Count, Interval, Whole, check_ranges
 from zsl.datasets.held_out import VALIDATION_SHARE
 
 Ints = NDArray[np.int64]
@@ -30,11 +32,14 @@ DESIGN_STREAM = 1 << 30  # first word of the random numbers that belong to no im
 class ShapesConfig:
     """What is drawn; the classes, their attributes and the splits follow from the seed."""
 
-    seed: int = 0
-    seen_classes: int = 26
-    unseen_classes: int = 8
-    images_per_class: int = 40
-    image_size: int = 256  # pixels; each side of each image is 0.94 to 1.12 times this
+    seed: Whole = 0
+    seen_classes: Annotated[int, Interval("[3, inf)")] = 26
+    unseen_classes: Count = 8
+    images_per_class: Annotated[int, Interval("[2, inf)")] = 40
+    image_size: Annotated[int, Interval("[16, inf)")] = 256  # pixels; each side of an image is 0.94 to 1.12 times this
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 DEFAULT = ShapesConfig()
@@ -62,8 +67,6 @@ class Design:
 
 def make_design(config: ShapesConfig) -> Design:
     """Choose the classes, mix seen and unseen ones in the class order (as real benchmarks do), and choose the folds."""
-    if config.seen_classes < FOLDS or config.unseen_classes < 1 or config.images_per_class < 2:
-        raise ValueError(f"shapes needs at least 3 seen classes, 1 unseen class and 2 images a class; got {config}")
     rng = np.random.default_rng([DESIGN_STREAM, config.seed])
     grid = rng.permutation(list(itertools.product(*(range(len(values)) for values in GROUPS.values()))))
     seen = _choose_combos(grid, config.seen_classes, apart_from=grid[:0], related=False)

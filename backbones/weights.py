@@ -1,0 +1,231 @@
+"""A file of weights into timm's model: read, unwrapped from what training programs put around them, checked.
+
+The classifier is thrown away before features are made, so a file need not have one, or may have one of other classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+# Entries that training programs keep weights in; a moving average of the weights comes before the weights themselves.
+EMA_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema", "teacher")
+ENTRIES: tuple[str, ...] = ("state_dict", "model_state_dict", "model", "module", "net", "network", "backbone")
+ENTRIES += ("encoder", "params", "weights", "student")
+LFS_POINTER = b"version https://git-lfs"
+COUNTER = "num_batches_tracked"  # batch norms of old files have none, and features do not depend on it
+SHOWN = 3  # names in a message
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+
+
+def load_weights(model: Any, path: Path, rename_keys: Callable[[State, Any], State] | None = None) -> None:
+    """Put the weights of the file `path` into timm's `model`; a classifier that does not fit becomes zero.
+
+    rename_keys: how to give another code base's tensors timm's names, where the file has none of these.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds no weights of this architecture, or numbers that are not finite.
+    """
+    state = unwrap_entries(read_state(path), path)
+    if rename_keys is not None and not set(state) & set(model.state_dict()):
+        state = rename_keys(state, model)
+    names = ModelNames.of(model)
+    state = strip_prefix(state, names, path)
+    names.check(state, path)
+    check_finite({name: state[name] for name in names.encoder if name in state}, path)
+    model.load_state_dict(names.complete(state), strict=False)
+
+
+def read_state(path: Path) -> Any:
+    """The content of a weights file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is neither safetensors nor a pickle of tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    with path.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ValueError(f"{path} is a Git LFS pointer, not the weights themselves; fetch them: git lfs pull")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} cannot be read as weights; needed is a .safetensors file, or a .pth that holds tensors alone"
+        ) from error
+
+
+def unwrap_entries(content: Any, path: Path) -> State:
+    """The tensors by name of a file's content, out of entries such as `state_dict`; other things in it are left out.
+
+    Raises:
+        ValueError: there are none; the message says what there is.
+    """
+    within: tuple[str, ...] = ()
+    while isinstance(content, Mapping):
+        entries = [name for name in (*EMA_ENTRIES, *ENTRIES) if isinstance(content.get(name), Mapping)]
+        entries = [name for name in entries if content[name]]
+        if not entries:
+            break
+        if len(entries) > 1:
+            log.warning("%s: the weights are taken from %s; there is also %s", path, entries[0], ", ".join(entries[1:]))
+        content, within = content[entries[0]], (*within, entries[0])
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}; a state dict (name -> tensor) is needed")
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        where = f", in {' > '.join(within)}," if within else ""
+        raise ValueError(
+            f"{path}{where} holds no tensors but {_some(map(str, content)) or 'nothing'}; needed is a state dict "
+            f"(name -> tensor), by itself or in an entry such as {ENTRIES[0]}"
+        )
+    return tensors
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelNames:
+    """The names of a timm model's tensors: which make features, and which are thrown away with the classifier."""
+
+    shapes: Mapping[str, torch.Size]  # of all tensors
+    encoder: frozenset[str]  # of those without classifier
+    head_modules: tuple[str, ...]  # timm's names of the classifier, or of several
+
+    @classmethod
+    def of(cls, model: Any) -> ModelNames:
+        """The names of a model with classifier."""
+        state = model.state_dict()
+        bare = copy.deepcopy(model)
+        drop_classifier(bare)
+        classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+        modules = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        encoder = frozenset(name for name in bare.state_dict() if name in state)
+        dropped = {name.rpartition(".")[0] for name in state.keys() - encoder}
+        return cls(
+            shapes={name: tensor.shape for name, tensor in state.items()},
+            encoder=encoder,
+            head_modules=tuple(dict.fromkeys((*modules, *sorted(dropped - {""})))),
+        )
+
+    def is_of_head(self, name: str) -> bool:
+        """Whether a file's tensor is thrown away with the classifier."""
+        if name in self.shapes:
+            return name not in self.encoder
+        return any(name.startswith(f"{module}.") for module in self.head_modules)
+
+    def needed(self) -> set[str]:
+        """Tensors that a file must have."""
+        return {name for name in self.encoder if not name.endswith(COUNTER)}
+
+    def check(self, state: State, path: Path) -> None:
+        """Refuse a file whose tensors are not those of the encoder.
+
+        Raises:
+            ValueError: tensors are absent, unknown, or of another shape; the message counts them and names some.
+        """
+        missing = sorted(self.needed() - state.keys())
+        unknown = sorted(name for name in state.keys() - self.shapes.keys() if missing or not self.is_of_head(name))
+        other = sorted(n for n in self.encoder & state.keys() if state[n].shape != self.shapes[n])
+        if not (missing or unknown or other):
+            return
+        absent = [name for name in self.shapes if name not in state and not name.endswith(COUNTER)]
+        details = [f"absent: {_some(missing)}"] * bool(missing) + [f"unknown: {_some(unknown)}"] * bool(unknown)
+        details += [
+            f"size mismatch for {name}: {_shape(state[name].shape)} in the file, {_shape(self.shapes[name])} here"
+            for name in other[:1]
+        ]
+        raise ValueError(
+            f"{path} does not fit the architecture: {len(absent) if missing else 0} of {len(self.shapes)} tensors "
+            f"absent, {len(unknown)} unknown; {'; '.join(details)}.  Is --backbone the model that the weights are of?"
+        )
+
+    def complete(self, state: State) -> State:
+        """`state` with a classifier of the model's shape: that of the file where it fits, else zeros."""
+        whole = {name: state[name] for name in self.shapes if name in state}
+        for name, shape in self.shapes.items():
+            if name not in self.encoder and (name not in state or state[name].shape != shape):
+                whole[name] = torch.zeros(shape)
+        return whole
+
+
+def drop_classifier(model: Any) -> None:
+    """Let timm's `model` give features.
+
+    Raises:
+        ValueError: timm cannot.
+    """
+    try:
+        model.reset_classifier(0)
+    except Exception as error:  # each of timm's models has its own way
+        raise ValueError(
+            f"timm cannot take the classifier off {type(model).__name__}; take another --backbone"
+        ) from error
+
+
+def strip_prefix(state: State, names: ModelNames, path: Path) -> State:
+    """`state` without what a wrapper put before each name, such as `module.`; tensors beside the wrapped model go.
+
+    Raises:
+        ValueError: the model is there more than once.
+    """
+    needed = names.needed()
+    if needed <= state.keys():
+        return state
+    probe = min(needed, key=lambda name: (-len(name), name))  # a long name is no other one's end
+    prefixes = [name.removesuffix(probe) for name in state if name.endswith(f".{probe}")]
+    whole = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
+    ema = [prefix for prefix in whole if prefix.partition(".")[0] in EMA_ENTRIES]
+    chosen = ema or whole or prefixes
+    if len(chosen) > 1:
+        raise ValueError(
+            f"{path} holds the architecture {len(chosen)} times, as {_some(sorted(chosen))}; save one of them alone"
+        )
+    if not chosen:
+        return state
+    (prefix,) = chosen
+    left_out = [name for name in state if not name.startswith(prefix)]
+    if left_out:
+        log.warning("%s: the weights are those below %s; left out: %s", path, prefix, _some(left_out))
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def check_finite(state: State, path: Path) -> None:
+    """Refuse weights with NaN or infinite numbers.
+
+    Raises:
+        ValueError: a tensor has some; the message names the first.
+    """
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and (bad := int((~tensor.isfinite()).sum())):
+            raise ValueError(
+                f"{path}: {bad:,} of {tensor.numel():,} numbers of the tensor {name} are NaN or infinite; the training "
+                "that wrote it failed, or the file is damaged: take an earlier checkpoint"
+            )
+
+
+def _some(names: Any) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    rest = len(listed) - SHOWN
+    return ", ".join(listed[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _shape(shape: torch.Size) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
