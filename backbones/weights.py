@@ -210,9 +210,9 @@ def check_finite(state: State, path: Path) -> None:
     """Refuse weights with NaN or infinite numbers.
 
     Raises:
-        ValueError: a tensor has some; the message names the first.
+        ValueError: a tensor has some; the message names the first by the alphabet.
     """
-    for name, tensor in state.items():
+    for name, tensor in sorted(state.items()):
         if tensor.is_floating_point() and (bad := int((~tensor.isfinite()).sum())):
             raise ValueError(
                 f"{path}: {bad:,} of {tensor.numel():,} numbers of the tensor {name} are NaN or infinite; the training "

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from zsl.audit.findings import failed
 from zsl.cli import run_script
-from zsl.common.files import read_json
 from zsl.datasets.places import benchmark_name
-from zsl.experiments.results import CONFIG_FILE
+from zsl.experiments.results import CONFIG_FILE, read_facts
 from zsl.features.load import find_features
 
 
@@ -45,7 +44,7 @@ def main(args: Args) -> None:
 
     if args.run and not (args.run / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
-    backbone = args.backbone or (read_json(args.run / CONFIG_FILE)["backbone"] if args.run else None)
+    backbone = args.backbone or (read_facts(args.run / CONFIG_FILE).backbone if args.run else None)
     found = args.features or (find_features(args.data, args.benchmark, backbone) if backbone else None)
     out = args.out or args.data / benchmark_name(args.benchmark) / "audit"
     findings = audit(

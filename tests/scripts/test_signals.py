@@ -14,6 +14,8 @@ from zsl.cli import run_script
 class Args:
     number: int = 0
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+
 def main(args: Args) -> None:
     os.kill(os.getpid(), args.number)
     while True:

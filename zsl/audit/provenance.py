@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from safetensors import safe_open
 from shards import ShardIndex
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
-from zsl.common.files import read_json
+from zsl.common.records import read_record
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits
 from zsl.features.manifest import Source
@@ -138,23 +140,30 @@ def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
     return scalers
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunClaims:
+    """What a run says of its data in `config.json`; what it does not say counts against it."""
+
+    features: dict[str, Any] = field(default_factory=dict)
+    splits: str | None = None
+    protocol: str = "not stated"
+    inductive: bool = False
+
+
 def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     """Whether the run was made from this table and these splits, honestly and inductively."""
-    config = read_json(run / "config.json")
+    claims = read_record(run / "config.json", RunClaims, "train the run anew")
     manifest, check = table.manifest, f"run {run.name}"
     differing = [
-        name
-        for name in ("shards_sha256", "weights_sha256")
-        if config.get("features", {}).get(name) != getattr(manifest, name)
+        name for name in ("shards_sha256", "weights_sha256") if claims.features.get(name) != getattr(manifest, name)
     ]
     if differing:
         return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]
     findings = []
-    if config.get("splits") != splits.verdict:
-        findings.append(warn(check, f"made on {config.get('splits')}, the splits here are {splits.verdict}"))
-    protocol = str(config.get("protocol", "not stated"))
-    if not protocol.startswith("honest"):
-        findings.append(warn(check, f"protocol: {protocol}"))
-    if not config.get("inductive", False):
+    if claims.splits != splits.verdict:
+        findings.append(warn(check, f"made on {claims.splits}, the splits here are {splits.verdict}"))
+    if not claims.protocol.startswith("honest"):
+        findings.append(warn(check, f"protocol: {claims.protocol}"))
+    if not claims.inductive:
         findings.append(warn(check, "not inductive: unseen classes' attributes were in a training loss"))
-    return findings or [ok(check, f"made from this table and these splits; protocol {protocol}")]
+    return findings or [ok(check, f"made from this table and these splits; protocol {claims.protocol}")]

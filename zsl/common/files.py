@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+REMEDY = "put the file back from a copy, or delete it and make it anew"
+LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git keeps in place of a large file
 REMEDIES = {  # what is in the way of a writer, and what to do about it
     errno.ENOSPC: "no space is left on the disk; make room there",
     errno.EDQUOT: "the disk quota of this user is used up; make room there, or have it raised",
@@ -111,17 +113,43 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, remedy: str = REMEDY) -> Any:
+    """Read a JSON file.
+
+    remedy: the end of an error's message: what to do about the file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is no JSON; a Git LFS pointer in its place is called by its name.
+    """
+    content = path.read_bytes()
+    if content.startswith(LFS_POINTER):
+        raise ValueError(f"{path} is a Git LFS pointer, not the file itself; git lfs pull fetches it")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error if content else 'it is empty'}); {remedy}") from error
 
 
-def read_json_lines(path: Path) -> list[Any]:
-    """Read the JSON value of each line, without lines that a kill or a full disk cut short."""
+def read_object(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_json`; or the content is no object.
+    """
+    content = read_json(path, remedy)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a JSON {type(content).__name__}, not an object; {remedy}")
+    return content
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the JSON object of each line, without lines that a kill or a full disk cut short."""
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(json.JSONDecodeError):
-            entries.append(json.loads(line))
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError, RecursionError):
+            if isinstance(entry := json.loads(line), dict):
+                entries.append(entry)
     return entries
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from zsl.common.files import LFS_POINTER
+
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 after MATLAB's header
-LFS_POINTER = b"version https://git-lfs"
 COMPLETE = "is the download complete?"
 
 

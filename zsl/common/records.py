@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zsl.common.files import write_json
+from zsl.common.files import read_json, write_json
 
 Record = TypeVar("Record")
-LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git keeps in place of a large file
 
 
 def read_record(path: Path, record_type: type[Record], remedy: str) -> Record:
@@ -24,23 +23,7 @@ def read_record(path: Path, record_type: type[Record], remedy: str) -> Record:
         FileNotFoundError: the file does not exist.
         ValueError: the file is no JSON, or a field is absent or of another type; the message names the field.
     """
-    return as_record(read_content(path, remedy), record_type, str(path), remedy)
-
-
-def read_content(path: Path, remedy: str) -> Any:
-    """The parsed JSON of the file `path`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON; a Git LFS pointer in its place is called by its name.
-    """
-    content = path.read_bytes()
-    if content.startswith(LFS_POINTER):
-        raise ValueError(f"{path} is a Git LFS pointer, not the file itself; git lfs pull fetches it")
-    try:
-        return json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); {remedy}") from error
+    return as_record(read_json(path, remedy), record_type, str(path), remedy)
 
 
 def as_record(content: Any, record_type: type[Record], where: str, remedy: str) -> Record:

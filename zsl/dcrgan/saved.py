@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zsl.common.config import Settings
-from zsl.common.records import as_record, read_content, write_record
+from zsl.common.files import read_object
+from zsl.common.records import as_record, write_record
 from zsl.common.tensors import write_tensors
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import Ensemble
@@ -127,14 +128,14 @@ def read_facts(folder: Path) -> PredictorFacts:
     if not (folder / FACTS_FILE).is_file():
         _refuse_without_facts(folder)
     remedy = "train the run anew, or export it anew"
-    content = read_content(folder / FACTS_FILE, remedy)
-    if isinstance(content, dict) and content.get("format") != FORMAT:
+    content = read_object(folder / FACTS_FILE, remedy)
+    if content.get("format") != FORMAT:
         raise ValueError(f"{folder / FACTS_FILE} has format {content.get('format')!r}, this version reads {FORMAT}")
     return as_record(content, PredictorFacts, str(folder / FACTS_FILE), remedy)
 
 
 def _refuse_without_facts(folder: Path) -> None:
-    config = read_content(folder / CONFIG_FILE, "train it anew") if (folder / CONFIG_FILE).is_file() else {}
+    config = read_object(folder / CONFIG_FILE, "train it anew") if (folder / CONFIG_FILE).is_file() else {}
     method, able = config.get("method"), ("dcrgan", *VARIANTS)
     if method is not None and method not in able:
         raise ValueError(f"{folder} is a run of {method}, which does not predict photos; {', '.join(able)} do")

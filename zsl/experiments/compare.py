@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from zsl.common.files import read_json
+from zsl.common.files import read_object
 from zsl.datasets.split_file import rows_hash
 from zsl.experiments.results import CONFIG_FILE
 from zsl.scores.details import DETAILS_FILE, Details, load_details
@@ -61,7 +61,7 @@ def read_run(folder: Path) -> Run:
     first = next(iter(details))
     for seed, other in details.items():
         _check_rows(details[first], other, f"seed {first} of {folder}", f"seed {seed}")
-    return Run(folder, read_json(folder / CONFIG_FILE).get("benchmark", "unknown"), details)
+    return Run(folder, read_object(folder / CONFIG_FILE).get("benchmark", "unknown"), details)
 
 
 def check_comparable(a: Run, b: Run) -> None:

@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zsl.common.files import read_json, write_json
+from zsl.common.files import write_json
 from zsl.common.locks import sole_process
-from zsl.common.records import content_of
+from zsl.common.records import content_of, read_record
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
 from zsl.experiments.calibration import Gamma, settle_gamma
 from zsl.experiments.methods import version_of
-from zsl.experiments.published import LABEL, train_published
+from zsl.experiments.published import LABEL, Published, train_published
 from zsl.experiments.reads import ACCESS_FILE, note_reads, record_to, rows_read
-from zsl.experiments.results import HONEST, GammaFacts, Results, RunFacts, SeedScores, summarise
+from zsl.experiments.results import HONEST, REMEDY, GammaFacts, Results, RunFacts, SeedScores, summarise
 from zsl.experiments.run import check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
@@ -198,15 +198,16 @@ class Experiment:
         return self.calibration or self.validation
 
     def _published_results(self, folder: Path, facts: RunFacts, gamma: GammaFacts) -> Results:
-        contents = {seed: read_json(folder / f"seed-{seed}" / PUBLISHED_FILE) for seed in self.seeds}
-        oracle = "harmonic_oracle_weights"
+        of_seeds = {
+            seed: read_record(folder / f"seed-{seed}" / PUBLISHED_FILE, Published, REMEDY) for seed in self.seeds
+        }
         scores = [
-            SeedScores(**content["best"], seed=seed, harmonic_oracle_weights=content[oracle])
-            for seed, content in contents.items()
+            SeedScores(**vars(published.best), seed=seed, harmonic_oracle_weights=published.harmonic_oracle_weights)
+            for seed, published in of_seeds.items()
         ]
         choices = tuple(
-            {"seed": seed} | {key: value for key, value in content.items() if key != "best"}
-            for seed, content in contents.items()
+            {"seed": seed} | {key: value for key, value in asdict(published).items() if key != "best"}
+            for seed, published in of_seeds.items()
         )
         details = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
         return summarise(scores, facts, gamma, rows_read(folder, self.seeds), selected_on_test=choices, details=details)

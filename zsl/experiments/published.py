@@ -7,11 +7,12 @@ honest protocol is a lower bound of the inflation.  No honest result uses these 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zsl.common.files import read_json, write_json
+from zsl.common.records import read_record, write_record
+from zsl.experiments.results import REMEDY
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.details import Details, load_details, save_details
 from zsl.scores.evaluate import Record, evaluate_details
@@ -22,6 +23,14 @@ from zsl.training.log import silent
 from zsl.training.method import Method
 
 LABEL = "published: the best of several test epochs, selected on test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One look at the test rows during training."""
+
+    scores: Scores
+    oracle: float  # H if seen and unseen test images have different fusion weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +67,17 @@ def train_published(
         if not files[steps].is_file():
             model = _train_until(method, train, until, seed, journal)
             _look(method, model, gamma, train, test, record, files[steps])
-    looks = {steps: read_json(file) for steps, file in files.items()}
-    best = {key: max(looks, key=lambda steps: looks[steps]["scores"][key]) for key in ("harmonic", "acc_zsl")}
-    scores = Scores(**looks[best["harmonic"]]["scores"])
+    looks = {steps: read_record(file, Look, f"delete it, and {REMEDY}") for steps, file in files.items()}
+    steps = max(looks, key=lambda steps: looks[steps].scores.harmonic)
+    steps_of_zsl = max(looks, key=lambda steps: looks[steps].scores.acc_zsl)
     published = Published(
-        best=replace(scores, acc_zsl=looks[best["acc_zsl"]]["scores"]["acc_zsl"]),
-        steps=best["harmonic"],
-        steps_of_zsl=best["acc_zsl"],
+        best=replace(looks[steps].scores, acc_zsl=looks[steps_of_zsl].scores.acc_zsl),
+        steps=steps,
+        steps_of_zsl=steps_of_zsl,
         looks=len(looks),
-        harmonic_oracle_weights=max(look["oracle"] for look in looks.values()),
+        harmonic_oracle_weights=max(look.oracle for look in looks.values()),
     )
-    return published, load_details(files[best["harmonic"]].with_suffix(".safetensors"))
+    return published, load_details(files[steps].with_suffix(".safetensors"))
 
 
 def _train_until(method: Method, train: TrainSplit, config: Any, seed: int, journal: Journal) -> Any:
@@ -86,9 +95,7 @@ def _look(
     details = evaluate_details(Calibrated(model, gamma, train.seen), test, record)
     oracle = _with_oracle_weights(method, model, test, record)
     save_details(details, file.with_suffix(".safetensors"))
-    write_json(
-        file, {"scores": asdict(scores_of(details)), "oracle": oracle}
-    )  # written last: the file shows that the look is complete
+    write_record(file, Look(scores=scores_of(details), oracle=oracle))  # last: it shows that the look is complete
 
 
 def _with_oracle_weights(method: Method, model: Any, test: TestSplit, record: Record) -> float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zsl.common.config import Settings
-from zsl.common.files import read_json
+from zsl.common.files import read_object
 from zsl.common.records import as_record, read_record
 from zsl.features.facts import DataFacts
 from zsl.features.split import RowsFacts
@@ -20,9 +20,7 @@ from zsl.scores.summary import SCORES, Scores
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
 TABLE = {"T1": "acc_zsl", "U": "acc_unseen", "S": "acc_seen", "H": "harmonic", "AUSUC": "ausuc"}
 UNCALIBRATED = {"H, γ = 0": "harmonic_uncalibrated"}  # beside the table, to show the effect of γ
-ORACLE = (
-    "harmonic_oracle_weights"  # the published protocol's H; its fusion weights depend on whether an image is unseen
-)
+ORACLE = "harmonic_oracle_weights"  # the published protocol's H; its fusion weights know which images are unseen
 HONEST = "honest"  # the first word of the protocol of a run that chose nothing on test rows
 
 AVERAGED = (*SCORES, "pulled_to_seen", "harmonic_uncalibrated", "harmonic_oracle")  # results have mean and sd of these
@@ -77,9 +75,7 @@ class Results(RunFacts):
     mean: dict[str, float]
     std: dict[str, float]  # sample standard deviation over seeds; 0 for one seed
     rows_read: dict[str, RowsFacts]  # by stage
-    selected_on_test: tuple[Any, ...] = field(
-        default_factory=tuple
-    )  # the choices of the published protocol, one for each seed
+    selected_on_test: tuple[Any, ...] = ()  # the choices of the published protocol, one for each seed
     details: str | None = None  # published protocol: the look that the scores of single images come from
 
     @property
@@ -116,7 +112,7 @@ def read_facts(path: Path) -> RunFacts:
 
 def read_seed_scores(path: Path, seed: int, **more: float) -> SeedScores:
     """Read the scores of one seed."""
-    return as_record(read_json(path) | {"seed": seed} | more, SeedScores, str(path), REMEDY)
+    return as_record(read_object(path, REMEDY) | {"seed": seed} | more, SeedScores, str(path), REMEDY)
 
 
 def summarise(

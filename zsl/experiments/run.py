@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsl.common.config import Settings
-from zsl.common.files import atomic_path, read_json, remove_leftovers, write_json
+from zsl.common.files import atomic_path, read_object, remove_leftovers, write_json
 from zsl.common.provenance import note_start
 from zsl.common.tensors import write_tensors
 from zsl.dcrgan.saved import MODEL_FILE
@@ -138,7 +138,7 @@ def claim_folder(folder: Path, facts: Settings) -> None:
     if not (folder / CONFIG_FILE).is_file():
         write_json(folder / CONFIG_FILE, now)
         return
-    then = read_json(folder / CONFIG_FILE)
+    then = read_object(folder / CONFIG_FILE)
     different = [key for key in sorted(set(now) | set(then)) if now.get(key) != then.get(key)]
     if different:
         leaf = first_difference(then.get(different[0]), now.get(different[0]), different[0])

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from zsl.common.config import Settings, flatten, override
-from zsl.common.files import read_json
+from zsl.common.files import read_object
 from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
@@ -102,10 +102,4 @@ def load_selection(path: Path) -> Selection:
 def _read(path: Path) -> Settings:
     if not path.is_file():
         raise FileNotFoundError(f"no selection {path}; scripts/choose.py makes it")
-    try:
-        content = read_json(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); {REMEDY}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a selection; {REMEDY}")
-    return content
+    return read_object(path, REMEDY)

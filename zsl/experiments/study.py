@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
 from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
-from zsl.common.files import read_json, write_json
+from zsl.common.files import read_object, write_json
 from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.pack import open_or_draw_shards, open_shards
@@ -278,7 +278,7 @@ def run_on_table(
 def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:
     """Measure the costs of a backbone at the input size of `options`, or read them from an earlier call."""
     wanted = json.loads(json.dumps(asdict(options)))
-    cost = read_json(path) if path.is_file() else {}
+    cost = read_object(path) if path.is_file() else {}
     if cost.get("options") != wanted:
         cost = asdict(measure_cost(name, options)) | {"options": wanted}
         write_json(path, cost)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.tuned import read_field
-from zsl.common.files import read_json
+from zsl.common.files import read_object
 from zsl.scores.folds import FoldScores
 
 VERDICT_FILE = "verdict.json"
@@ -83,7 +83,7 @@ def read_verdict(path: Path) -> Verdict:
     Raises:
         ValueError: a field is absent or of another type; the message names file and field.
     """
-    return verdict_of(read_json(path), str(path))
+    return verdict_of(read_object(path), str(path))
 
 
 def verdict_of(content: Mapping[str, Any], where: str) -> Verdict:

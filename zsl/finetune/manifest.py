@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.tuned import FINETUNED, Rows, TunedWeights, read_field
-from zsl.common.files import read_json
+from zsl.common.files import read_object
 from zsl.finetune.decision import Verdict, verdict_of
 
 WEIGHTS_FILE, MANIFEST_FILE = "weights.safetensors", "manifest.json"
@@ -93,7 +93,7 @@ def read_manifest(path: Path) -> TuningManifest:
     Raises:
         ValueError: a field is absent or of another type; the message names file and field.
     """
-    content, where = read_json(path), str(path)
+    content, where = read_object(path), str(path)
     rows = Rows.read(read_field(content, "rows_decoded", dict, where), f"{where}: rows_decoded")
     verdict = read_field(content, "verdict", dict, where, type(None))
     return TuningManifest(

@@ -10,7 +10,8 @@ from typing import Any
 
 from zsl.audit.audit import AUDIT_FILE, audit
 from zsl.audit.findings import SEVERITIES
-from zsl.common.files import read_json, write_json
+from zsl.common.files import read_json, read_object, write_json
+from zsl.common.records import read_record
 from zsl.datasets.split_file import read_split_file
 from zsl.experiments.reads import ACCESS_FILE
 from zsl.report.context import Context
@@ -18,6 +19,7 @@ from zsl.report.runs import ReportRun
 from zsl.report.tables import PRETRAINING
 
 OWN_AUDIT = "cache/audit"  # below the run's figures
+REMEDY = "make the audit anew with scripts/audit.py"
 UNKNOWN = "not recorded"
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,15 @@ class Audit:
 
     verdict: str
     findings: tuple[dict[str, Any], ...] = ()  # each with severity, check, message
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditContent:
+    """The part of `audit.json` that the report shows."""
+
+    benchmark: str
+    counts: dict[str, int]  # of findings, by severity
+    findings: tuple[dict[str, Any], ...]
 
 
 def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
@@ -126,34 +137,42 @@ def find_audit(run: ReportRun, context: Context, file: Path | None, folder: Path
         return Audit("not made: the features are not at hand")
     out = folder / OWN_AUDIT
     inputs = {
-        "config": read_json(run.folder / "config.json"),
+        "config": read_object(run.folder / "config.json"),
         "results": run.folder.joinpath("results.json").stat().st_mtime,
         "shards": None if context.index is None else context.index.sha256,
         "table": context.table.manifest.as_json,
         "splits": list(read_split_file(context.data / context.benchmark / "splits").hashes),
     }
     key = json.loads(json.dumps(inputs))  # as the file will have it
-    if not (out / "of.json").is_file() or read_json(out / "of.json") != key:
+    if not (out / AUDIT_FILE).is_file() or not _is_audit_of(out, key):
         log.info("auditing %s", run.folder)
         audit(context.benchmark, context.data, out, tables=[context.table_folder], run=run.folder)
         write_json(out / "of.json", key)
-    return _verdict(read_json(out / AUDIT_FILE))
+    return _verdict(read_record(out / AUDIT_FILE, AuditContent, REMEDY))
+
+
+def _is_audit_of(out: Path, key: Any) -> bool:
+    """Whether the audit in `out` was made of these inputs; one whose inputs cannot be read was not."""
+    try:
+        return bool(read_json(out / "of.json") == key)
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _read_file(path: Path, run: ReportRun) -> Audit:
     if not path.is_file():
         raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {run.folder} makes one")
-    content = read_json(path)
-    if content.get("benchmark") != run.results.benchmark:
-        raise ValueError(f"{path} is an audit of {content.get('benchmark')}, the run is on {run.results.benchmark}")
+    content = read_record(path, AuditContent, REMEDY)
+    if content.benchmark != run.results.benchmark:
+        raise ValueError(f"{path} is an audit of {content.benchmark}, the run is on {run.results.benchmark}")
     return _verdict(content)
 
 
-def _verdict(content: dict[str, Any]) -> Audit:
+def _verdict(content: AuditContent) -> Audit:
     """The Audit that the content of an `audit.json` amounts to."""
-    counts = content["counts"]
+    counts = content.counts
     words = "NOT CLEAN" if counts["fail"] else "clean, with warnings" if counts["warn"] else "clean"
     warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
     verdict = f"{words}: {counts['fail']} failed, {warnings}, {counts['ok']} passed"
-    findings = sorted(content["findings"], key=lambda finding: SEVERITIES.index(finding["severity"]))
+    findings = sorted(content.findings, key=lambda finding: SEVERITIES.index(finding["severity"]))
     return Audit(verdict, tuple(findings))
