@@ -21,7 +21,7 @@ from backbones.fuse import fuse_conv_bn
 from backbones.options import EncodeOptions
 from backbones.preprocess import Transform
 from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
-from backbones.tuned import FINETUNED, TunedFacts, TunedWeights
+from backbones.tuned import FINETUNED, TunedFacts, TunedWeights, read_tuned_photos
 from backbones.weights import drop_classifier, load_weights
 
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
@@ -42,6 +42,7 @@ class Backbone:
     options: EncodeOptions = EncodeOptions()
     finetuned: TunedFacts | None = None  # None: the weights are not fine-tuned
     weights_file: str | None = None  # name of the file of one's own that the weights came from
+    tuned_photos: frozenset[str] = frozenset()  # hashes of the photos that the weights were fine-tuned on, where known
 
     def encode(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] or crops [B, 5, 3, H, W], on the encoder's device, to features [B, D].
@@ -70,7 +71,7 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
         log.warning("%s was fine-tuned for validation fold %s; it judges a recipe", weights, finetuned.facts.fold)
     backbone = as_backbone(
         model, preset.full_name + options.tag, options, pretraining=pretraining_of(preset, weights),
-        finetuned=finetuned.facts if finetuned else None,
+        finetuned=finetuned.facts if finetuned else None, tuned_photos=read_tuned_photos(weights),
     )  # fmt: skip
     if weights is None:
         return backbone
@@ -125,8 +126,9 @@ def resize_model(model: Any, options: EncodeOptions) -> None:
 
 
 def as_backbone(
-    model: Any, name: str, options: EncodeOptions, *, pretraining: str, finetuned: TunedFacts | None = None
-) -> Backbone:
+    model: Any, name: str, options: EncodeOptions, *, pretraining: str, finetuned: TunedFacts | None = None,
+    tuned_photos: frozenset[str] = frozenset(),
+) -> Backbone:  # fmt: skip
     """A frozen encoder of `model`, which is used up: it loses its classifier and its gradients.
 
     Raises:
@@ -146,6 +148,7 @@ def as_backbone(
         dim=dim,
         options=options,
         finetuned=finetuned,
+        tuned_photos=tuned_photos,
     )
 
 

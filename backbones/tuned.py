@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError, safe_open
+
 FINETUNED = "fine-tuned weights"  # `kind` of the manifest that scripts/finetune.py writes beside weights
+PHOTOS = "tuned_photos"  # key in a weights file's metadata: hashes of the photos that the weights were tuned on
 
 Value = TypeVar("Value")
 WORDS: dict[type, str] = {
@@ -111,6 +115,29 @@ class TunedWeights:
             image_size=read_field(content, "image_size", int, where),
             facts=TunedFacts.read(content, where),
         )
+
+
+def photos_metadata(hashes: Iterable[str]) -> dict[str, str]:
+    """The metadata of a safetensors file whose weights were tuned on these photos; empty where there are none.
+
+    It lies in the file of weights itself, so that it goes wherever they go.
+    """
+    text = " ".join(sorted(hashes))
+    return {PHOTOS: text} if text else {}
+
+
+def read_tuned_photos(weights: Path | None) -> frozenset[str]:
+    """Hashes of the photos that the weights in a file were tuned on, with those of earlier fine-tunings.
+
+    None are known of published weights, and of files that scripts/finetune.py did not write.
+    """
+    if weights is None:
+        return frozenset()
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            return frozenset((file.metadata() or {}).get(PHOTOS, "").split())
+    except (SafetensorError, OSError):  # of another kind; whoever loads the tensors says what is wrong
+        return frozenset()
 
 
 def _texts(content: Mapping[str, Any], name: str, where: str) -> tuple[str, ...] | None:

@@ -9,9 +9,9 @@ Shards are `shard-%06d.tar`.  `index.json` beside them says from what they were 
 number of samples, first and last row, and sha256.  Equal input gives equal bytes.
 """
 
-from shards.index import Shard, ShardIndex, check_shard, read_index
+from shards.index import Shard, ShardIndex, read_index
 from shards.read import Sample, read_samples, read_shard
-from shards.store import Location, is_folder, open_index, open_shard
+from shards.store import Location, is_folder, open_index, open_shard, shard_samples
 from shards.write import write_shards
 
 __all__ = [
@@ -19,12 +19,12 @@ __all__ = [
     "Sample",
     "Shard",
     "ShardIndex",
-    "check_shard",
     "is_folder",
     "open_index",
     "open_shard",
     "read_index",
     "read_samples",
     "read_shard",
+    "shard_samples",
     "write_shards",
 ]

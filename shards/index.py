@@ -5,24 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import msgspec
 
 INDEX_FILE = "index.json"
 FORMAT = 1
+LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git keeps in place of a large file
 PLAIN_NAME = re.compile(r"\w[\w.-]*")  # no path, no URL, nothing that a shell reads as more than a word
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file: `count` samples whose rows rise from `first_row` to `last_row`."""
+    """One tar file of `count` samples."""
 
     file: str
     count: int
-    first_row: int
-    last_row: int
+    first_row: int  # the lowest row
+    last_row: int  # the highest row
     sha256: str
+    rows_sha256: str | None = None  # `rows_sha256` of its rows; None: the index is of an earlier version
+
+    def holds(self, rows: Iterable[int]) -> bool:
+        """Whether `rows`, in any order, are exactly those of this shard.
+
+        An index of an earlier version knows their number and their first and last alone.
+        """
+        rows = list(rows)
+        if self.rows_sha256 is not None:
+            return rows_sha256(rows) == self.rows_sha256
+        return len(set(rows)) == len(rows) == self.count and (min(rows), max(rows)) == (self.first_row, self.last_row)
 
 
 @dataclass(frozen=True)
@@ -56,33 +72,72 @@ def read_index(folder: Path) -> ShardIndex:
     path = Path(folder) / INDEX_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no {INDEX_FILE} in {folder}; scripts/make_shards.py writes shards and index")
-    return parse_index(path.read_text(encoding="utf-8"), str(path))
+    return parse_index(path.read_bytes(), str(path))
 
 
-def parse_index(text: str, name: str) -> ShardIndex:
+def parse_index(text: str | bytes, name: str) -> ShardIndex:
     """The index in the JSON `text`; errors call its origin `name`.
 
+    Fields that this version does not know are passed over: they cannot change what a known field means, for then
+    `format` would be another.
+
     Raises:
-        ValueError: the index has another format, or a shard's file is a path, a URL or a `pipe:` command, not a plain
-            name.
+        ValueError: the text is no index, or of another format; a field is absent or of another type; numbers of samples
+            or rows contradict each other; or a shard's file is a path, a URL or a `pipe:` command, not a plain name.
     """
-    content = json.loads(text)
+    content = _parse_object(text, name)
     if content.get("format") != FORMAT:
         raise ValueError(
             f"{name} has format {content.get('format')!r}, this version reads {FORMAT}; make the shards anew"
         )
-    shards = tuple(Shard(**shard) for shard in content.pop("shards"))
-    odd = [shard.file for shard in shards if not PLAIN_NAME.fullmatch(shard.file)]
+    try:
+        index = msgspec.convert(content, ShardIndex)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name}: {error}; make the shards anew") from error
+    odd = [shard.file for shard in index.shards if not PLAIN_NAME.fullmatch(shard.file)]
     if odd:
         raise ValueError(
             f"{name} lists the shard {odd[0]!r}; a shard is a plain file name beside {INDEX_FILE}, never a path, a "
             "URL or a pipe: command; --shards says where shards lie"
         )
-    return ShardIndex(shards=shards, **content)
+    for fault in _contradictions(index):
+        raise ValueError(f"{name}: {fault}; make the shards anew")
+    return index
 
 
-def check_shard(folder: Path, shard: Shard) -> Path:
-    """Check that the bytes of `shard` in `folder` are those of the index; returns its path.
+def _parse_object(text: str | bytes, name: str) -> dict[str, Any]:
+    """The JSON object in `text`."""
+    raw = text.encode() if isinstance(text, str) else text
+    if raw.startswith(LFS_POINTER):
+        raise ValueError(f"{name} is a Git LFS pointer, not the file itself; git lfs pull fetches it")
+    try:
+        content = json.loads(raw)
+    except ValueError as error:
+        raise ValueError(f"{name} is no JSON ({error}); make the shards anew") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{name} is a JSON {type(content).__name__}, not an object; make the shards anew")
+    return content
+
+
+def _contradictions(index: ShardIndex) -> Iterator[str]:
+    """What in an index cannot be true, in words."""
+    counted = sum(shard.count for shard in index.shards)
+    if counted != index.count:
+        yield f"its shards have {counted} samples, `count` says {index.count}"
+    for shard in index.shards:
+        if not 0 < shard.count <= shard.last_row - shard.first_row + 1:
+            yield f"{shard.file} has {shard.count} samples in rows {shard.first_row} to {shard.last_row}"
+        if not 0 <= shard.first_row <= shard.last_row < index.total:
+            yield f"{shard.file} ends at row {shard.last_row}, `total` says that there are {index.total}"
+    if twice := {shard.file for shard in index.shards if [other.file for other in index.shards].count(shard.file) > 1}:
+        yield f"{min(twice)} is listed twice"
+
+
+@contextmanager
+def open_checked(folder: Path, shard: Shard) -> Iterator[IO[bytes]]:
+    """A stream of the bytes of `shard` in `folder`, which are those of the index.
+
+    The file that is hashed is the file that is read, whatever is put in its place meanwhile.
 
     Raises:
         FileNotFoundError: the folder has no such file.
@@ -92,9 +147,22 @@ def check_shard(folder: Path, shard: Shard) -> Path:
     path = Path(folder) / shard.file
     if not path.is_file():
         raise FileNotFoundError(f"no {shard.file} in {folder}, which {INDEX_FILE} lists; make the shards anew")
-    if file_sha256(path) != shard.sha256:
-        raise ValueError(f"{path} is not the file that {INDEX_FILE} describes (sha256 differs); make the shards anew")
-    return path
+    with path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
+            stream.seek(0)
+            is_pointer = stream.read(len(LFS_POINTER)) == LFS_POINTER
+            raise ValueError(
+                f"{path} is a Git LFS pointer, not the file itself; git lfs pull fetches it"
+                if is_pointer
+                else f"{path} is not the file that {INDEX_FILE} describes (sha256 differs); make the shards anew"
+            )
+        stream.seek(0)
+        yield stream
+
+
+def rows_sha256(rows: Iterable[int]) -> str:
+    """The sha256 of official rows, in rising order, as decimal numbers with a comma between them; in hex."""
+    return hashlib.sha256(",".join(map(str, sorted(rows))).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -13,7 +13,8 @@ from typing import IO
 import fsspec
 import webdataset as wds
 
-from shards.index import INDEX_FILE, Shard, ShardIndex, check_shard, parse_index, read_index
+from shards.index import INDEX_FILE, Shard, ShardIndex, open_checked, parse_index, read_index
+from shards.read import Sample, read_samples
 
 Location = str | Path
 PIPE = "pipe:"
@@ -32,7 +33,7 @@ def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
     if is_folder(location):
         return read_index(Path(location))
     with _open_remote(str(location), INDEX_FILE, allow_pipe) as stream:
-        return parse_index(stream.read().decode(), f"{INDEX_FILE} at {location}")
+        return parse_index(stream.read(), f"{INDEX_FILE} at {location}")
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
             `location` is a command and `allow_pipe` is not set.
     """
     if is_folder(location):
-        with check_shard(Path(location), shard).open("rb") as stream:
+        with open_checked(Path(location), shard) as stream:
             yield stream
         return
     digest = hashlib.sha256()
@@ -58,6 +59,17 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
             raise ValueError(f"{shard.file} at {location} is not the file that {INDEX_FILE} describes (sha256 differs)")
         copy.seek(0)
         yield copy
+
+
+def shard_samples(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[Sample]:
+    """The samples of `shard` at `location` in stored order, after a check of its bytes.
+
+    Raises:
+        FileNotFoundError: as `open_shard`.
+        ValueError: as `open_shard` and `read_samples`.
+    """
+    with open_shard(location, shard, allow_pipe=allow_pipe) as stream:
+        yield from read_samples(stream, shard.file)
 
 
 def is_folder(location: Location) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import webdataset as wds
 
-from shards.index import INDEX_FILE, Shard, ShardIndex, file_sha256
+from shards.index import INDEX_FILE, Shard, ShardIndex, file_sha256, rows_sha256
 
 SHARD_SIZE = 256  # samples; about 30 MB of CUB, small enough to share out and to redo
 
@@ -88,7 +88,7 @@ def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Sha
             tar.write(_members(instance, images))
             rows.append(instance.row)
     temporary.rename(path)
-    return Shard(path.name, len(rows), rows[0], rows[-1], file_sha256(path))
+    return Shard(path.name, len(rows), min(rows), max(rows), file_sha256(path), rows_sha256(rows))
 
 
 def _members(instance: Instance, images: Path) -> dict[str, Any]:

@@ -399,7 +399,8 @@ shards = tuple(Shard(f"shard-{i:06d}.tar", 256, 256 * i, 256 * i + 255, "x") for
 parts = Parts(folder=out / "parts", index=ShardIndex("toy", 256 * count, 256 * count, shards), key={})
 for i, shard in enumerate(parts.claim()):
     rows = np.arange(256 * i, 256 * (i + 1))
-    parts.write(shard, Part(rows=rows, labels=rows, features=np.full((256, 2048), i, np.float32)))
+    features, tuned = np.full((256, 2048), i, np.float32), np.zeros(256, bool)
+    parts.write(shard, Part(rows=rows, labels=rows, features=features, tuned=tuned))
 merge_parts(parts, out, Manifest.in_memory("toy", count=256 * count, dim=2048))
 table = np.load(out / "features.npy", mmap_mode="r")
 assert all((table[256 * i] == i).all() for i in range(count))

@@ -19,6 +19,8 @@ import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from scipy.io import loadmat, savemat
+from tiny import pack
 from tiny_configs import TINY as DCRGAN
 from torch.nn.functional import cosine_similarity
 from toy import toy_table
@@ -33,6 +35,7 @@ from zsl.common.config import override
 from zsl.common.files import read_json
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import shards_folder
+from zsl.datasets.split_file import read_split_file
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.experiment import Experiment
@@ -184,7 +187,7 @@ def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeyp
     config = override(DCRGAN, {"classifiers.fit": "discriminant"})  # without a closed-form start of G
     monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark: Recipe(config=config))
     table, splits = toy_table()
-    images = TrainImages(rows=table.rows, labels=table.labels, sizes=())
+    images = TrainImages(rows=table.rows, labels=table.labels, photo_hashes=(), sizes=())
     telling = torch.from_numpy(table.features)
     noise = torch.randn(telling.shape, generator=torch.Generator().manual_seed(0))
 
@@ -489,7 +492,58 @@ def test_a_study_of_fine_tuned_weights_chooses_where_their_fold_s_weights_know_n
     assert [("--skip-verdict" in message) for message in failures.values()] == [True]
 
 
-# --- weights that know classes already -------------------------------------------------------------------------------
+# --- weights that know photos or classes already ---------------------------------------------------------------------
+
+
+def rename_benchmark(tiny_shapes: Path, data: Path) -> ShardIndex:
+    """The photos of `shapes` as the benchmark `mine`, whose test_seen rows are rows that were trainval."""
+    index = pack(tiny_shapes, data / "mine" / "shards")
+    raw = loadmat(tiny_shapes / "shapes" / "splits" / "att_splits.mat")
+    splits = {name: value for name, value in raw.items() if not name.startswith("__")}
+    trainval, seen = splits["trainval_loc"], splits["test_seen_loc"]
+    moved = trainval[: len(seen)]
+    splits["test_seen_loc"] = np.sort(moved, axis=0)
+    splits["trainval_loc"] = np.sort(np.concatenate([trainval[len(seen) :], seen]), axis=0)
+    shutil.copytree(tiny_shapes / "shapes" / "splits", data / "mine" / "splits")
+    savemat(data / "mine" / "splits" / "att_splits.mat", splits)
+    hashes = read_split_file(data / "mine" / "splits").hashes
+    index = replace(index, benchmark="mine", source={"verdict": "mine", "split_hashes": list(hashes), "missing": 0})
+    (data / "mine" / "shards" / "index.json").write_text(index.to_json())
+    return index
+
+
+def test_photos_that_weights_were_tuned_on_are_no_test_photos_under_another_name(
+    made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    index = rename_benchmark(tiny_shapes, tmp_path)
+    shards = tmp_path / "mine" / "shards"
+    trainval = load_split_rows(tiny_shapes / "shapes" / "splits")["trainval_loc"]
+    test_seen = load_split_rows(tmp_path / "mine" / "splits")["test_seen_loc"]
+    assert set(test_seen) < set(trainval)
+    # Without the manifest too: the hashes lie in the file of weights.
+    alone = tmp_path / "renamed.safetensors"
+    shutil.copyfile(made / WEIGHTS_FILE, alone)
+    for weights in (made / WEIGHTS_FILE, alone):
+        backbone = load_backbone(MODEL, weights)
+        out = tmp_path / backbone.name
+        manifest = extract_features(backbone, shards, index, out, accelerator)
+        assert manifest.tuned_photos == len(trainval)
+        table = read_features(out)
+        assert table.tuned_rows is not None
+        assert table.tuned_rows.tolist() == sorted(trainval)
+        message = (
+            rf"fine-tuned on {len(test_seen)} photos that are test photos here \(row {min(test_seen)} is the first"
+        )
+        with pytest.raises(ValueError, match=message):
+            load_splits("mine", tmp_path, table)
+        with pytest.raises(ValueError, match=message):  # a start for further fine-tuning is a use too
+            load_splits("mine", tmp_path, read_labels(shards, index, backbone))
+
+
+def load_split_rows(folder: Path) -> dict[str, list[int]]:
+    """Official rows by part, as the .mat says them, which counts from 1."""
+    content = loadmat(folder / "att_splits.mat")
+    return {name: (content[name].ravel() - 1).tolist() for name in ("trainval_loc", "test_seen_loc")}
 
 
 def test_tuned_weights_are_a_start_only_where_they_know_no_class_that_is_to_judge(

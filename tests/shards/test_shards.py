@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shards import Sample, ShardIndex, check_shard, read_index, read_shard, write_shards
+from shards import Sample, ShardIndex, read_index, read_shard, shard_samples, write_shards
 from zsl.datasets.instances import Instance
 
 ROWS = [0, 1, 4, 7, 8, 9, 123_456]  # a benchmark with missing photos has gaps
@@ -233,7 +233,7 @@ def test_a_damaged_shard_never_looks_like_a_shorter_one(
         third = tar.getmember(f"{ROWS[2]:08d}.jpg").offset
     shard.write_bytes(damage(shard.read_bytes(), third))
     with pytest.raises(ValueError, match=r"shard-000000\.tar is not the file that index\.json describes"):
-        check_shard(tmp_path / "shards", index.shards[0])
+        list(shard_samples(tmp_path / "shards", index.shards[0]))
 
 
 def test_a_file_that_is_no_tar_is_an_error(tmp_path: Path) -> None:

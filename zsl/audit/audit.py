@@ -130,7 +130,9 @@ def _table(
         *check_table(features, folder, index, photos),
         *check_source(manifest.source, split_file, f"features {folder.name}", tell_missing=index is None),
         *check_pretraining(manifest.backbone, manifest.pretraining, unseen),
-        *check_finetuning(manifest.finetuned, manifest.benchmark, split_file.hashes, trainval, unseen),
+        *check_finetuning(
+            manifest.finetuned, manifest.benchmark, split_file.hashes, trainval, splits, features.tuned_rows
+        ),
     ]
 
 

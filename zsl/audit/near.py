@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import backbones
-from shards import ShardIndex, read_shard
+from shards import ShardIndex, shard_samples
 from zsl.audit.findings import Finding, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.files import atomic_path
@@ -153,6 +153,6 @@ def _images(folder: Path, index: ShardIndex, rows: Iterable[int]) -> dict[int, b
         sample.row: sample.image
         for shard in index.shards
         if any(shard.first_row <= row <= shard.last_row for row in wanted)
-        for sample in read_shard(folder / shard.file)
+        for sample in shard_samples(folder, shard)
         if sample.row in wanted
     }

@@ -16,7 +16,7 @@ from PIL import Image
 
 from backbones import FORMATS, PhotoLimits
 from backbones.photo_header import read_header
-from shards import Sample, ShardIndex, check_shard, read_shard
+from shards import Sample, ShardIndex, shard_samples
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.common.progress import progress_bar
 from zsl.datasets.split_file import PARTS
@@ -48,7 +48,7 @@ def read_photos(folder: Path, index: ShardIndex) -> list[Photo]:
     photos = []
     with progress_bar(total=index.count, what="hash photos", unit=" photos") as bar:
         for shard in index.shards:
-            for sample in read_shard(check_shard(folder, shard)):
+            for sample in shard_samples(folder, shard):
                 photos.append(_photo(sample))
                 bar.update()
     return photos

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from backbones.presets import IMAGENET, unseen_classes
 from backbones.tuned import TunedFacts
 from zsl.audit.findings import Finding, fail, ok, warn
-from zsl.features.pretraining import check_tuned_rows, in_imagenet, tuned_on, tunings
+from zsl.datasets.splits import Splits
+from zsl.features.pretraining import check_tuned_photos, check_tuned_rows, in_imagenet, tuned_on, tunings
 
 
 def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) -> list[Finding]:
@@ -51,15 +54,18 @@ def check_pretraining(backbone: str, pretraining: str, unseen: Sequence[str]) ->
 
 
 def check_finetuning(
-    tuned: TunedFacts | None, benchmark: str, split_hashes: Sequence[str], trainval_hash: str, unseen: Sequence[str]
-) -> list[Finding]:
+    tuned: TunedFacts | None, benchmark: str, split_hashes: Sequence[str], trainval_hash: str, splits: Splits,
+    tuned_rows: np.ndarray | None,
+) -> list[Finding]:  # fmt: skip
     """Compare the rows and classes that the backbone was fine-tuned on with the splits and the unseen classes.
 
-    tuned: the field `finetuned` of a feature manifest; None where the backbone was not fine-tuned.
+    tuned: the field `finetuned` of a feature manifest; None where the backbone was not fine-tuned.  tuned_rows: as in
+    `FeatureTable`.
     """
-    check, findings = "fine-tuning", []
+    check, findings, unseen = "fine-tuning", [], splits.unseen_names
     try:
         check_tuned_rows(tuned, benchmark, split_hashes, trainval_hash)
+        check_tuned_photos(tuned_rows, splits)
     except ValueError as error:
         findings.append(fail(check, str(error)))
     if names := tuned_on(tuned, unseen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ class _Row(NamedTuple):
     row: int
     label: int
     file: str
+    tuned: bool  # whether the backbone was fine-tuned on the photo
 
 
 def make_encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> tuple[Encode, bool]:
@@ -64,8 +65,13 @@ def _compile(backbone: Backbone, accelerator: Accelerator, batch_size: int) -> E
     return encode_padded
 
 
-def encode_shards(encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int) -> Iterator[int]:
-    """Write the part of each shard after its last batch; yields the number of images of each batch."""
+def encode_shards(
+    encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int, tuned: Container[str] = ()
+) -> Iterator[int]:
+    """Write the part of each shard after its last batch; yields the number of images of each batch.
+
+    tuned: hashes of the photos that the backbone was fine-tuned on.
+    """
     rows: list[_Row] = []
     failures: list[Failure] = []
     features: list[Tensor] = []
@@ -73,7 +79,10 @@ def encode_shards(encode: Encode, batches: Iterator[Batch], parts: Parts, dim: i
         if batch.images is not None:
             features.append(encode(batch.images))
         # Not the batch itself: it holds the photos, and memory would grow with the shard.
-        rows += [_Row(sample.row, sample.label, sample.file) for sample in batch.samples]
+        rows += [
+            _Row(sample.row, sample.label, sample.file, bool(tuned) and sample.photo_hash in tuned)
+            for sample in batch.samples
+        ]
         failures += batch.failures
         shard, is_last, count = batch.shard, batch.last, len(batch.samples)
         del batch
@@ -88,7 +97,10 @@ def _part(shard: Shard, rows: list[_Row], failures: list[Failure], features: lis
     of_shard = tuple(failure for failure in failures if failure.row is None)
     if of_shard:  # of a shard that cannot be read to its end nothing is kept
         nothing = np.zeros(0, dtype=np.int64)
-        return Part(rows=nothing, labels=nothing, features=np.zeros((0, dim), np.float32), failures=of_shard)
+        return Part(
+            rows=nothing, labels=nothing, features=np.zeros((0, dim), np.float32), tuned=nothing.astype(bool),
+            failures=of_shard,
+        )  # fmt: skip
     stacked = torch.cat(features).cpu().numpy() if features else np.zeros((0, dim), np.float32)
     if not np.isfinite(stacked).all():
         bad = rows[np.flatnonzero(~np.isfinite(stacked).all(axis=1))[0]]
@@ -99,5 +111,6 @@ def _part(shard: Shard, rows: list[_Row], failures: list[Failure], features: lis
         rows=np.array([row.row for row in rows], dtype=np.int64),
         labels=np.array([row.label for row in rows], dtype=np.int64),
         features=stacked,
+        tuned=np.array([row.tuned for row in rows], dtype=bool),
         failures=tuple(failures),
     )

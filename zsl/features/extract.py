@@ -143,7 +143,7 @@ class _Extraction:
             device=self.accelerator.device, on_error=settings.on_error, allow_pipe=settings.allow_pipe,
             decoder=settings.decoder,
         )  # fmt: skip
-        for images in encode_shards(encode, batches, parts, self.backbone.dim):
+        for images in encode_shards(encode, batches, parts, self.backbone.dim, self.backbone.tuned_photos):
             bar.update(images)
         bar.update(parts.images - bar.n)  # and what other processes have done
         if not parts.are_whole():

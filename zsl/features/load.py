@@ -16,7 +16,7 @@ from zsl.datasets.places import benchmark_name, check_known, features_folder, sp
 from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
 from zsl.features.manifest import MANIFEST_FILE
-from zsl.features.pretraining import check_tuned_fold, check_tuned_rows
+from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check_tuned_rows
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 
@@ -61,7 +61,8 @@ def load_splits(
 
     Raises:
         ValueError: the table is of another benchmark or was made with other splits; its backbone was fine-tuned with
-            other splits, or on the validation classes of the fold; or class lists and splits contradict each other.
+            other splits, on test photos, or on the validation classes of the fold; or class lists and splits contradict
+            each other.
     """
     name, manifest = benchmark_name(benchmark), table.manifest
     if manifest.benchmark != name:
@@ -80,9 +81,11 @@ def load_splits(
     check_class_lists(splits, folder)
     check_tuned_rows(manifest.finetuned, name, split_file.hashes, rows_hash(splits.trainval_loc))
     if fold is None:
+        check_tuned_photos(table.tuned_rows, splits)
         return splits
     of_fold = validation_fold(splits, folder, fold, table.rows, table.labels)
     check_tuned_fold(manifest.finetuned, name, fold, of_fold.unseen_names)
+    check_tuned_photos(table.tuned_rows, of_fold)
     return of_fold
 
 

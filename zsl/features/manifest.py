@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from backbones.tuned import TunedFacts
-from zsl.common.files import write_json
-from zsl.common.records import as_record, content_of, read_content
+from zsl.common.files import read_json, write_json
+from zsl.common.records import as_record, content_of
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1  # a version that changes what a field means gives this another number
@@ -22,15 +22,15 @@ REMEDY = "delete that folder and make the table anew"
 
 # The fields of a file, in its order: of a table from photos, and of one from `res101.mat`.
 EXTRACTED = (
-    "finetuned", "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining", "weights_sha256",
-    "transform", "encode", "precision", "versions", "dim", "unseen_classes", "weights_file", "compute",
-    "images_per_second", "count", "quarantined",
+    "finetuned", "tuned_photos", "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining",
+    "weights_sha256", "transform", "encode", "precision", "versions", "dim", "unseen_classes", "weights_file",
+    "compute", "images_per_second", "count", "quarantined",
 )  # fmt: skip
 IMPORTED = (
     "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining", "weights_sha256", "transform",
     "precision", "versions", "count", "dim", "imported",
 )  # fmt: skip
-OMITTED = ("finetuned", "images_per_second")  # where they are None; other fields are null then
+OMITTED = ("finetuned", "tuned_photos", "images_per_second")  # where they are None; other fields are null then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,7 @@ class Manifest:
     weights_sha256: str | None = None
     weights_file: str | None = None  # name of the user's file of weights; None: published weights
     finetuned: TunedFacts | None = None  # None: the weights were not fine-tuned
+    tuned_photos: int | None = None  # number of photos that they were tuned on, here or elsewhere; None: not known
     transform: TransformFacts | None = None  # None: not known
     encode: EncodeFacts | None = None  # None: not known
     precision: str
@@ -182,7 +183,7 @@ def read_manifest(path: Path) -> Manifest:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON, of another format, or a field is absent or of another type; the message names it.
     """
-    return Manifest.from_json(read_content(path, REMEDY), str(path))
+    return Manifest.from_json(read_json(path, REMEDY), str(path))
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shards import Location, open_index, open_shard, read_samples
+from shards import Location, open_index, shard_samples
 from shards.index import file_sha256
 from zsl.common.files import atomic_path
 from zsl.common.matlab import read_variables, strings, whole_numbers
@@ -251,6 +251,5 @@ def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
     file = {}
     for shard in index.shards:
-        with open_shard(shards, shard) as stream:
-            file.update({sample.row: sample.file for sample in read_samples(stream, shard.file)})
+        file.update({sample.row: sample.file for sample in shard_samples(shards, shard)})
     return [file[row] for row in table.rows.tolist()]

@@ -7,15 +7,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from shards import Shard
 from zsl.common.files import atomic_path
 from zsl.common.spreadsheet import write_csv
 from zsl.features.manifest import MANIFEST_FILE, Manifest, write_manifest
-from zsl.features.parts import Parts
+from zsl.features.parts import Part, Parts, read_part
 from zsl.features.stream import Failure
-from zsl.features.table import QUARANTINE_FILE
+from zsl.features.table import QUARANTINE_FILE, TUNED_FILE
+
+OF_ROWS = ("rows", "labels", "tuned")  # of a part, without its features
 
 
 def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
@@ -25,23 +27,40 @@ def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
     The parts of an incomplete table stay, for the run that mends it.
 
     Raises:
-        ValueError: a row occurs twice, or is absent and no failure accounts for it.
+        ValueError: a part is damaged or holds other rows than its shard; a row occurs twice, or is absent and no
+            failure accounts for it.
     """
-    paths = [parts.path(shard) for shard in parts.index.shards]
-    failures = parts.failures()
+    kept = [_without_features(parts.path(shard), shard, manifest.dim) for shard in parts.index.shards]
+    failures = [failure for part in kept for failure in part.failures]
     lost = _count_lost(parts, failures)
-    rows = np.concatenate([_read(path, "rows") for path in paths])
-    labels = np.concatenate([_read(path, "labels") for path in paths])
+    rows, labels, tuned = (np.concatenate([getattr(part, name) for part in kept]) for name in OF_ROWS)
     _check_once(rows, lost, parts.index.count)
     order = np.argsort(rows)
     (out / MANIFEST_FILE).unlink(missing_ok=True)  # of an incomplete table
-    _write_features(out / "features.npy", paths, order, manifest.dim)
+    _write_features(out / "features.npy", [parts.path(shard) for shard in parts.index.shards], order, manifest.dim)
     _write_array(out / "rows.npy", rows[order])
     _write_array(out / "labels.npy", labels[order])
+    if manifest.tuned_photos:
+        _write_array(out / TUNED_FILE, np.sort(rows[tuned]))
     _write_quarantine(out / QUARANTINE_FILE, failures)
     write_manifest(out / MANIFEST_FILE, replace(manifest, count=len(rows), quarantined=lost))
     if not failures:
         parts.remove()
+
+
+def _without_features(path: Path, shard: Shard, dim: int) -> Part:
+    """The part of `shard` after a check; its features, which `_write_features` reads anew, are dropped.
+
+    Raises:
+        ValueError: the part is damaged, or holds other rows than the shard.
+    """
+    part = read_part(path)
+    fault = part.fault(shard)
+    if fault is None and part.features.shape[1] != dim:
+        fault = f"its features have {part.features.shape[1]} dimensions, not {dim}"
+    if fault is not None:
+        raise ValueError(f"{path} is not the part of {shard.file}, {fault}; delete it and extract again")
+    return replace(part, features=part.features[:0])
 
 
 def _count_lost(parts: Parts, failures: Sequence[Failure]) -> int:
@@ -57,11 +76,6 @@ def _check_once(rows: np.ndarray, lost: int, count: int) -> None:
     if len(rows) != count - lost or (counts > 1).any():
         repeated = values[counts > 1][:3].tolist()
         raise ValueError(f"{len(values)} of {count} rows were extracted, repeated are {repeated}; shards are damaged")
-
-
-def _read(path: Path, name: str) -> np.ndarray:
-    with safe_open(path, framework="numpy") as part:
-        return part.get_tensor(name)
 
 
 def _write_array(path: Path, values: np.ndarray) -> None:

@@ -27,6 +27,7 @@ except ImportError:  # not on Windows
 
 
 PARTS_FOLDER, MERGE_LOCK = "parts", ".merge.lock"
+TENSORS = ("rows", "labels", "features", "tuned")
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without flock answer
 
 
@@ -37,7 +38,18 @@ class Part:
     rows: np.ndarray  # [n] int64
     labels: np.ndarray  # [n] int64
     features: np.ndarray  # [n, D] float32
+    tuned: np.ndarray  # [n] bool: whether the backbone was fine-tuned on the photo
     failures: tuple[Failure, ...] = ()
+
+    def fault(self, shard: Shard) -> str | None:
+        """What keeps this from being the part of `shard`, in words; None: it accounts for each row exactly once."""
+        sizes = {len(getattr(self, name)) for name in TENSORS}
+        if len(sizes) > 1 or self.features.ndim != 2:
+            return "its rows, labels and features differ in number"
+        if any(failure.row is None for failure in self.failures):
+            return None if not len(self.rows) else "it has rows of a shard that could not be read"
+        lost = [failure.row for failure in self.failures if failure.row is not None]
+        return None if shard.holds([*self.rows.tolist(), *lost]) else f"its rows are not those of {shard.file}"
 
 
 @dataclass(kw_only=True)
@@ -79,20 +91,17 @@ class Parts:
         return sum(shard.count for shard in self.index.shards if shard.file in self._whole)
 
     def is_whole(self, shard: Shard) -> bool:
-        """Whether the part exists, can be read, and accounts for each image of the shard."""
+        """Whether the part exists, can be read, and accounts for each row of the shard exactly once."""
         if shard.file not in self._whole and self._is_whole(shard):
             self._whole.add(shard.file)
         return shard.file in self._whole
 
     def _is_whole(self, shard: Shard) -> bool:
         try:
-            with safe_open(self.path(shard), framework="numpy") as part:
-                failures = _failures(part.metadata())
-                count = part.get_slice("rows").get_shape()[0]
-        except (FileNotFoundError, SafetensorError):
+            part = read_part(self.path(shard))
+        except (FileNotFoundError, ValueError):
             return False
-        lost = shard.count if any(failure.row is None for failure in failures) else len(failures)
-        return count + lost == shard.count and (self.keep_failures or not failures)
+        return part.fault(shard) is None and (self.keep_failures or not part.failures)
 
     def claim(self) -> Iterator[Shard]:
         """Shards that have no part and that no living process has claimed; each is claimed now, until `write`.
@@ -146,21 +155,30 @@ class Parts:
         return True
 
     def write(self, shard: Shard, part: Part) -> None:
-        """Write the part file, atomically, and give the claim up."""
-        tensors = {name: torch.as_tensor(getattr(part, name)) for name in ("rows", "labels", "features")}
+        """Write the part file, atomically, and give the claim up.
+
+        Raises:
+            ValueError: the part does not hold exactly the rows of the shard.
+        """
+        if (fault := part.fault(shard)) is not None:
+            raise ValueError(f"{shard.file} is not what its index says, {fault}; make the shards anew")
+        tensors = {name: torch.as_tensor(getattr(part, name)) for name in TENSORS}
         failures = json.dumps([asdict(failure) for failure in part.failures])
         write_tensors(self.path(shard), tensors, {"failures": failures})
         self._whole.add(shard.file)
         self._claims.pop(shard.file).close()
 
-    def failures(self) -> list[Failure]:
-        """The failures of all parts."""
-        failures = []
-        for shard in self.index.shards:
-            with safe_open(self.path(shard), framework="numpy") as part:
-                failures += _failures(part.metadata())
-        return failures
 
+def read_part(path: Path) -> Part:
+    """Read a part file.
 
-def _failures(metadata: dict[str, str]) -> list[Failure]:
-    return [Failure(**failure) for failure in json.loads(metadata["failures"])]
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            failures = tuple(Failure(**failure) for failure in json.loads(file.metadata()["failures"]))
+            return Part(**{name: file.get_tensor(name) for name in TENSORS}, failures=failures)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and extract again") from error

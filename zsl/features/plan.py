@@ -31,8 +31,8 @@ COMPARED = (
 )  # fmt: skip
 # What the numbers of one part depend on, beside the part's own shard.
 OF_PART = (
-    "finetuned", "format", "benchmark", "backbone", "pretraining", "weights_sha256", "transform", "encode", "precision",
-    "versions", "dim",
+    "finetuned", "tuned_photos", "format", "benchmark", "backbone", "pretraining", "weights_sha256", "transform",
+    "encode", "precision", "versions", "dim",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ def plan_table(backbone: Backbone, index: ShardIndex, precision: str, decoder: D
         weights_sha256=backbone.weights_sha256,
         weights_file=backbone.weights_file,
         finetuned=backbone.finetuned,
+        tuned_photos=len(backbone.tuned_photos) or None,
         transform=TransformFacts(**asdict(backbone.transform), crop=crop, decoder=decoder),
         encode=EncodeFacts(flip=options.flip, layer=options.layer, fp32_layers=options.fp32_layers),
         precision=precision,

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from backbones.presets import UnseenClasses, unseen_classes
 from backbones.tuned import TunedFacts
+from zsl.datasets.splits import Splits
 
 # ImageNet-1k's classes, one a line: WordNet's lemmas, as timm ships them too.  timm itself takes seconds to import, and
 # every result of a training says what the pretraining data knows.
@@ -107,6 +110,25 @@ def check_tuned_rows(tuned: TunedFacts | None, benchmark: str, split_hashes: Seq
                 f"the weights behind these features were fine-tuned on {benchmark} with splits {then}, these are "
                 f"{now}: photos that they were tuned on may be test photos here; fine-tune on these splits"
             )
+
+
+def check_tuned_photos(tuned_rows: np.ndarray | None, splits: Splits) -> None:
+    """Refuse weights that were tuned on test photos of `splits`, under whatever name of photo or benchmark.
+
+    tuned_rows: official rows of the photos that the weights were tuned on [n]; None: not known.
+
+    Raises:
+        ValueError: a test row is one of them.
+    """
+    if tuned_rows is None:
+        return
+    test = np.intersect1d(tuned_rows, np.concatenate([splits.test_seen_loc, splits.test_unseen_loc]))
+    if len(test):
+        raise ValueError(
+            f"the weights behind these features were fine-tuned on {len(test)} photos that are test photos here (row "
+            f"{test[0]} is the first): their scores would not be honest; fine-tune on these splits, or take weights "
+            "that were not tuned on these photos"
+        )
 
 
 def check_tuned_fold(tuned: TunedFacts | None, benchmark: str, fold: int, classes: Sequence[str]) -> None:

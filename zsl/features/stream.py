@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A photo that cannot be decoded, or a whole shard that cannot be read (then without row, label and file)."""
+    """A photo that cannot be decoded, or more: a damaged sample has no label and file, an unreadable shard no row."""
 
     shard: str
     row: int | None
@@ -33,7 +33,7 @@ class Failure:
     reason: str
 
     def __str__(self) -> str:
-        if self.row is None:
+        if self.row is None or not self.file:
             return self.reason
         return f"row {self.row} ({self.file}) in {self.shard} cannot be decoded: {self.reason}"
 
@@ -104,13 +104,25 @@ def _read(
     for shard in shards:
         try:
             with opened(shard) as stream:
-                for samples, last in _batches(read_samples(stream, shard.file), batch_size):
-                    yield Batch(shard=shard, samples=samples, last=last)
+                yield from _shard_batches(stream, shard, batch_size, on_error)
         except (ValueError, FileNotFoundError) as error:
             if on_error == "stop":
                 raise
             failure = Failure(shard=shard.file, row=None, label=None, file="", reason=str(error))
             yield Batch(shard=shard, failures=(failure,), last=True)
+
+
+def _shard_batches(stream: IO[bytes], shard: Shard, batch_size: int, on_error: OnError) -> Iterator[Batch]:
+    """Batches of one shard, not decoded; samples that are damaged are failures, or with "stop" an error."""
+    lost: list[Failure] = []
+
+    def note(row: int, reason: str) -> None:
+        lost.append(Failure(shard=shard.file, row=row, label=None, file="", reason=reason))
+
+    samples = read_samples(stream, shard.file, damaged=None if on_error == "stop" else note)
+    for some, last in _batches(samples, batch_size):
+        yield Batch(shard=shard, samples=some, failures=tuple(lost), last=last)
+        lost.clear()
 
 
 def _decode(

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zsl.common.files import LFS_POINTER
 from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 
-QUARANTINE_FILE = "quarantine.csv"
+QUARANTINE_FILE, TUNED_FILE = "quarantine.csv", "tuned_rows.npy"
+REMEDY = "delete the folder and make the table anew"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +24,8 @@ class FeatureTable:
     labels: np.ndarray  # [N] int64, class ids
     rows: np.ndarray  # [N] int64, official rows, rising
     manifest: Manifest
+    # [n] official rows of photos that the backbone was fine-tuned on; None: not known, or it was not fine-tuned
+    tuned_rows: np.ndarray | None = None
 
     def at(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Copies of the features [n, D] and labels [n] at official `rows` [n].
@@ -44,8 +48,8 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
     """Open the table in `folder`.
 
     Raises:
-        FileNotFoundError: there is no table, or it was not finished.
-        ValueError: the manifest is damaged or of another format, the files do not fit each other, or the table lacks
+        FileNotFoundError: there is no table, it was not finished, or lacks a file.
+        ValueError: a file is damaged or of another format, the files do not fit each other, or the table lacks
             photos that could not be read, without `allow_incomplete`.
     """
     folder = Path(folder)
@@ -57,12 +61,80 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
             f"{folder} lacks {manifest.quarantined} photos that could not be read, see its {QUARANTINE_FILE}; mend "
             "them and start scripts/extract.py again, or train on the rest with --allow-incomplete"
         )
-    features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-    labels = np.load(folder / "labels.npy", allow_pickle=False)
-    rows = np.load(folder / "rows.npy", allow_pickle=False)
+    table = FeatureTable(
+        features=_read_array(folder / "features.npy", "f4", 2, mapped=True),
+        labels=_read_array(folder / "labels.npy", "i8", 1),
+        rows=_read_array(folder / "rows.npy", "i8", 1),
+        manifest=manifest,
+        tuned_rows=_read_array(folder / TUNED_FILE, "i8", 1) if manifest.tuned_photos else None,
+    )
+    _check_fit(table, folder)
+    return table
+
+
+def _read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False) -> np.ndarray:
+    """The array in a .npy file, of that type and number of dimensions.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or of another type; the message names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}, although its {MANIFEST_FILE} is there; {REMEDY}")
+    try:
+        array = _map(path) if mapped else _load(path)
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
+        raise ValueError(f"{path} is {_looks_like(path)} ({reason}); {REMEDY}") from error
+    if array.dtype != np.dtype(f"<{dtype}") or array.ndim != dimensions:
+        raise ValueError(
+            f"{path} holds {array.dtype} of {array.ndim} dimensions, a table has {np.dtype(dtype)} of {dimensions}; "
+            f"{REMEDY}"
+        )
+    return array
+
+
+def _map(path: Path) -> np.ndarray:
+    array: np.memmap = np.lib.format.open_memmap(path, mode="r")
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise ValueError("bytes follow the array")
+    return array
+
+
+def _load(path: Path) -> np.ndarray:
+    with path.open("rb") as stream:
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        if stream.read(1):
+            raise ValueError("bytes follow the array")
+    return array
+
+
+def _looks_like(path: Path) -> str:
+    """In words, what a file is that is no array."""
+    if path.stat().st_size == 0:
+        return "empty"
+    with path.open("rb") as stream:
+        start = stream.read(len(LFS_POINTER))
+    return "a Git LFS pointer, which git lfs pull replaces" if start == LFS_POINTER else "damaged"
+
+
+def _check_fit(table: FeatureTable, folder: Path) -> None:
+    """Check that the files of a table fit each other and its manifest.
+
+    Raises:
+        ValueError: they do not.
+    """
+    features, labels, rows, manifest = table.features, table.labels, table.rows, table.manifest
     if not len(features) == len(labels) == len(rows) == manifest.count:
         raise ValueError(
             f"{folder}: {len(features)} features, {len(labels)} labels and {len(rows)} rows, the manifest says "
             f"{manifest.count}; delete the folder and extract anew"
         )
-    return FeatureTable(features=features, labels=labels, rows=rows, manifest=manifest)
+    if features.shape[1] != manifest.dim:
+        raise ValueError(
+            f"{folder}: features have {features.shape[1]} dimensions, the manifest says {manifest.dim}; {REMEDY}"
+        )
+    if (rows < 0).any() or (np.diff(rows) <= 0).any():
+        raise ValueError(f"{folder}: rows.npy is damaged, its official rows do not rise; {REMEDY}")
+    if (labels < 0).any():
+        raise ValueError(f"{folder}: labels.npy is damaged, a class id is {int(labels.min())}; {REMEDY}")

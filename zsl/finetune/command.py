@@ -26,6 +26,7 @@ from backbones.backbone import (
 )
 from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
+from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
 from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
 from zsl.datasets.splits import Splits
@@ -75,7 +76,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     with accelerator.local_main_process_first():  # a download happens once
         model, backbone = _open(job)
     check_possible(model, backbone.dim, job.config, accelerator.num_processes)
-    table = read_labels(job.shards, index, backbone.finetuned, allow_pipe=job.allow_pipe)
+    table = read_labels(job.shards, index, backbone, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
     folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision)
@@ -114,6 +115,7 @@ def _open(job: Finetuning) -> tuple[Any, Backbone]:
     backbone = as_backbone(
         without_classifier(model), preset.full_name + options.tag, options,
         pretraining=pretraining_of(preset, job.weights), finetuned=earlier.facts if earlier else None,
+        tuned_photos=read_tuned_photos(job.weights),
     )  # fmt: skip
     return model, backbone
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 import backbones
-from backbones.tuned import TunedFacts
-from shards import Location, Sample, ShardIndex, open_shard, read_samples
+from shards import Location, Sample, ShardIndex, shard_samples
 from zsl.common.progress import progress_bar
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
@@ -28,6 +27,7 @@ class TrainImages:
 
     rows: np.ndarray  # [N] official rows, rising
     labels: np.ndarray  # [N] class ids
+    photo_hashes: tuple[str, ...]  # of N photos
     sizes: tuple[Tensor, ...]  # uint8 [N, 3, h, w], one a transform
 
     @property
@@ -47,24 +47,29 @@ class TrainImages:
 
 
 def read_labels(
-    location: Location, index: ShardIndex, tuned: TunedFacts | None = None, *, allow_pipe: bool = False
+    location: Location, index: ShardIndex, backbone: backbones.Backbone | None = None, *, allow_pipe: bool = False
 ) -> FeatureTable:
     """Rows and labels of all photos in the shards, as a table without features, from which `load_splits` makes splits.
 
-    tuned: the facts of the fine-tuning that the weights to start from come from, if any.  With them `load_splits`
-    refuses a fold whose validation classes these weights know.
+    backbone: the encoder to start from, if any.  By the facts of its fine-tuning, if it had one, `load_splits` refuses
+    test rows and validation classes that it knows.
     """
-    rows, labels = [], []
+    rows, labels, tuned_rows = [], [], []
+    known = backbone.tuned_photos if backbone else frozenset()
+    facts = backbone.finetuned if backbone else None
     for sample in _samples(location, index, first=0, last=index.total, allow_pipe=allow_pipe):
         rows.append(sample.row)
         labels.append(sample.label)
+        if known and sample.photo_hash in known:
+            tuned_rows.append(sample.row)
     source = Source.read(index.source, f"the index of the shards of {index.benchmark}: source")
-    manifest = Manifest.in_memory(index.benchmark, source=source, finetuned=tuned, count=len(rows), dim=0)
+    manifest = Manifest.in_memory(index.benchmark, source=source, finetuned=facts, count=len(rows), dim=0)
     return FeatureTable(
         features=np.zeros((len(rows), 0), np.float32),
         labels=np.array(labels),
         rows=np.array(rows),
         manifest=manifest,
+        tuned_rows=np.array(tuned_rows, dtype=np.int64) if known else None,
     )
 
 
@@ -82,7 +87,7 @@ def load_train_images(
     rows = splits.trainval_loc
     need = sum(3 * t.size[0] * t.size[1] for t in transforms) * len(rows)
     stores = tuple(_store((len(rows), 3, *t.size), in_memory=need <= memory) for t in transforms)
-    labels = np.full(len(rows), -1)
+    labels, photo_hashes = np.full(len(rows), -1), [""] * len(rows)
     threads = max(1, torch.get_num_threads())
     wanted = set(rows.tolist())
 
@@ -102,7 +107,7 @@ def load_train_images(
         while some := list(islice(samples, 16 * threads)):
             for sample, views in zip(some, pool.map(decode, some), strict=True):
                 at = int(np.searchsorted(rows, sample.row))
-                labels[at] = sample.label
+                labels[at], photo_hashes[at] = sample.label, sample.photo_hash
                 for store, view in zip(stores, views, strict=True):
                     store[at] = view
             bar.update(len(some))
@@ -110,7 +115,7 @@ def load_train_images(
         raise ValueError(
             f"the shards have no row {rows[labels < 0][0]} ({int((labels < 0).sum())} trainval rows absent)"
         )
-    return TrainImages(rows=rows, labels=labels, sizes=stores)
+    return TrainImages(rows=rows, labels=labels, photo_hashes=tuple(photo_hashes), sizes=stores)
 
 
 def _store(shape: tuple[int, ...], *, in_memory: bool) -> Tensor:
@@ -124,5 +129,4 @@ def _samples(location: Location, index: ShardIndex, first: int, last: int, *, al
     """Samples of all shards that may hold a row from `first` to `last`."""
     for shard in index.shards:
         if shard.first_row <= last and shard.last_row >= first:
-            with open_shard(location, shard, allow_pipe=allow_pipe) as stream:
-                yield from read_samples(stream, shard.file)
+            yield from shard_samples(location, shard, allow_pipe=allow_pipe)

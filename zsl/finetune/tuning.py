@@ -16,7 +16,7 @@ from backbones import Backbone
 from backbones.backbone import as_backbone
 from backbones.finetune import average, without_classifier
 from backbones.finetune_config import FinetuneConfig
-from backbones.tuned import Rows, TunedFacts, TunedWeights
+from backbones.tuned import Rows, TunedFacts, TunedWeights, photos_metadata
 from zsl.common.files import write_json
 from zsl.common.tensors import write_tensors
 from zsl.datasets.split_file import rows_hash
@@ -88,9 +88,14 @@ class Tuning:
         mixed = average({name: whole[name] for name in tuned.state}, _on_cpu(tuned.state), share)
         manifest = self._describe(tuned, share, splits, verdict, fold)
         if self.accelerator.is_main_process:
-            write_tensors(folder / WEIGHTS_FILE, whole | mixed)
+            write_tensors(folder / WEIGHTS_FILE, whole | mixed, photos_metadata(self._photos(splits)))
             write_json(folder / MANIFEST_FILE, manifest.content())
         return manifest
+
+    def _photos(self, splits: Splits) -> set[str]:
+        """Hashes of the photos of trainval rows, and of those that the weights to start from were tuned on."""
+        positions = self.images.position(splits.trainval_loc)
+        return {*self.backbone.tuned_photos, *(self.images.photo_hashes[at] for at in positions)}
 
     def _compare(
         self, tuned: Mapping[int, TunedEncoder], folds: Mapping[int, Splits], judge: Judge, seeds: Sequence[int],

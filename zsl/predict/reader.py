@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from backbones import Backbone, EncodeOptions, Transform, export_manifest, load_backbone, weight_tensors
+from backbones.tuned import photos_metadata, read_tuned_photos
 from zsl.common.compute import Precision, make_accelerator
 from zsl.common.tensors import write_tensors
 from zsl.datasets.attribute_table import AttributeTable, read_attributes
@@ -192,7 +193,7 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Path | Non
     exported = source / BACKBONE_FILE
     file = weights or (exported if exported.is_file() else None)
     name = _architecture(predictor, has_file=file is not None)
-    write_tensors(folder / BACKBONE_FILE, weight_tensors(name, file))
+    write_tensors(folder / BACKBONE_FILE, weight_tensors(name, file), photos_metadata(read_tuned_photos(file)))
     if file:
         export_manifest(folder / BACKBONE_FILE, file)
     save_predictor(predictor, folder)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from PIL import Image
 
 import backbones
-from shards import check_shard, read_shard
+from shards import shard_samples
 from zsl.report.context import Context
 
 THUMBNAIL = 160  # longest side, pixels
@@ -23,7 +23,7 @@ def thumbnails(context: Context, rows: Iterable[int]) -> dict[int, str]:
     for shard in context.index.shards:
         if not any(shard.first_row <= row <= shard.last_row for row in wanted):
             continue
-        for sample in read_shard(check_shard(context.shards, shard)):
+        for sample in shard_samples(context.shards, shard):
             if sample.row in wanted:
                 try:
                     uris[sample.row] = thumbnail(sample.image, sample.box)
