@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zsl.common.files import atomic_path
+from zsl.common.text import printable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so
 
@@ -18,7 +19,9 @@ def plain_cell(value: Any) -> Any:
     Names of files and messages come from others' archives.  Numbers stay as they are.
     (OWASP, CSV injection.)
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if value.startswith(FORMULA) else printable(value)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -29,10 +32,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     Raises:
         OSError: the disk is full, the folder read-only, or the like; in words.
     """
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
-    ):
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         for row in (columns, *rows):
             writer.writerow([plain_cell(value) for value in row])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,19 @@ MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+ODD_BYTE = re.compile("[\udc80-\udcff]")  # how Python holds a byte of a file's name that is not UTF-8
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
 def nfc(name: str) -> str:
     """Return `name` in Unicode form NFC, in which names that look equal are equal; macOS writes folders in NFD."""
     return unicodedata.normalize("NFC", name)
+
+
+def printable(name: str) -> str:
+    """Return the name of a file as text that UTF-8 can hold: a byte that is not UTF-8 is written as `\\xff`."""
+    shown = ODD_BYTE.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
+    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 def read_text(path: Path) -> str:

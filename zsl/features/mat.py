@@ -19,8 +19,9 @@ import numpy as np
 
 from shards import Location, open_index, shard_samples
 from shards.index import file_sha256
-from zsl.common.files import atomic_path
+from zsl.common.files import atomic_path, write_text
 from zsl.common.matlab import read_variables, strings, whole_numbers
+from zsl.common.text import printable
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
 from zsl.datasets.row_order import read_official_rows
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
@@ -126,8 +127,7 @@ def _write(columns: Columns, manifest: Manifest, out: Path) -> None:
     for name, array in arrays.items():
         with atomic_path(out / name) as temporary, temporary.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
-    with atomic_path(out / FILES_FILE) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in columns.files))
+    write_text(out / FILES_FILE, "".join(f"{name}\n" for name in columns.files))
     write_manifest(out / MANIFEST_FILE, manifest)
 
 
@@ -245,11 +245,11 @@ def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
 def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
     """The photo's path of each row of the table."""
     if (folder / FILES_FILE).is_file():
-        return (folder / FILES_FILE).read_text().splitlines()
+        return (folder / FILES_FILE).read_text(encoding="utf-8").splitlines()
     index = open_index(shards)
     if index.sha256 != table.manifest.shards_sha256:
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
     file = {}
     for shard in index.shards:
         file.update({sample.row: sample.file for sample in shard_samples(shards, shard)})
-    return [file[row] for row in table.rows.tolist()]
+    return [printable(file[row]) for row in table.rows.tolist()]
