@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zsl.common.files import REMEDIES, append_text, atomic_path, in_words, write_json, write_text, writing
-from zsl.common.tensors import write_tensors
+from zsl.common.tensors import read_tensors, write_tensors
 
 BIG = 100_000  # numbers, too many for a process that may write 10,000 bytes a file
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -137,3 +137,28 @@ def test_tensors_are_read_back_as_they_were(tmp_path: Path, metadata: Any) -> No
     read = load_file(tmp_path / "t.safetensors")
     assert read.keys() == tensors.keys()
     assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.999])
+def test_a_file_whose_tensors_changed_is_refused(tmp_path: Path, where: float) -> None:
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.arange(500.0), "b": torch.zeros(3, 0), "c": torch.tensor(1)}, {"x": "y"})
+    tensors, metadata = read_tensors(path, "make it anew")
+    assert torch.equal(tensors["a"], torch.arange(500.0))
+    assert metadata["x"] == "y"
+    content = bytearray(path.read_bytes())
+    start = len(content) - 2008  # of the data
+    content[start + int(where * 2007)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.safetensors is damaged: its tensors are not those .*; make it anew"):
+        read_tensors(path, "make it anew")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"), (b"x" * 99, "is broken")],
+)
+def test_a_file_that_holds_no_tensors_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "t").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_tensors(tmp_path / "t", "make it anew")

@@ -22,6 +22,7 @@ from shards import Shard, ShardIndex, open_shard, read_index, read_samples
 from zsl.common.files import write_json
 from zsl.datasets.instances import Instance
 from zsl.features.extract import ExtractSettings, extract_features
+from zsl.features.load import load_splits
 from zsl.features.manifest import Manifest
 from zsl.features.merge import merge_parts
 from zsl.features.parts import Part, Parts
@@ -347,3 +348,25 @@ def test_arrays_that_cannot_be_of_one_table_are_refused(
     save(table / name, change(np.load(table / name)))
     with pytest.raises(ValueError, match=message):
         read_features(table)
+
+
+def test_features_that_changed_since_are_refused_where_they_are_used(
+    tiny_features: Path, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    table = shutil.copytree(tiny_features, tmp_path / "table")
+    whole = (table / "features.npy").read_bytes()
+    (table / "features.npy").write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])  # the last bit of a number
+    with pytest.raises(ValueError, match=r"features\.npy of .* for shapes: not as the manifest describes"):
+        load_splits("shapes", tiny_shapes, read_features(table))
+    (table / "features.npy").write_bytes(whole)
+    load_splits("shapes", tiny_shapes, read_features(table))
+
+
+@pytest.mark.parametrize("name", ["labels", "rows", "features"])
+def test_each_array_is_compared_with_its_hash(tiny_features: Path, name: str) -> None:
+    table = read_features(tiny_features)
+    table.check_content()
+    other = replace(table, **{name: getattr(table, name) + 1})
+    with pytest.raises(ValueError, match=rf"^{name}\.npy of "):
+        other.check_content()
+    replace(other, manifest=replace(table.manifest, arrays_sha256=None)).check_content()  # of an earlier version

@@ -1,19 +1,23 @@
-"""The one writer of tensors: safetensors files that are whole or absent."""
+"""The one writer and reader of tensors: safetensors files that are whole or absent, and hold what was written."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsl.common.files import atomic_path
+from zsl.common.files import LFS_POINTER, atomic_path
 
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how the safetensors library reports one of the operating system
+
+CONTENT = "sha256"  # key in the metadata: `tensors_sha256` of the content
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -24,12 +28,56 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """
     with atomic_path(path) as temporary:
         try:
-            save_file(_separate(tensors), temporary, dict(metadata) if metadata is not None else None)
+            separate = _separate(tensors)
+            save_file(separate, temporary, {**(metadata or {}), CONTENT: tensors_sha256(separate)})
         except SafetensorError as error:
             if number := OS_ERROR.search(str(error)):
                 code = int(number[1])
                 raise OSError(code, os.strerror(code)) from error
             raise
+
+
+def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of a safetensors file onto the CPU.
+
+    remedy: the end of an error's message: what to do about the file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is no whole file of tensors, or not as `write_tensors` wrote it.  Files of other programs, and of
+            earlier versions, do not say what was written.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path} is {_kind(path, error)}; {remedy}") from error
+    if metadata.get(CONTENT, expected := tensors_sha256(tensors)) != expected:
+        raise ValueError(f"{path} is damaged: its tensors are not those that were written; {remedy}")
+    return tensors, metadata
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of tensors on the CPU with their names, types and shapes; in hex."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if tensor.numel():
+            flat = tensor.flatten()
+            flat = flat if flat.stride() == (1,) else flat.clone().as_strided(flat.shape, (1,))  # of one number: any
+            digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _kind(path: Path, error: SafetensorError) -> str:
+    """In words, what a file is that holds no tensors."""
+    with path.open("rb") as stream:
+        start = stream.read(len(LFS_POINTER))
+    if not start:
+        return "empty"
+    return "a Git LFS pointer, not the file itself" if start == LFS_POINTER else f"broken ({error})"
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from zsl.common.config import Settings
 from zsl.common.files import read_object
 from zsl.common.records import as_record, write_record
-from zsl.common.tensors import write_tensors
+from zsl.common.tensors import read_tensors, write_tensors
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import Ensemble
 from zsl.dcrgan.config import DCRGANConfig
@@ -33,9 +32,11 @@ from zsl.features.table import FeatureTable
 from zsl.scores.model import Calibrated
 
 FORMAT = 2
+REMEDY = "train the run anew, or export it anew"
 CONFIG_FILE = "config.json"
 FACTS_FILE, TRAIN_FILE, BACKBONE_FILE = "predictor.json", "train.safetensors", "backbone.safetensors"
 MODEL_FILE, SYNTHESIZER_FILE = "model.safetensors", "synthesizer.safetensors"
+TRAIN = ("features", "labels", "attributes", "seen", "unseen", "rows")  # tensors of a TrainSplit
 UNIT_TOLERANCE = 1e-3  # norms of unit float32 attributes differ from 1 by about 1e-6
 
 
@@ -110,7 +111,7 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
 
 def save_shared(facts: PredictorFacts, train: TrainSplit, folder: Path) -> None:
     """Write what all models of a run, or of an export, share."""
-    tensors = {key: getattr(train, key) for key in ("features", "labels", "attributes", "seen", "unseen", "rows")}
+    tensors = {key: getattr(train, key) for key in TRAIN}
     scaler = {"scaler.low": train.scaler.low, "scaler.span": train.scaler.span}
     write_tensors(folder / TRAIN_FILE, tensors | scaler)
     write_record(folder / FACTS_FILE, facts)
@@ -127,11 +128,10 @@ def read_facts(folder: Path) -> PredictorFacts:
         raise FileNotFoundError(f"no folder {folder}; --run is a folder below runs/, or one that --export made")
     if not (folder / FACTS_FILE).is_file():
         _refuse_without_facts(folder)
-    remedy = "train the run anew, or export it anew"
-    content = read_object(folder / FACTS_FILE, remedy)
+    content = read_object(folder / FACTS_FILE, REMEDY)
     if content.get("format") != FORMAT:
         raise ValueError(f"{folder / FACTS_FILE} has format {content.get('format')!r}, this version reads {FORMAT}")
-    return as_record(content, PredictorFacts, str(folder / FACTS_FILE), remedy)
+    return as_record(content, PredictorFacts, str(folder / FACTS_FILE), REMEDY)
 
 
 def _refuse_without_facts(folder: Path) -> None:
@@ -149,9 +149,10 @@ def _refuse_without_facts(folder: Path) -> None:
 
 def load_train(path: Path, facts: PredictorFacts) -> TrainSplit:
     """The trainval data of a run, with attributes as they were given."""
-    tensors: dict[str, Any] = load_file(path)
-    scaler = FeatureScaler(tensors.pop("scaler.low"), tensors.pop("scaler.span"))
-    return TrainSplit(**tensors, scaler=scaler, class_names=facts.class_names)
+    tensors, _ = read_tensors(path, REMEDY)
+    scaler = FeatureScaler(tensors["scaler.low"], tensors["scaler.span"])
+    values: dict[str, Any] = {name: tensors[name] for name in TRAIN}
+    return TrainSplit(**values, scaler=scaler, class_names=facts.class_names)
 
 
 def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int) -> Calibrated:
@@ -159,7 +160,7 @@ def load_model(folder: Path, train: TrainSplit, config: DCRGANConfig, seed: int)
 
     train: the result of `load_train`.
     """
-    tensors, state = load_file(folder / SYNTHESIZER_FILE), load_file(folder / MODEL_FILE)
+    (tensors, _), (state, _) = (read_tensors(folder / name, REMEDY) for name in (SYNTHESIZER_FILE, MODEL_FILE))
     gamma = float(state.pop("gamma"))
     state.pop("is_seen")
     state = {name.removeprefix("model."): tensor for name, tensor in state.items()}

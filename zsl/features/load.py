@@ -62,7 +62,7 @@ def load_splits(
     Raises:
         ValueError: the table is of another benchmark or was made with other splits; its backbone was fine-tuned with
             other splits, on test photos, or on the validation classes of the fold; or class lists and splits contradict
-            each other.
+            each other; or an array of the table has changed since it was written.
     """
     name, manifest = benchmark_name(benchmark), table.manifest
     if manifest.benchmark != name:
@@ -80,6 +80,7 @@ def load_splits(
     splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))
     check_class_lists(splits, folder)
     check_tuned_rows(manifest.finetuned, name, split_file.hashes, rows_hash(splits.trainval_loc))
+    table.check_content()
     if fold is None:
         check_tuned_photos(table.tuned_rows, splits)
         return splits

@@ -24,13 +24,18 @@ REMEDY = "delete that folder and make the table anew"
 EXTRACTED = (
     "finetuned", "tuned_photos", "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining",
     "weights_sha256", "transform", "encode", "precision", "versions", "dim", "unseen_classes", "weights_file",
-    "compute", "images_per_second", "count", "quarantined",
+    "compute", "images_per_second", "count", "arrays_sha256", "quarantined",
 )  # fmt: skip
 IMPORTED = (
     "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining", "weights_sha256", "transform",
-    "precision", "versions", "count", "dim", "imported",
+    "precision", "versions", "count", "arrays_sha256", "dim", "imported",
 )  # fmt: skip
-OMITTED = ("finetuned", "tuned_photos", "images_per_second")  # where they are None; other fields are null then
+OMITTED = (
+    "finetuned",
+    "tuned_photos",
+    "arrays_sha256",
+    "images_per_second",
+)  # where they are None; other fields are null then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +133,7 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)  # of Python and libraries
     dim: int  # D
     count: int  # N
+    arrays_sha256: dict[str, str] | None = None  # of `features`, `labels` and `rows`; None: of an earlier version
     quarantined: int = 0  # photos that could not be read and are left out
     unseen_classes: str | None = None  # the worst that the pretraining data can mean for unseen classes
     compute: Compute | None = None  # None: not known

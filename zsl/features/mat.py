@@ -27,7 +27,7 @@ from zsl.datasets.row_order import read_official_rows
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import Splits, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
-from zsl.features.table import FeatureTable, read_features
+from zsl.features.table import FeatureTable, arrays_sha256, read_features
 
 KEYS = ("features", "labels")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
@@ -84,6 +84,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
         precision=UNKNOWN,
         versions={"python": platform.python_version(), "scipy": version("scipy")},
         count=len(columns.rows),
+        arrays_sha256=arrays_sha256(columns.single, columns.labels, columns.rows),
         dim=columns.features.shape[1],
         imported=_describe_file(file, columns),
     )

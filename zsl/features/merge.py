@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from shards import Shard
 from zsl.common.files import atomic_path
@@ -15,7 +14,7 @@ from zsl.common.spreadsheet import write_csv
 from zsl.features.manifest import MANIFEST_FILE, Manifest, write_manifest
 from zsl.features.parts import Part, Parts, read_part
 from zsl.features.stream import Failure
-from zsl.features.table import QUARANTINE_FILE, TUNED_FILE
+from zsl.features.table import QUARANTINE_FILE, TUNED_FILE, arrays_sha256
 
 OF_ROWS = ("rows", "labels", "tuned")  # of a part, without its features
 
@@ -43,7 +42,10 @@ def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
     if manifest.tuned_photos:
         _write_array(out / TUNED_FILE, np.sort(rows[tuned]))
     _write_quarantine(out / QUARANTINE_FILE, failures)
-    write_manifest(out / MANIFEST_FILE, replace(manifest, count=len(rows), quarantined=lost))
+    features = np.load(out / "features.npy", mmap_mode="r", allow_pickle=False)
+    content = arrays_sha256(features, labels[order], rows[order])
+    finished = replace(manifest, count=len(rows), quarantined=lost, arrays_sha256=content)
+    write_manifest(out / MANIFEST_FILE, finished)
     if not failures:
         parts.remove()
 
@@ -97,7 +99,7 @@ def _write_features(path: Path, parts: Sequence[Path], order: np.ndarray, dim: i
         np.lib.format.write_array_header_1_0(stream, header)
         first, start = stream.tell(), 0
         for part in parts:
-            features = load_file(part)["features"].astype("<f4", copy=False)
+            features = read_part(part).features.astype("<f4", copy=False)
             places = place[start : start + len(features)]
             breaks = np.flatnonzero(np.diff(places) != 1) + 1
             for at, piece in zip(np.split(places, breaks), np.split(features, breaks), strict=True):

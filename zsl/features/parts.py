@@ -14,10 +14,9 @@ from typing import IO, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from shards import Shard, ShardIndex
-from zsl.common.tensors import write_tensors
+from zsl.common.tensors import read_tensors, write_tensors
 from zsl.features.stream import Failure
 
 try:
@@ -176,9 +175,10 @@ def read_part(path: Path) -> Part:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged.
     """
+    remedy = "delete it and extract again"
+    tensors, metadata = read_tensors(path, remedy)
     try:
-        with safe_open(path, framework="numpy") as file:
-            failures = tuple(Failure(**failure) for failure in json.loads(file.metadata()["failures"]))
-            return Part(**{name: file.get_tensor(name) for name in TENSORS}, failures=failures)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and extract again") from error
+        failures = tuple(Failure(**failure) for failure in json.loads(metadata["failures"]))
+        return Part(**{name: tensors[name].numpy() for name in TENSORS}, failures=failures)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from error

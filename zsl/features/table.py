@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,26 @@ class FeatureTable:
     # [n] official rows of photos that the backbone was fine-tuned on; None: not known, or it was not fine-tuned
     tuned_rows: np.ndarray | None = None
 
+    def check_content(self) -> None:
+        """Check that the arrays hold what was written, where the manifest says what that was.
+
+        Raises:
+            ValueError: an array has changed since.
+        """
+        if self._changed:
+            raise ValueError(
+                f"{', '.join(self._changed)} of {self.manifest.backbone} for {self.manifest.benchmark}: not as the "
+                f"manifest describes (sha256 differs), damaged or changed since; {REMEDY}"
+            )
+
+    @cached_property
+    def _changed(self) -> list[str]:
+        """The files whose arrays are not those of the manifest."""
+        if self.manifest.arrays_sha256 is None:
+            return []
+        hashes = arrays_sha256(self.features, self.labels, self.rows)
+        return [f"{name}.npy" for name in hashes if self.manifest.arrays_sha256.get(name) != hashes[name]]
+
     def at(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Copies of the features [n, D] and labels [n] at official `rows` [n].
 
@@ -42,6 +64,12 @@ class FeatureTable:
                 "absent); was it extracted from other shards?"
             )
         return torch.from_numpy(self.features[position]), torch.from_numpy(self.labels[position])
+
+
+def arrays_sha256(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> dict[str, str]:
+    """The sha256 of the content of each array of a table, in hex."""
+    arrays = {"features": features, "labels": labels, "rows": rows}
+    return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
 
 
 def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTable:

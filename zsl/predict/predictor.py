@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from zsl.common.config import flatten, override
@@ -125,7 +124,7 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
     try:
         train = load_train(folder / TRAIN_FILE, facts)
         models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds}
-    except (SafetensorError, KeyError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} has a file that is broken or of something else ({error}); run it anew") from error
     return Predictor(facts=facts, train=train, models=models)
 

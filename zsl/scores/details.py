@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from zsl.common.tensors import write_tensors
+from zsl.common.tensors import read_tensors, write_tensors
 
 DETAILS_FILE = "details.safetensors"
+REMEDY = "score the model anew"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +45,6 @@ def load_details(path: Path) -> Details:
         ValueError: the file is broken, or holds something else.
     """
     try:
-        return Details(**load_file(path))
-    except (SafetensorError, TypeError) as error:
-        raise ValueError(f"{path} is not a whole file of test details ({error}); score the model anew") from error
+        return Details(**read_tensors(path, REMEDY)[0])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole file of test details ({error}); {REMEDY}") from error

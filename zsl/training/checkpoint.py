@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from zsl.common.tensors import write_tensors
+from zsl.common.tensors import read_tensors, write_tensors
 
 StateDict = dict[str, Any]  # a `state_dict`: tensors, numbers, texts and None, in dicts, lists and tuples
 FORMAT = "2"  # format 1 held tensors alone, and fine-tuning's checkpoints were pickles
@@ -77,21 +76,19 @@ def load_checkpoint(path: Path, run: str) -> Checkpoint:
     Raises:
         ValueError: the file is of another run, of an earlier version, or broken.
     """
+    tensors, metadata = read_tensors(path, _remedy(path))
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} is no checkpoint of this version; {_remedy(path)}")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"{path} is no checkpoint of this version; {_remedy(path)}")
-            if metadata["run"] != run:
-                raise ValueError(
-                    f"{path} is of another run (another configuration, other shards, photos or features, or another "
-                    f"seed); {_remedy(path)}"
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
-    except SafetensorError as error:
-        raise ValueError(f"{path} is broken ({error}); {_remedy(path)}") from error
-    states = {name: _unpack(state, tensors) for name, state in json.loads(metadata["states"]).items()}
-    return Checkpoint(path=path, step=int(metadata["step"]), states=states)
+        if metadata["run"] != run:
+            raise ValueError(
+                f"{path} is of another run (another configuration, other shards, photos or features, or another seed); "
+                f"{_remedy(path)}"
+            )
+        states = {name: _unpack(state, tensors) for name, state in json.loads(metadata["states"]).items()}
+        return Checkpoint(path=path, step=int(metadata["step"]), states=states)
+    except (KeyError, AttributeError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); {_remedy(path)}") from error
 
 
 class RandomState:
