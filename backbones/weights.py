@@ -14,9 +14,10 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from backbones.tensor_hash import is_changed
 
 # Entries that training programs keep weights in; a moving average of the weights comes before the weights themselves.
 EMA_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema", "teacher")
@@ -64,13 +65,28 @@ def read_state(path: Path) -> Any:
             raise ValueError(f"{path} is a Git LFS pointer, not the weights themselves; fetch them: git lfs pull")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _read_safetensors(path)
         # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
         return torch.load(path, map_location="cpu", weights_only=True)
+    except ChangedError:
+        raise
     except (SafetensorError, UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path} cannot be read as weights; needed is a .safetensors file, or a .pth that holds tensors alone"
         ) from error
+
+
+def _read_safetensors(path: Path) -> State:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+        changed = is_changed(tensors, file.metadata() or {})
+    if changed:
+        raise ChangedError(f"{path} is damaged: its tensors are not those that were written; fetch the file anew")
+    return tensors
+
+
+class ChangedError(ValueError):
+    """A weights file whose tensors are not those that it states."""
 
 
 def unwrap_entries(content: Any, path: Path) -> State:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from backbones.tensor_hash import CONTENT, is_changed, tensors_sha256
 from zsl.common.files import LFS_POINTER, atomic_path
 
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how the safetensors library reports one of the operating system
-
-CONTENT = "sha256"  # key in the metadata: `tensors_sha256` of the content
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -53,22 +50,9 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     except SafetensorError as error:
         raise ValueError(f"{path} is {_kind(path, error)}; {remedy}") from error
-    if metadata.get(CONTENT, expected := tensors_sha256(tensors)) != expected:
+    if is_changed(tensors, metadata):
         raise ValueError(f"{path} is damaged: its tensors are not those that were written; {remedy}")
     return tensors, metadata
-
-
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """The sha256 of tensors on the CPU with their names, types and shapes; in hex."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        if tensor.numel():
-            flat = tensor.flatten()
-            flat = flat if flat.stride() == (1,) else flat.clone().as_strided(flat.shape, (1,))  # of one number: any
-            digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _kind(path: Path, error: SafetensorError) -> str:

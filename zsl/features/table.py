@@ -16,6 +16,7 @@ from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 QUARANTINE_FILE, TUNED_FILE = "quarantine.csv", "tuned_rows.npy"
 REMEDY = "delete the folder and make the table anew"
+REASONS = {"allow_pickle": "it holds Python objects", "mmap length": "it is cut short"}  # for NumPy's words
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,8 +113,8 @@ def _read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False
     try:
         array = _map(path) if mapped else _load(path)
     except (ValueError, OSError, EOFError, SyntaxError) as error:
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
-        raise ValueError(f"{path} is {_looks_like(path)} ({reason}); {REMEDY}") from error
+        reasons = [words for part, words in REASONS.items() if part in str(error)]
+        raise ValueError(f"{path} is {_looks_like(path)} ({(*reasons, error)[0]}); {REMEDY}") from error
     if array.dtype != np.dtype(f"<{dtype}") or array.ndim != dimensions:
         raise ValueError(
             f"{path} holds {array.dtype} of {array.ndim} dimensions, a table has {np.dtype(dtype)} of {dimensions}; "

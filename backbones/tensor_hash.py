@@ -1,0 +1,29 @@
+"""The hash of tensors that a safetensors file states of itself, so that a reader sees what changed since."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+CONTENT = "sha256"  # key in the metadata: `tensors_sha256` of the content
+
+
+def is_changed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bool:
+    """Whether `tensors` differ from those that were written; a file without a hash does not say."""
+    return CONTENT in metadata and metadata[CONTENT] != tensors_sha256(tensors)
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of tensors on the CPU with their names, types and shapes; in hex."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if tensor.numel():
+            flat = tensor.flatten()
+            flat = flat if flat.stride() == (1,) else flat.clone().as_strided(flat.shape, (1,))  # of one number: any
+            digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
