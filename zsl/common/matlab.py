@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zsl.common.files import LFS_POINTER
+from zsl.common.matlab_structure import check_structure
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 after MATLAB's header
 COMPLETE = "is the download complete?"
@@ -26,6 +28,7 @@ def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] 
 
     _check_form(path)
     try:
+        _check_damage(path, {*required, *optional})
         content = loadmat(path, variable_names=[*required, *optional])
         absent = [name for name in required if name not in content]
         names = [name for name, _, _ in whosmat(path)] if absent else []
@@ -55,6 +58,13 @@ def _check_form(path: Path) -> None:
             f"{path} cannot be read as a MATLAB 5 file: it begins with {head[:16]!r}, not with MATLAB; {COMPLETE}  "
             "A server may have sent a web page instead"
         )
+
+
+def _check_damage(path: Path, wanted: Collection[str]) -> None:
+    """Refuse a damaged MATLAB 5 file, with what is damaged, before SciPy reads it."""
+    with path.open("rb") as stream:
+        if stream.read(6) == b"MATLAB":  # MATLAB 4 files have another structure
+            check_structure(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)), wanted)
 
 
 def _dense(value: Any) -> np.ndarray:
