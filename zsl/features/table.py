@@ -112,7 +112,7 @@ def _read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False
         raise FileNotFoundError(f"no {path.name} in {path.parent}, although its {MANIFEST_FILE} is there; {REMEDY}")
     try:
         array = _map(path) if mapped else _load(path)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except Exception as error:  # NumPy's reader of headers raises many types of exceptions
         reasons = [words for part, words in REASONS.items() if part in str(error)]
         raise ValueError(f"{path} is {_looks_like(path)} ({(*reasons, error)[0]}); {REMEDY}") from error
     if array.dtype != np.dtype(f"<{dtype}") or array.ndim != dimensions:
