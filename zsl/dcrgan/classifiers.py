@@ -29,12 +29,7 @@ class ClassifierConfig:
     """
 
     fit: Literal["softmax", "discriminant"] = "softmax"
-    shrinkage: tuple[Share, Share, Share] = (
-        0.9,
-        0.5,
-        0.5,
-    )  # of the discriminants' covariances in VS, SS, SRS
-
+    shrinkage: tuple[Share, Share, Share] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
     images_per_unseen_class: Count = 800  # number of synthetic features
     weight_vs: NotNegative = 1.0
     weight_ss: NotNegative = 1.0  # ω1

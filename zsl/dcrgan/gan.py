@@ -41,9 +41,7 @@ class GANConfig:
     penalty_weight: NotNegative = 10.0  # λ
     generator_sees: Literal["attributes", "all"] = "all"  # G(a, z) or G(a, R(a), z)
     critic_sees: Literal["features", "attributes", "all"] = "all"  # D(x) of eq. 5, D(x, a), or D(x, a, R(a)) of eq. 6
-    shortcut_ridge: Positive | None = (
-        None  # ridge of the regression where G's linear shortcut starts; None: no shortcut
-    )
+    shortcut_ridge: Positive | None = None  # of the regression where G's linear shortcut starts; None: no shortcut
     classification: Literal["none", "joint", "pretrained"] = "none"  # the loss of eq. 5; pretrained: as in f-CLSWGAN
     classification_weight: NotNegative = 0.01
     cycle_attributes: NotNegative = 1.0  # λ1

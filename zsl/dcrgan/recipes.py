@@ -87,12 +87,7 @@ class _Reference:
     hidden: int = 7000  # hidden units of F1 and F2, for 2048-d features
     lr_critic: float = 1e-4
     lr_generator: float = 1e-4
-    cycle: tuple[float, float, float, float] = (
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-    )  # weights for a (seen, unseen), R(a) (seen, unseen)
+    cycle: tuple[float, float, float, float] = (1.0,) * 4  # weights for a (seen, unseen), R(a) (seen, unseen)
     cycle_images: int  # generated in a step for each class
     synthetic: int  # synthetic images per unseen class
     batch: int  # batch size of the visual classifier
