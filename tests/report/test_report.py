@@ -40,7 +40,7 @@ from zsl.report.context import Context, check_table, find_context
 from zsl.report.gallery import choose, make_gallery, speaking_attributes
 from zsl.report.page import Options, write_comparison, write_report
 from zsl.report.provenance import facts
-from zsl.report.published_numbers import BENCHMARKS, LABEL, published_rows
+from zsl.report.published_numbers import BENCHMARKS, LABEL, NOTES, SEEN_CLASSES, published_rows
 from zsl.report.readings import Readings
 from zsl.report.runs import find_runs, read_report_run
 from zsl.report.tables import astray_table, class_table, difference_table, paper_table
@@ -723,6 +723,42 @@ def test_the_papers_harmonic_means_fit_its_accuracies() -> None:
     assert not published_rows("shapes")
     oracle = {row.approach for row in published_rows("cub") if "oracle fusion" in row.label}
     assert oracle == {"DCR-GAN", "C-4: VS + SRS", "C-5: VS + SS + SRS"}
+
+
+def test_the_errors_of_the_printed_rows_follow_from_their_numbers() -> None:
+    rows = {(benchmark, row.approach): row for benchmark in BENCHMARKS for row in published_rows(benchmark)}
+    assert {key for key, row in rows.items() if row.note is not None} == set(NOTES)
+    for benchmark, (seen, training) in SEEN_CLASSES.items():
+        row = rows[benchmark, "GDAN"]
+        assert row.s == round(100 * training / seen, 1)  # the leak, to the digit
+        assert f"{training} / {seen}" in str(row.note)
+    others = [row.s for (benchmark, name), row in rows.items() if benchmark == "sun" and row.table == "II" and row.s]
+    assert rows["sun", "EUC-VAE"].s == max(s for s in others if s < 80)
+    for key in MISPRINTS:
+        row = rows[key]
+        assert row.u is not None
+        assert row.s is not None
+        assert f"{2 * row.u * row.s / (row.u + row.s):.1f}" in str(row.note)
+
+
+def test_gdan_s_is_the_share_of_training_classes_of_the_official_lists(shared_data: Path) -> None:
+    for benchmark, (seen, training) in SEEN_CLASSES.items():
+        folder = shared_data / "xlsa17" / benchmark.upper()
+        trainval, train = ((folder / f"{name}classes{part}.txt").read_text().split()
+                           for name, part in (("trainval", ""), ("train", "1")))  # fmt: skip
+        assert (len(trainval), len(train)) == (seen, training)
+
+
+def test_a_note_stands_below_the_table_that_its_number_names(runs: Path) -> None:
+    run = read_report_run(runs / "honest")
+    tables = paper_table(replace(run, results=replace(run.results, benchmark="sun")), [])
+    assert tables is not None
+    whole = tables[1]
+    names = [row[0].text for row in whole.rows]
+    assert len(whole.notes) == 3
+    assert "GDAN [1]" in names
+    assert "test leak" in whole.notes[0]
+    assert "DCR-GAN" in names
 
 
 def test_the_papers_rows_are_as_printed(shared_data: Path) -> None:

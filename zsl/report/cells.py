@@ -26,6 +26,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     emphasis: frozenset[int] = frozenset()  # numbers of the rows that stand out
+    notes: tuple[str, ...] = ()  # footnotes; the first is [1]
 
 
 def word(text: str) -> Cell:

@@ -80,14 +80,22 @@ def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table,
     ]  # fmt: skip
     columns = ("method", "source", "T1", "U", "S", "H", "protocol")
 
-    def line(row: PublishedRow) -> tuple[Cell, ...]:
-        cells = (percent(None if score is None else score / 100) for score in (row.t1, row.u, row.s, row.h))
-        return word(row.approach), word(f"paper, Table {row.table}"), *cells, word(row.label)
-
     near = [row for row in published if row.table == "III" or row.approach == "DCR-GAN"]
-    short = Table(columns=columns, rows=(*ours, *map(line, near)), emphasis=frozenset(range(len(ours))))
-    whole = Table(columns=columns, rows=tuple(line(row) for row in published if row.table == "II"))
-    return short, whole
+    lines, notes = _published_lines(near)
+    short = Table(columns=columns, rows=(*ours, *lines), emphasis=frozenset(range(len(ours))), notes=notes)
+    lines, notes = _published_lines([row for row in published if row.table == "II"])
+    return short, Table(columns=columns, rows=lines, notes=notes)
+
+
+def _published_lines(rows: Sequence[PublishedRow]) -> tuple[tuple[tuple[Cell, ...], ...], tuple[str, ...]]:
+    """The lines of the paper's rows, and their footnotes, each once; the name of a row says which is its own."""
+    notes = tuple(dict.fromkeys(row.note for row in rows if row.note is not None))
+    lines = []
+    for row in rows:
+        name = row.approach if row.note is None else f"{row.approach} [{notes.index(row.note) + 1}]"
+        cells = (percent(None if score is None else score / 100) for score in (row.t1, row.u, row.s, row.h))
+        lines.append((word(name), word(f"paper, Table {row.table}"), *cells, word(row.label)))
+    return tuple(lines), notes
 
 
 def class_table(details: Details, context: Context) -> Table:
