@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, make_dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self, TypeVar
 
 import tyro
@@ -90,6 +90,7 @@ def run_script(
         default = args() if find_config is None else _with_config(args, find_config(ConfigFlags.read()))
         given = tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__)
         check_flags(given)
+        check_name(getattr(given, "name", None))
         main(given)
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
@@ -98,6 +99,17 @@ def run_script(
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def check_name(name: str | None) -> None:
+    """Check that `name` is one of a folder below another one.
+
+    Raises:
+        ValueError: it leads out of that folder.
+    """
+    path = PurePath(name or "")
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"--name {name}: the name of a folder below --runs; --runs says where that lies")
 
 
 def _interrupt(*_: object) -> None:

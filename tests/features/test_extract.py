@@ -26,7 +26,7 @@ from shards import Shard, read_index, write_shards
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.features.extract import ExtractSettings, extract_features
-from zsl.features.load import find_features, load_splits
+from zsl.features.load import find_features, load_folds, load_splits
 from zsl.features.manifest import Manifest
 from zsl.features.parts import Part, Parts
 from zsl.features.table import FeatureTable, read_features
@@ -489,3 +489,11 @@ def test_at_looks_up_official_rows_where_some_are_missing() -> None:
     assert table.at(np.array([9, 2]))[1].tolist() == [6, 4]
     with pytest.raises(ValueError, match="no row 3"):
         table.at(np.array([2, 3]))
+
+
+@pytest.mark.parametrize("numbers", [(), (1, 1), (2, 1, 2)])
+def test_folds_are_named_once_each(
+    tiny_shapes: Path, tiny_features: Path, accelerator: Accelerator, numbers: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match=r"--folds.*: name at least one, and each once"):
+        load_folds("shapes", tiny_shapes, read_features(tiny_features), accelerator.device, numbers)

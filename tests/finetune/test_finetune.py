@@ -202,6 +202,11 @@ def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeyp
     assert judge(telling).acc_zsl < 0.7  # so that this test can fail
 
 
+def test_a_fold_judges_once(tiny_shapes: Path, weights: Path) -> None:
+    with pytest.raises(ValueError, match="--folds 1 1: name each once"):
+        make_job(tiny_shapes, weights, folds=(1, 1))
+
+
 def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
     made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:

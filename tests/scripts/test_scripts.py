@@ -114,6 +114,8 @@ def test_a_benchmark_that_is_not_at_hand_can_have_its_shards_elsewhere(
         ("extract.py", ("--image-size", "0"), "--image-size 0: at least 1 pixel"),
         ("extract.py", ("--splits", "x"), "--splits is for --import-mat"),
         ("audit.py", ("--run", "nowhere"), "nowhere is no run folder (no config.json)"),
+        ("train_dcrgan.py", ("--name", "/elsewhere"), "--name /elsewhere: the name of a folder below --runs"),
+        ("finetune.py", ("--name", "../elsewhere"), "--name ../elsewhere: the name of a folder below --runs"),
     ],
 )
 def test_a_slip_on_the_command_line_is_answered_at_once(

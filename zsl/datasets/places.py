@@ -62,10 +62,12 @@ def check_known(benchmark: str, data: Path) -> None:
     """
     check_folder(benchmark, data)
     if benchmark not in DATASETS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
-        close = get_close_matches(benchmark.lower(), DATASETS, n=1)
+        packed = [path.parent.name for path in data.glob("*/shards")]
+        names = sorted({*DATASETS, *packed})
+        close = get_close_matches(benchmark.lower(), names, n=1)
         raise ValueError(
             f"no benchmark {benchmark!r}{f'; did you mean {close[0]!r}?' if close else ''}; there are "
-            f"{', '.join(sorted(DATASETS))}, and a folder of your own by its path"
+            f"{', '.join(names)}, and a folder of your own by its path"
         )
 
 

@@ -94,8 +94,8 @@ def load_folds(
     benchmark: str, data: Path, table: FeatureTable, device: torch.device, numbers: Sequence[int] = FOLDS
 ) -> dict[int, tuple[TrainSplit, TestSplit]]:
     """The validation folds of these numbers, in whose test parts no test row occurs, on `device`."""
-    if not numbers:
-        raise ValueError("--folds without any: name at least one")
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"--folds {' '.join(map(str, numbers))}: name at least one, and each once")
     folds = {number: load_splits(benchmark, data, table, fold=number) for number in numbers}
     return {number: split_features(table, splits, device) for number, splits in folds.items()}
 

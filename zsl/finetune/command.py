@@ -62,6 +62,8 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if len(set(self.folds)) < len(self.folds):
+            raise ValueError(f"--folds {' '.join(map(str, self.folds))}: name each once")
 
 
 def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator: Accelerator) -> TuningManifest:
