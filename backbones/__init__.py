@@ -1,8 +1,8 @@
-"""Frozen image encoders: a study name, timm's model with its own transform, decoding and preprocessing.
+"""Frozen image encoders: presets, timm's models with their transforms, decoding and preprocessing.
 
-Importing this package is cheap: presets and options are plain data.  The names in `LAZY` need timm or torchvision, and
-their import takes seconds; such a name is imported when it is first used (PEP 562).  A module that a command line
-imports for its `--help` writes `import backbones` and `backbones.load_backbone(…)`.
+Importing this package is fast, because presets and options are plain data.  The names in `LAZY` need timm or
+torchvision, whose import takes seconds, so such a name is imported at its first use (PEP 562).  A module that a command
+line imports for its `--help` writes `import backbones` and `backbones.load_backbone(…)`.
 """
 
 from importlib import import_module
@@ -64,7 +64,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A name of `LAZY`, imported now and kept for the next time."""
+    """Import a name of `LAZY` now, and keep it for the next time."""
     if name not in LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(LAZY[name]), name)

@@ -1,4 +1,4 @@
-"""Random views of uint8 photos for training; what a photo becomes depends on (seed, epoch, row) and nothing else."""
+"""Random views of uint8 photos for training; the view of a photo depends on (seed, epoch, row) and nothing else."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from backbones.finetune_config import AugmentConfig
 def augment(
     images: Tensor, rows: Tensor, size: tuple[int, int], config: AugmentConfig, *, seed: int, epoch: int
 ) -> Tensor:
-    """uint8 [B, 3, h, w] of official `rows` [B] to uint8 [B, 3, *size].
+    """Make random views, uint8 [B, 3, *size], of photos, uint8 [B, 3, h, w], of official `rows` [B].
 
-    The draws of a photo come from (seed, epoch, row): not from its batch, its process, or what ran before.
+    The random numbers of a photo depend on (seed, epoch, row), and not on its batch, its process or earlier calls.
     """
     pairs = zip(images, rows.tolist(), strict=True)
     return torch.stack([_view(image, size, config, np.random.default_rng((seed, epoch, row))) for image, row in pairs])
@@ -48,7 +48,7 @@ def _view(image: Tensor, size: tuple[int, int], config: AugmentConfig, draw: np.
 
 
 def _crop(height: int, width: int, config: AugmentConfig, draw: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a crop with a drawn area and aspect ratio, cut to what the photo has."""
+    """Draw the top, left, height and width of a crop: random area and aspect ratio, within the photo."""
     area = height * width * draw.uniform(*config.scale)
     ratio = np.exp(draw.uniform(*np.log(config.ratio)))
     h = int(np.clip(round((area / ratio) ** 0.5), 1, height))
@@ -63,7 +63,7 @@ def _randaugment(notation: str, size: int) -> Any:
 
 @contextmanager
 def _python_randomness(seed: int) -> Iterator[None]:
-    """Timm draws from the global states of `random` and NumPy; they start from `seed` inside and are restored."""
+    """Seed the global states of `random` and NumPy, from which timm draws, and restore them after the block."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
@@ -77,9 +77,9 @@ def _python_randomness(seed: int) -> Iterator[None]:
 def mix(
     images: Tensor, labels: Tensor, classes: int, config: AugmentConfig, *, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Images [B, 3, H, W] and soft targets [B, classes], mixed within the batch if asked for; B is even.
+    """Mix images [B, 3, H, W] within the batch, if `config` says so; return them and soft targets [B, classes].
 
-    labels: [B] in [0, classes).
+    B is even.  labels: [B] in [0, classes).
     """
     if not (config.mixup or config.cutmix):
         return images, one_hot(labels, classes).float()

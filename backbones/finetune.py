@@ -1,4 +1,4 @@
-"""A timm encoder with a head over seen classes: what fine-tuning trains, by which loss and with which step sizes."""
+"""A timm encoder with a head over seen classes, and the loss, optimizer and step sizes of its fine-tuning."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 class Finetuner(nn.Module):
-    """Encoder and head.  `attributes` are those of the seen classes [S, A], and no other class's."""
+    """An encoder with its head.  `attributes` [S, A] are those of the seen classes alone."""
 
     attributes: Tensor
 
     def __init__(self, encoder: Any, dim: int, attributes: Tensor, config: FinetuneConfig) -> None:
-        """`encoder`: a timm model without classifier, which becomes part of this one; `dim`: its D."""
+        """Add a head to `encoder`, a timm model without classifier, whose features have size `dim`."""
         super().__init__()
-        # All classes share most of their attributes; what is left without the mean tells them apart.
+        # All classes share most of their attributes; only the difference from the mean tells them apart.
         centred = attributes - attributes.mean(0)
         self.register_buffer("attributes", centred / centred.norm(dim=1).mean())
         self.encoder = encoder
@@ -44,42 +44,42 @@ class Finetuner(nn.Module):
                 ) from error
 
     def train(self, mode: bool = True) -> Finetuner:
-        """As always, but frozen batch norms, as are those of frozen stages, compute with their stored statistics."""
+        """Set the mode as usual, but frozen batch norms and those of frozen stages keep their stored statistics."""
         super().train(mode)
         for module in self.encoder.modules():
             if isinstance(module, NORMS):
-                own = list(module.parameters(recurse=False))
-                if self.config.freeze_norm or (own and not any(parameter.requires_grad for parameter in own)):
+                weights = list(module.parameters(recurse=False))
+                if self.config.freeze_norm or (weights and not any(weight.requires_grad for weight in weights)):
                     module.eval()
         return self
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images [B, 3, H, W] and soft targets [B, S] to the sum of their losses, and logits [B, S]."""
+        """Return the sum of losses and the logits [B, S] of normalised images [B, 3, H, W] and soft targets [B, S]."""
         return self.loss(self.encoder(images), targets)
 
     def loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of features [B, D]."""
+        """Return the sum of losses and the logits [B, S] of features [B, D] and soft targets [B, S]."""
         features = features.float()
         logits = self.logits(features)
         loss = cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing, reduction="sum")
         if self.regressor is not None:
-            wanted = targets @ self.attributes
-            error = mse_loss(self.regressor(features), wanted, reduction="none").sum()
+            attributes = targets @ self.attributes
+            error = mse_loss(self.regressor(features), attributes, reduction="none").sum()
             loss = loss + self.config.attribute_loss * error
         return loss, logits
 
     def logits(self, features: Tensor) -> Tensor:
-        """[B, D] to [B, S]."""
+        """Return the logits [B, S] of features [B, D]."""
         if self.config.head == "linear":
             return self.head(features)
         return self.config.scale * normalize(self.head(features), dim=1) @ normalize(self.attributes, dim=1).T
 
 
 def frozen_parameters(encoder: Any, stages: int) -> list[nn.Parameter]:
-    """Parameters of the first `stages` groups of layers, as timm counts them: stem, then stages.
+    """Return the parameters of the first `stages` groups of layers, as timm counts them: the stem, then the stages.
 
     Raises:
-        ValueError: nothing would be left to train, or timm does not know the model's layers.
+        ValueError: no group would be left to train, or timm does not know the model's layers.
     """
     if stages == 0:
         return []
@@ -93,7 +93,7 @@ def frozen_parameters(encoder: Any, stages: int) -> list[nn.Parameter]:
 
 
 def make_optimizer(model: Finetuner, config: FinetuneConfig) -> torch.optim.Optimizer:
-    """One parameter group a layer and kind, with its own step size; biases and norms are not decayed."""
+    """Make an optimizer with a step size for each layer, and without weight decay of biases and norms."""
     groups = param_groups_layer_decay(
         model.encoder, weight_decay=config.weight_decay, layer_decay=config.layer_decay,
         no_weight_decay_list=getattr(model.encoder, "no_weight_decay", set)(),
@@ -104,13 +104,13 @@ def make_optimizer(model: Finetuner, config: FinetuneConfig) -> torch.optim.Opti
 
 
 def distance_to(model: nn.Module, origin: Mapping[str, Tensor]) -> Tensor:
-    """Half the squared distance of the free parameters of `model` to those of the same name in `origin`."""
+    """Half the squared distance between the free parameters of `model` and those of the same name in `origin`."""
     parts = [(p - origin[name]).square().sum() for name, p in model.named_parameters() if p.requires_grad]
     return torch.stack(parts).sum() / 2
 
 
 def average(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """(1 - share) old + share new of each floating-point tensor that both have; the others are the old ones."""
+    """Compute (1 - share) old + share new for each floating-point tensor of `new`; keep the others of `old`."""
     mixed = {name: tensor.clone() for name, tensor in old.items()}
     for name, tensor in new.items():
         if tensor.is_floating_point():
@@ -119,7 +119,7 @@ def average(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) 
 
 
 def without_classifier(model: Any) -> Any:
-    """A copy of a timm model that gives features."""
+    """Copy a timm model without its classifier."""
     encoder = copy.deepcopy(model)
     encoder.reset_classifier(0)
     return encoder

@@ -1,6 +1,7 @@
-"""How to fine-tune and how to augment, as plain data: the `--config.…` flags of scripts/finetune.py.
+"""The configurations of fine-tuning and augmentation, as plain data: the `--config.…` flags of scripts/finetune.py.
 
-This module imports neither timm nor torch; a notation of RandAugment alone is shown to timm.
+This module imports neither timm nor torch, so that `--help` is fast.  Only the check of a RandAugment notation imports
+timm.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from backbones.ranges import Count, Decay, NotNegative, Part, Portion, Positive,
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Random views; the last four are off by default, as short fine-tuning underfits sooner than it overfits."""
+    """Random views.  The last four are off by default, because short fine-tuning rather underfits than overfits."""
 
     scale: tuple[Portion, Portion] = (0.5, 1.0)  # share of the photo's area that a random resized crop keeps
-    ratio: tuple[Positive, Positive] = (0.8, 1.25)  # of width to height, after the photo was made square
+    ratio: tuple[Positive, Positive] = (0.8, 1.25)  # ratio of width to height, after the photo became square
     flip: Share = 0.5  # probability of mirroring
     randaugment: str | None = None  # timm's notation, such as rand-m9-mstd0.5-inc1
     mixup: NotNegative = 0.0  # alpha of the Beta distribution
     cutmix: NotNegative = 0.0  # alpha of the Beta distribution
-    erase: Share = 0.0  # probability of covering a rectangle with the view's mean colour
+    erase: Share = 0.0  # probability that a rectangle gets the view's mean colour
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -34,7 +35,7 @@ class AugmentConfig:
 
 
 def _check_randaugment(notation: str) -> None:
-    """Raise a ValueError where `notation` is not timm's, which only timm can say."""
+    """Raise a ValueError if timm does not know `notation`."""
     from timm.data.auto_augment import rand_augment_transform
 
     try:
@@ -47,37 +48,33 @@ def _check_randaugment(notation: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """One way to fine-tune; the defaults suit a CNN and some thousand photos."""
+    """The configuration of one fine-tuning; the defaults suit a CNN and some thousand photos."""
 
     head: Literal["linear", "attributes"] = "linear"  # logits: W f + b, or scale · cos(W f, attributes)
-    scale: Positive = 20.0  # of the cosine
-    attribute_loss: NotNegative = 0.0  # weight of the squared error, summed over attributes, of regressed ones
+    scale: Positive = 20.0  # factor of the cosine
+    attribute_loss: NotNegative = 0.0  # weight of the squared error of regressed attributes, summed over attributes
     label_smoothing: Decay = 0.1
-    image_size: Count | None = None  # of training, and of extraction with the weights; None: that of the weights
+    image_size: Count | None = None  # input size of training and later extraction; None: the size of the weights
     epochs: Count = 8
-    patience: Count = 3  # epochs without a lower loss on the held-out share before training ends
-    held_out: Part = 0.1  # share of each class's training images, for early stopping alone
-    batch_size: Count = 32  # of one update, over all processes
-    accumulation: Count = 1  # parts in which a process works through its share of a batch
-    optimizer: str = "adamw"  # any of timm's
-    lr: Positive = 6e-4  # of the encoder's last layer
+    patience: Count = 3  # training ends after so many epochs without a lower loss on the held-out images
+    held_out: Part = 0.1  # share of each class's training images that is only used for early stopping
+    batch_size: Count = 32  # images of one update, over all processes
+    accumulation: Count = 1  # number of parts in which a process computes its share of a batch
+    optimizer: str = "adamw"  # any optimizer of timm
+    lr: Positive = 6e-4  # step size of the encoder's last layer
     lr_head: Positive = 2e-3
-    layer_decay: Positive = 0.8  # step size of a layer, as a share of the next one's
+    layer_decay: Positive = 0.8  # step size of a layer, as a share of the next layer's
     weight_decay: NotNegative = 0.02
     warmup: Decay = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
-    clip: NotNegative = 5.0  # largest norm of the gradient; 0: any
+    clip: NotNegative = 5.0  # largest norm of the gradient; 0: no limit
     lr_probe: Positive = 2e-3
-    probe_steps: Whole = 300  # updates of the head alone before, on features of the frozen encoder (Kumar et al. 2022)
-    frozen_stages: Whole = 2  # 1: the stem, 2: with the first stage, …; 0: nothing is frozen
-    freeze_norm: bool = True  # batch norms keep their statistics; those of small batches are poor
-    ema: Decay = 0.0  # decay of the moving average of weights that is kept; 0: none
+    probe_steps: Whole = 300  # updates of the head alone at the start, with a frozen encoder (Kumar et al. 2022)
+    frozen_stages: Whole = 2  # 1: the stem is frozen, 2: also the first stage, …; 0: nothing is frozen
+    freeze_norm: bool = True  # batch norms keep their statistics, because statistics of small batches are poor
+    ema: Decay = 0.0  # decay of the moving average of weights, which is the result; 0: no average
     l2sp: NotNegative = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
-    wise: tuple[Portion, ...] = (
-        0.5,
-        0.75,
-        1.0,
-    )  # shares of the tuned weights in the mean (Wortsman et al. 2022)
-    checkpoint_gradients: bool = False  # less memory, a third more time
+    wise: tuple[Portion, ...] = (0.5, 0.75, 1.0)  # shares of the tuned weights in the mean (Wortsman et al. 2022)
+    checkpoint_gradients: bool = False  # take less memory and a third more time
     seed: Whole = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

@@ -1,4 +1,4 @@
-"""Convolution and batch normalisation of a frozen model as one convolution: the same function, less work."""
+"""Fuse convolution and batch normalisation of a frozen model into one convolution: the same function, less work."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ log = logging.getLogger(__name__)
 
 
 def fuse_conv_bn(model: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
-    """A copy of `model` (in eval mode) without the batch normalisations that follow a convolution; and their number.
+    """Fuse each batch normalisation that follows a convolution, in a copy of `model`; return the copy and their number.
 
-    The pairs are found by running `example`: names and order of modules do not tell what is computed after what.  Where
-    the fused copy computes something else (a convolution's output that is also used before it is normalised, say), the
-    model comes back as it was, with 0 pairs.
+    The model is in eval mode.  It runs once on `example` to find the pairs, because names and order of modules do not
+    tell what is computed after what.  If the fused copy computes something else (for example, because the output of a
+    convolution is also used before it is normalised), the function returns the model itself and 0.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        return model, 0  # a transformer's passes over a large example take seconds
+        return model, 0  # passes of a transformer over a large example would take seconds
     try:
         fused, count = _fuse(model, example)
         close = _compute_the_same(model, fused, example)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        log.debug("the model is run as it is: %s", error)  # timm has layers that only look like a convolution
+        log.debug("the model is run as it is: %s", error)  # some layers of timm only look like a convolution
         return model, 0
     return (fused, count) if close else (model, 0)
 
 
 def _fuse(model: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
-    """A fused copy, whatever it computes, and the number of its pairs."""
+    """Return a fused copy, which may compute something else, and the number of its pairs."""
     fused = deepcopy(model)
     pairs = _find_pairs(fused, example)
     names = {module: name for name, module in fused.named_modules()}
     for conv, norm in pairs:
         _replace(fused, names[conv], fuse_conv_bn_eval(conv, norm))
-        # timm's BatchNormAct2d holds dropout and activation too; they stay.
+        # timm's BatchNormAct2d also holds dropout and activation; they stay.
         rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
         _replace(fused, names[norm], rest)
     return fused, len(pairs)
 
 
 def _compute_the_same(model: nn.Module, fused: nn.Module, example: Tensor) -> bool:
-    """Whether both give equal features, but for rounding, of noise in the shape of `example`."""
+    """Whether both models give equal features, up to rounding, for noise in the shape of `example`."""
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
     with torch.inference_mode():
-        expected, given = model(noise), fused(noise)
-    return torch.allclose(given, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+        expected, features = model(noise), fused(noise)
+    return torch.allclose(features, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def _find_pairs(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
-    """(convolution, normalisation) where the one's output, itself, is the other's input, and each runs once."""
-    outputs: dict[int, tuple[nn.Module, Tensor]] = {}  # keeps the outputs alive, so that no id is given twice
+    """Pairs (convolution, normalisation): the output of the first is the input of the second, and each runs once."""
+    outputs: dict[int, tuple[nn.Module, Tensor]] = {}  # keeps the outputs alive, so that no two have the same id
     pairs: list[tuple[Any, Any]] = []
     calls: dict[nn.Module, int] = {}
 

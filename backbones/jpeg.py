@@ -1,6 +1,6 @@
-"""The structure of a JPEG file, read from its markers (ITU-T T.81, annex B) without decoding a pixel.
+"""Read the structure of a JPEG file from its markers (ITU-T T.81, annex B), without decoding a pixel.
 
-Decoders find the same markers: what is no marker, they skip as it is skipped here.
+Decoders find the same markers, because they skip other bytes in the same way.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-# Neither a stuffed byte (FF 00), nor a restart marker (FF D0 to FF D7), nor a fill byte (FF FF).
+# This leaves out stuffed bytes (FF 00), restart markers (FF D0 to FF D7) and fill bytes (FF FF).
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the other three are tables
 END, SCAN, EXIF_SEGMENT = 0xD9, 0xDA, 0xE1
-WITHOUT_LENGTH = {0x01, 0xD8, END}  # markers that no segment follows
+WITHOUT_LENGTH = {0x01, 0xD8, END}  # markers without a segment
 EXIF = b"Exif\0\0"
-MAX_SEGMENTS = 10_000  # a photo has tens; each one costs time, and four bytes make one
+MAX_SEGMENTS = 10_000  # a photo has tens; each segment costs time, and four bytes are enough to make one
 
 
 @dataclass(frozen=True, kw_only=True)
 class JpegStructure:
-    """What the markers of a JPEG say."""
+    """The facts that the markers of a JPEG state."""
 
     width: int
     height: int
     components: int  # 1 grey, 3 colours, 4 CMYK
     samples: float  # samples a pixel, all components together: 3 for 4:4:4, 1.5 for 4:2:0
-    scans: int  # passes over the pixels
-    exif: bytes  # from its byte order on; b"" where there is none
-    is_whole: bool  # whether it has an end marker
-    segments: int  # at most MAX_SEGMENTS + 1; behind that nothing was read
+    scans: int  # number of passes over the pixels
+    exif: bytes  # EXIF from its byte order on; b"" without EXIF
+    is_whole: bool  # whether there is an end marker
+    segments: int  # number of segments; reading stops after MAX_SEGMENTS + 1
 
 
 def read_structure(data: bytes) -> JpegStructure:
-    """The structure of the JPEG in `data`.
+    """Read the structure of the JPEG in `data`.
 
     Raises:
-        ValueError: it has no frame header.
+        ValueError: the JPEG has no frame header.
     """
     frame, exif, scans, segments, is_whole = b"", b"", 0, 0, False
     for marker, segment in islice(_segments(data), MAX_SEGMENTS + 1):
@@ -66,17 +66,17 @@ def read_structure(data: bytes) -> JpegStructure:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each marker up to the first end marker, with the bytes of its segment behind their length."""
+    """Yield each marker up to the first end marker, and the bytes of its segment after its length field."""
     at, marker = 2, 0
-    while marker != END and (found := MARKER.search(data, at)):
-        marker, at = data[found.start() + 1], found.end()
+    while marker != END and (match := MARKER.search(data, at)):
+        marker, at = data[match.start() + 1], match.end()
         length = 0 if marker in WITHOUT_LENGTH else int.from_bytes(data[at : at + 2], "big")
         yield marker, data[at + 2 : at + length]
         at += length
 
 
 def _samples(factors: list[int]) -> float:
-    """Samples a pixel, from each component's sampling factors (horizontal in the upper four bits)."""
+    """Samples a pixel, from the sampling factors of each component (the horizontal one is the upper four bits)."""
     sides = [(factor >> 4, factor & 15) for factor in factors]
     most = max(1, max(h for h, _ in sides)) * max(1, max(v for _, v in sides))
     return sum(h * v for h, v in sides) / most

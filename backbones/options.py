@@ -12,12 +12,12 @@ from backbones.ranges import Count, Portion, check_ranges
 class EncodeOptions:
     """How a photo becomes a feature; by default the whole image, in one pass, with the model's own pooling."""
 
-    image_size: Count | None = None  # side of the input in pixels; None: that of the weights
+    image_size: Count | None = None  # side of the input in pixels; None: the size of the weights
     crop_pct: Portion | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
-    crops: Literal[1, 5] = 1  # 5: mean over corners and centre
-    flip: bool = False  # mean over the image and its mirror image
-    layer: str | None = None  # mean over positions of this stage's output, instead of the model's pooled output
-    fp32_layers: tuple[str, ...] = ()  # modules that compute in fp32 whatever the precision, such as conv_stem
+    crops: Literal[1, 5] = 1  # 5: take the mean over four corners and the centre
+    flip: bool = False  # take the mean over the image and its mirror image
+    layer: str | None = None  # take the mean over positions of this stage's output, instead of the pooled output
+    fp32_layers: tuple[str, ...] = ()  # modules that always compute in fp32, such as conv_stem
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:

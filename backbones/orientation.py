@@ -1,6 +1,6 @@
-"""How a camera was held: the orientation in a photo's EXIF, and pixels turned upright by it.
+"""The orientation of the camera in a photo's EXIF, and turning pixels upright by it.
 
-XMP, which may state an orientation too, plays no part: browsers do not look there either.
+XMP may also state an orientation, but this module ignores it, as browsers do.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 
 TAG = 0x0112
 UPRIGHT = 1
-SIZES = {1: 1, 3: 2, 4: 4}  # bytes of a number, by EXIF's code of its type
+SIZES = {1: 1, 3: 2, 4: 4}  # bytes of a number, by EXIF's code for its type
 
 
 def read_orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8, that EXIF states, from its byte order on; 1 (upright) where it is absent or broken."""
+    """Read the orientation, 1 to 8, from EXIF, which starts at its byte order; 1 (upright) if absent or broken."""
     orders: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
     order = orders.get(exif[:2])
     if order is None:
@@ -33,7 +33,7 @@ def read_orientation(exif: bytes) -> int:
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of stored `pixels` [h, w, 3] that is upright; of the orientations 5 to 8 it is [w, h, 3]."""
+    """Return an upright view of stored `pixels` [h, w, 3]; with orientation 5 to 8, the view is [w, h, 3]."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -44,5 +44,5 @@ def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turn_back(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of upright `pixels` as they are stored; `turn` undoes it."""
+    """Return a view of upright `pixels` in stored order, which is the inverse of `turn`."""
     return turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))

@@ -1,11 +1,11 @@
-"""The format of a photo, told by its first bytes and not by its name; the one list of formats that are read."""
+"""Find the format of a photo from its first bytes, not from its name; this module lists all formats that are read."""
 
 from __future__ import annotations
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # as Pillow calls them; no other format is opened
-HEAD_BYTES = 64  # that tell a format
-BITMAP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # bytes; BM alone may begin a text
-OTHER_FORMATS = {  # by their first bytes in lower case, behind white space
+HEAD_BYTES = 64  # number of first bytes that show the format
+BITMAP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # header sizes in bytes, because a text may also begin with BM
+OTHER_FORMATS = {  # by their first bytes in lower case, after white space
     b"version https://git-lfs": "a Git LFS pointer, run `git lfs pull`",
     b"<!doctype": "a web page",
     b"<html": "a web page",
@@ -32,7 +32,7 @@ HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF
 
 
 def photo_format(head: bytes) -> str | None:
-    """The format of a photo that begins with `head`, one of FORMATS; None for bytes of another kind."""
+    """The format, one of FORMATS, of a photo that begins with `head`; None for other bytes."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -47,7 +47,7 @@ def photo_format(head: bytes) -> str | None:
 
 
 def describe_bytes(head: bytes) -> str:
-    """What bytes that are no photo look like, in words; "no photo" where nothing is known of them."""
+    """Say in words what kind of file begins with `head`, which is no photo; "no photo" for an unknown kind."""
     if not head:
         return "empty"
     if head[4:8] == b"ftyp":

@@ -1,4 +1,4 @@
-"""What the header of a photo says, and what of it is refused before a pixel is decoded."""
+"""The header of a photo: what it states, and the photos that it lets the program refuse before decoding a pixel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backbones.photo_limits import PhotoLimits, jpeg_memory, photo_memory
 from backbones.png import without_broken_chunks
 from backbones.webp import check_webp
 
-WIDTH_TAG, HEIGHT_TAG = 256, 257  # of a TIFF
+WIDTH_TAG, HEIGHT_TAG = 256, 257  # tags of a TIFF
 DAMAGED = "the image is cut short or damaged"
 MOVES = "animated or of several pages; save the frame you mean as a photo"
 CHECKS: dict[str, Callable[[bytes], object]] = {"GIF": check_gif, "WEBP": check_webp}
@@ -26,33 +26,33 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class DamagedPhoto(ValueError):
-    """The bytes are no photo, or not a whole one."""
+    """The bytes are not a photo, or only a part of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoHeader:
-    """What is known of a photo before it is decoded.  Sizes are in stored pixels, before EXIF turns them."""
+    """The facts about a photo before it is decoded.  Sizes are in stored pixels, before EXIF turns them."""
 
     format: str  # one of FORMATS
     width: int
     height: int
-    orientation: int  # EXIF's, 1 to 8
+    orientation: int  # EXIF's orientation, 1 to 8
     is_cmyk: bool = False
     is_transparent: bool = False
-    samples: float = 0.0  # of a JPEG: a pixel, all components together
-    scans: int = 1  # of a JPEG
+    samples: float = 0.0  # samples a pixel of a JPEG, all components together
+    scans: int = 1  # number of scans of a JPEG
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What decoding changes, in words."""
+        """The changes that decoding makes, in words."""
         notes = ("CMYK, converted to RGB without its colour profile",) if self.is_cmyk else ()
         return (*notes, "transparent, laid on white") if self.is_transparent else notes
 
 
 def read_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool = False) -> PhotoHeader:
-    """The header of the photo in `data`.
+    """Read the header of the photo in `data`.
 
-    by_pillow: whether Pillow decodes JPEGs too, which takes more memory.
+    by_pillow: whether Pillow also decodes JPEGs, which takes more memory.
 
     Raises:
         DamagedPhoto: the bytes are empty, of no format in FORMATS, or end too early.
@@ -113,7 +113,7 @@ def _pillow_header(data: bytes, kind: str, limits: PhotoLimits) -> PhotoHeader:
 
 
 def open_photo(data: bytes, kind: str) -> Image.Image:
-    """The photo, opened by Pillow as the format `kind` and as no other; no pixel is read.
+    """Open the photo with Pillow as format `kind` and no other.  This reads no pixel.
 
     Raises:
         DamagedPhoto: the header cannot be read.
@@ -122,18 +122,18 @@ def open_photo(data: bytes, kind: str) -> Image.Image:
     stream = io.BytesIO(_sound_png(data) if kind == "PNG" else data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes, for which `PhotoLimits` counts, and of tags that play no part
+            warnings.simplefilter("ignore")  # Pillow warns of sizes, which `PhotoLimits` checks, and of unused tags
             return Image.open(stream, formats=[kind])
     except Image.DecompressionBombError:
         raise
     except UnidentifiedImageError as error:
         raise DamagedPhoto(_no_photo(f"it begins like a {kind}, whose header cannot be read")) from error
-    except Exception as error:  # whatever Pillow raises at bytes it did not expect: TypeError, struct.error, …
+    except Exception as error:  # Pillow raises many types on unexpected bytes: TypeError, struct.error, …
         raise DamagedPhoto(f"{DAMAGED} ({describe_error(error)})") from error
 
 
 def _stored_size(image: Image.Image, kind: str) -> tuple[int, int]:
-    """Width and height before any turn; newer versions of Pillow give a TIFF's size as it will be turned."""
+    """Width and height before any turn.  Newer versions of Pillow give a TIFF's size after the turn."""
     if kind != "TIFF":
         return image.size
     width, height = sorted(image.size)
@@ -163,35 +163,35 @@ def _no_photo(reason: str) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error in words that are equal in equal runs: without the address of an object."""
+    """The text of an error without addresses of objects, so that equal runs give equal texts."""
     return ADDRESS.sub("", str(error)) or type(error).__name__
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation of an open photo; upright where EXIF is absent or broken."""
+    """EXIF's orientation of an open photo; upright if EXIF is absent or broken."""
     try:
         if image.format == "TIFF":
             value = image.tag_v2.get(TAG, UPRIGHT)  # type: ignore[attr-defined]  # a TIFF's tags are its EXIF
             return value if value in range(1, 9) else UPRIGHT
         exif = image.info.get("exif") or _exif_of_old_pngs(image)
         return read_orientation(exif.removeprefix(b"Exif\0\0"))
-    except Exception:  # in one of many ways; the pixels are sound
+    except Exception:  # EXIF breaks in many ways, but the pixels are sound
         return UPRIGHT
 
 
 def _exif_of_old_pngs(image: Image.Image) -> bytes:
-    """EXIF as ImageMagick wrote it into PNGs before they had a chunk for it: three lines of text, then hexadecimals."""
+    """EXIF as ImageMagick wrote it before PNG had a chunk for it: three lines of text, then hexadecimal numbers."""
     lines = str(image.info.get("Raw profile type exif", "")).split("\n")
     return bytes.fromhex("".join(lines[3:]))
 
 
 def _no_scale(mode: str, kind: str) -> str | None:
-    """Why pixels of this Pillow mode and format cannot be brought to 8 bits; None where they can."""
+    """The reason why pixels of this Pillow mode and format cannot be converted to 8 bits; None if they can."""
     if mode == "F" or (mode == "I" and kind != "PNG"):
         return f"its pixels are 32-bit numbers without a known scale (mode {mode}); save it with 8 or 16 bits"
     return None
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Whether pixels may be transparent."""
+    """Whether some pixels may be transparent."""
     return "A" in image.getbands() or "transparency" in image.info

@@ -1,7 +1,6 @@
-"""The chunks of a PNG and their checksums, which Pillow does not look at where they matter, and does where they do not.
+"""Check the checksums of a PNG's chunks, because Pillow ignores those of pixels and insists on those of texts.
 
-Pillow takes a PNG whose pixels were overwritten by zeros where they were stored without compression, and refuses one
-whose text is broken.
+Pillow accepts a PNG whose uncompressed pixels were overwritten by zeros, and refuses a PNG whose text is broken.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import zlib
 
 SIGNATURE_BYTES = 8
-MAX_CHUNKS = 100_000  # of a photo of 800 MB, where most encoders write 8 KB a chunk
+MAX_CHUNKS = 100_000  # enough for a photo of 800 MB, because most encoders write 8 KB a chunk
 
 
 def without_broken_chunks(data: bytes) -> bytes:
-    """The PNG without those chunks whose checksum is wrong and that pixels do not depend on.
+    """Remove the chunks with a wrong checksum that pixels do not depend on, and return the PNG.
 
     Raises:
-        ValueError: the checksum of another chunk is wrong, there is no end chunk, or there are too many.
+        ValueError: the checksum of another chunk is wrong, the end chunk is absent, or there are too many chunks.
     """
     at, kept, is_whole = SIGNATURE_BYTES, [data[:SIGNATURE_BYTES]], True
     while at + 12 <= len(data):
@@ -28,7 +27,7 @@ def without_broken_chunks(data: bytes) -> bytes:
             kept.append(data[at:end])
             if name == b"IEND":
                 return data if is_whole else b"".join(kept)
-        elif not name[:1].islower() or name == b"tRNS":  # lower case: pixels do not depend on it, but for transparency
+        elif not name[:1].islower() or name == b"tRNS":  # pixels do not depend on lower-case chunks, except tRNS
             raise ValueError(f"the checksum of its chunk {name.decode('ascii', 'replace')!r} is wrong")
         else:
             is_whole = False

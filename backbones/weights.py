@@ -1,6 +1,6 @@
-"""A file of weights into timm's model: read, unwrapped from what training programs put around them, checked.
+"""Load a weights file into timm's model: read it, unwrap it from entries of training programs, and check it.
 
-The classifier is thrown away before features are made, so a file need not have one, or may have one of other classes.
+Feature extraction does not use the classifier, so a file may have no classifier, or one for other classes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import Tensor
 
 from backbones.tensor_hash import is_changed
 
-# Entries that training programs keep weights in; a moving average of the weights comes before the weights themselves.
+# Entries in which training programs keep weights.  A moving average of weights takes precedence over the weights.
 EMA_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema", "teacher")
 ENTRIES: tuple[str, ...] = ("state_dict", "model_state_dict", "model", "module", "net", "network", "backbone")
 ENTRIES += ("encoder", "params", "weights", "student")
 LFS_POINTER = b"version https://git-lfs"
-COUNTER = "num_batches_tracked"  # batch norms of old files have none, and features do not depend on it
-SHOWN = 3  # names in a message
+COUNTER = "num_batches_tracked"  # old files lack it for their batch norms, and features do not depend on it
+SHOWN = 3  # number of names in a message
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ State = dict[str, Tensor]
 
 
 def load_weights(model: Any, path: Path, rename_keys: Callable[[State, Any], State] | None = None) -> None:
-    """Put the weights of the file `path` into timm's `model`; a classifier that does not fit becomes zero.
+    """Load the weights in the file `path` into timm's `model`; a classifier that does not fit becomes zero.
 
-    rename_keys: how to give another code base's tensors timm's names, where the file has none of these.
+    rename_keys: renames the tensors of another code base to timm's names, if the file has none of timm's names.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file holds no weights of this architecture, or numbers that are not finite.
     """
     state = unwrap_entries(read_state(path), path)
@@ -52,11 +52,11 @@ def load_weights(model: Any, path: Path, rename_keys: Callable[[State, Any], Sta
 
 
 def read_state(path: Path) -> Any:
-    """The content of a weights file.
+    """Read the content of a weights file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is neither safetensors nor a pickle of tensors.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is neither safetensors nor a pickle of tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
@@ -66,7 +66,7 @@ def read_state(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
-        # weights_only: a .pth is a pickle, and a pickle from elsewhere could otherwise run code
+        # weights_only is a must: a .pth is a pickle, and a pickle from elsewhere could otherwise run code.
         return torch.load(path, map_location="cpu", weights_only=True)
     except ChangedError:
         raise
@@ -86,14 +86,14 @@ def _read_safetensors(path: Path) -> State:
 
 
 class ChangedError(ValueError):
-    """A weights file whose tensors are not those that it states."""
+    """The tensors of a weights file do not match the hash in it."""
 
 
 def unwrap_entries(content: Any, path: Path) -> State:
-    """The tensors by name of a file's content, out of entries such as `state_dict`; other things in it are left out.
+    """Return the tensors by name in a file's content, also from entries such as `state_dict`; leave out other things.
 
     Raises:
-        ValueError: there are none; the message says what there is.
+        ValueError: the content has no tensors; the message says what it has.
     """
     within: tuple[str, ...] = ()
     while isinstance(content, Mapping):
@@ -118,15 +118,15 @@ def unwrap_entries(content: Any, path: Path) -> State:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelNames:
-    """The names of a timm model's tensors: which make features, and which are thrown away with the classifier."""
+    """The names of a timm model's tensors: which belong to the encoder, and which to the classifier."""
 
-    shapes: Mapping[str, torch.Size]  # of all tensors
-    encoder: frozenset[str]  # of those without classifier
-    head_modules: tuple[str, ...]  # timm's names of the classifier, or of several
+    shapes: Mapping[str, torch.Size]  # shapes of all tensors by name
+    encoder: frozenset[str]  # names of the tensors of the encoder
+    head_modules: tuple[str, ...]  # timm's names of the one or several classifiers
 
     @classmethod
     def of(cls, model: Any) -> ModelNames:
-        """The names of a model with classifier."""
+        """Find the names of the tensors of a model with classifier."""
         state = model.state_dict()
         bare = copy.deepcopy(model)
         drop_classifier(bare)
@@ -141,17 +141,17 @@ class ModelNames:
         )
 
     def is_of_head(self, name: str) -> bool:
-        """Whether a file's tensor is thrown away with the classifier."""
+        """Whether a tensor of a file belongs to the classifier."""
         if name in self.shapes:
             return name not in self.encoder
         return any(name.startswith(f"{module}.") for module in self.head_modules)
 
     def needed(self) -> set[str]:
-        """Tensors that a file must have."""
+        """Names of the tensors that a file must have."""
         return {name for name in self.encoder if not name.endswith(COUNTER)}
 
     def check(self, state: State, path: Path) -> None:
-        """Refuse a file whose tensors are not those of the encoder.
+        """Refuse a file whose tensors do not fit the encoder.
 
         Raises:
             ValueError: tensors are absent, unknown, or of another shape; the message counts them and names some.
@@ -173,7 +173,7 @@ class ModelNames:
         )
 
     def complete(self, state: State) -> State:
-        """`state` with a classifier of the model's shape: that of the file where it fits, else zeros."""
+        """Return `state` with a classifier of the model's shape: the classifier of the file if it fits, else zeros."""
         whole = {name: state[name] for name in self.shapes if name in state}
         for name, shape in self.shapes.items():
             if name not in self.encoder and (name not in state or state[name].shape != shape):
@@ -182,29 +182,29 @@ class ModelNames:
 
 
 def drop_classifier(model: Any) -> None:
-    """Let timm's `model` give features.
+    """Remove the classifier of timm's `model`, so that the model gives features.
 
     Raises:
-        ValueError: timm cannot.
+        ValueError: timm cannot remove it.
     """
     try:
         model.reset_classifier(0)
-    except Exception as error:  # each of timm's models has its own way
+    except Exception as error:  # each of timm's models has its own way to fail
         raise ValueError(
             f"timm cannot take the classifier off {type(model).__name__}; take another --backbone"
         ) from error
 
 
 def strip_prefix(state: State, names: ModelNames, path: Path) -> State:
-    """`state` without what a wrapper put before each name, such as `module.`; tensors beside the wrapped model go.
+    """Remove the prefix of a wrapper from each name, such as `module.`, and tensors outside the wrapped model.
 
     Raises:
-        ValueError: the model is there more than once.
+        ValueError: `state` holds the model more than once.
     """
     needed = names.needed()
     if needed <= state.keys():
         return state
-    probe = min(needed, key=lambda name: (-len(name), name))  # a long name is no other one's end
+    probe = min(needed, key=lambda name: (-len(name), name))  # the longest name cannot be the end of another
     prefixes = [name.removesuffix(probe) for name in state if name.endswith(f".{probe}")]
     whole = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
     ema = [prefix for prefix in whole if prefix.partition(".")[0] in EMA_ENTRIES]
@@ -226,7 +226,7 @@ def check_finite(state: State, path: Path) -> None:
     """Refuse weights with NaN or infinite numbers.
 
     Raises:
-        ValueError: a tensor has some; the message names the first by the alphabet.
+        ValueError: a tensor has such numbers; the message names the first such tensor in alphabetical order.
     """
     for name, tensor in sorted(state.items()):
         if tensor.is_floating_point() and (bad := int((~tensor.isfinite()).sum())):
@@ -237,7 +237,7 @@ def check_finite(state: State, path: Path) -> None:
 
 
 def _some(names: Any) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of the others, as text."""
     listed = list(names)
     rest = len(listed) - SHOWN
     return ", ".join(listed[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

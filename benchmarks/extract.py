@@ -1,21 +1,21 @@
-"""Speed, memory and precision of feature extraction beside what others write, all measured in one run on the CPU.
+"""Measure speed, memory and precision of feature extraction, beside the programs of others, in one run on the CPU.
 
-    pip install -e '.[bench,offline]' -c constraints.txt     # onnxruntime and OpenVINO; without them they are left out
+    pip install -e '.[bench,offline]' -c constraints.txt     # optional: onnxruntime and OpenVINO
     python benchmarks/extract.py --json benchmark.json       # all four; minutes, and 1.5 GB for temporary files
     python benchmarks/extract.py --only decode --photos 64 --rounds 1
 
-    speed      ResNet-101 (random weights, 224 x 224) over the same photos, decoding included, up to the stored table.
-               Ours is `extract_features` itself, from shards, in bf16.  Beside it: the fp32 loop that everyone writes
-               (ImageFolder, DataLoader with a worker a core, PIL, torchvision v1), WebDataset with a bf16 model
-               prepared by Accelerate, and onnxruntime (fp32) and OpenVINO (bf16) fed by our decoder.  Two bounds: our
-               model on photos decoded before, and the fastest bf16 convolution here at 15.6 GFLOP an image.
-    decode     photo bytes to a normalised fp32 batch in one thread: ours against PIL and torchvision v1; and by how
-               many grey levels the uint8 images differ.
-    memory     peak memory of the engine at N and at 4 N photos, each in a process of its own.
-    precision  bf16 features beside fp32 ones, real weights and real photos: cosine an image.
+    speed      Time of ResNet-101 (random weights, 224 x 224) over the same photos, from decoding to the stored table.
+               Ours is `extract_features` itself, from shards, in bf16.  The competitors are the usual fp32 loop
+               (ImageFolder, DataLoader with one worker a core, PIL, torchvision v1), WebDataset with a bf16 model that
+               Accelerate prepared, and onnxruntime (fp32) and OpenVINO (bf16) behind our decoder.  There are two
+               bounds: our model on decoded photos, and the fastest bf16 convolution here at 15.6 GFLOP an image.
+    decode     Time from photo bytes to a normalised fp32 batch in one thread, ours against PIL and torchvision v1.  The
+               section also states the largest difference of the uint8 images in grey levels.
+    memory     Peak memory of the engine at N and at 4 N photos, each in its own process.
+    precision  Cosine of the bf16 and the fp32 feature of each image, with real weights and real photos.
 
-A shared machine is noisy: the competitors take turns in each round, a ratio is taken within a round, and what is
-reported is the median over the rounds.
+A shared machine is noisy.  So the competitors take turns in each round, each ratio is computed within a round, and the
+report has the median over the rounds.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ from zsl.features.stream import stream_batches
 
 Section = Literal["speed", "decode", "memory", "precision"]
 BATCH = 32
-GFLOP = 15.6  # ResNet-101, one image of 224 x 224: 2 x 7.8 G multiply-adds
-# Input channels, output channels, kernel, side: the convolutions that ResNet-101 has most of.
+GFLOP = 15.6  # cost of one 224 x 224 image in ResNet-101: 2 x 7.8 G multiply-adds
+# Input channels, output channels, kernel and side of ResNet-101's most frequent convolutions.
 CONVOLUTIONS = ((256, 256, 3, 14), (512, 512, 3, 7), (128, 128, 3, 28), (1024, 256, 1, 14), (256, 1024, 1, 14))
-FP32_LAYERS = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")  # of the offline preset, where bf16 hurts most
+FP32_LAYERS = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")  # layers of the offline preset that bf16 hurts
 HEADLINES = ("speedup", "speedup_compile", "decode_speedup", "waiting_share", "rss_ratio_4n", "min_cosine_bf16")
 NAMES = {
     "plain": "plain loop: ImageFolder, PIL, fp32",
@@ -89,26 +89,26 @@ NAMES = {
 class Args:
     """Measure feature extraction on this machine's CPU."""
 
-    images: Path | None = None  # folder of photos; default CUB in $ZSL_SHARED_DATA or ../shared/data, else drawn ones
-    photos: Count = 256  # of `speed` and `decode`, a multiple of the batch of 32
+    images: Path | None = None  # folder of photos; default: CUB in $ZSL_SHARED_DATA or ../shared/data, else drawings
+    photos: Count = 256  # photos of `speed` and `decode`, a multiple of the batch of 32
     rounds: Count = 3
-    memory_photos: Count = 1024  # N of `memory`; photos are repeated where there are fewer
-    precision_photos: Count = 3000  # of `precision`, at most
+    memory_photos: Count = 1024  # N of `memory`; photos repeat if there are fewer
+    precision_photos: Count = 3000  # most photos of `precision`
     only: tuple[Section, ...] = ("speed", "decode", "memory", "precision")
-    json: Path | None = None  # write the figures to this file, too
-    job: str | None = None  # what a process that this script starts has to do; not for users
+    json: Path | None = None  # also write the figures to this file
+    job: str | None = None  # task of a process that this script starts; not for users
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photos:
-    """The same photos twice: as files in class folders, which others read, and as shards."""
+    """The same photos in two forms: as files in class folders for the competitors, and as shards."""
 
     folder: Path
     shards: Path
     index: ShardIndex
 
 
-Run = Callable[[Photos], float]  # goes over all photos, returns the seconds that count
+Run = Callable[[Photos], float]  # processes all photos, and returns the seconds that count
 Encode = Callable[[np.ndarray], np.ndarray]
 
 
@@ -146,7 +146,7 @@ def main(args: Args) -> None:
 
 
 def find_photos(args: Args, drawn: Path) -> tuple[Path, bool]:
-    """The folder of photos, and whether they are real; where there are none, some are drawn."""
+    """Return the folder of photos, and whether they are real.  Without real photos, draw some below `drawn`."""
     shared = os.environ.get("ZSL_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
     root = args.images or Path(shared) / "CUB_200_2011"
     if args.images or root.is_dir():
@@ -163,7 +163,7 @@ def find_photos(args: Args, drawn: Path) -> tuple[Path, bool]:
 
 
 def link_photos(files: list[Path], folder: Path) -> Photos:
-    """Both forms of `files`; four shards of whole batches where there are photos enough."""
+    """Make both forms of `files`.  Enough photos give four shards of whole batches."""
     for file in files:
         link = folder / "files" / file.parent.name / file.name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def link_photos(files: list[Path], folder: Path) -> Photos:
 
 
 def pack(files: list[Path], out: Path, shard_size: int = 256) -> ShardIndex:
-    """Shards of `files` in this order, a row each; a file may occur several times."""
+    """Pack `files` in this order into shards, one row each.  A file may occur several times."""
     root = Path(os.path.commonpath(files))
     rows = [Instance(row, 0, "", str(file.relative_to(root))) for row, file in enumerate(files)]
     return write_shards(rows, root, out, benchmark="bench", total=len(rows), source={}, shard_size=shard_size)
@@ -196,14 +196,14 @@ def random_weights(architecture: str, folder: Path) -> Path:
 
 
 def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
-    """Rounds in which each competitor goes over all photos once, after a warm-up with one shard."""
+    """Time each competitor once over all photos in each round, after a warm-up with one shard."""
     runs, compile_seconds = competitors(photos, folder)
     small = replace(photos, index=first_shards(photos.index, 1))
     for run in runs.values():
         run(small)
     rounds: list[dict[str, float]] = []
     for number in range(args.rounds):
-        order = islice(cycle(runs), number, number + len(runs))  # each round begins with another one
+        order = islice(cycle(runs), number, number + len(runs))  # each round begins with another competitor
         rounds.append({name: runs[name](photos) for name in order})
     rates = {name: args.photos / median(seconds[name] for seconds in rounds) for name in runs}
     ratios = {name: median(seconds["plain"] / seconds[name] for seconds in rounds) for name in runs}
@@ -230,11 +230,11 @@ def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
 
 
 def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[float]]:
-    """What takes turns, by name; and a list that the compiled one adds the seconds of its start to."""
+    """Return the competitors by name, and a list to which the compiled one adds the seconds of each start."""
     accelerator = make_accelerator("bf16")
     weights = random_weights("resnet101", folder)
     backbone = load_backbone("resnet101", weights)
-    # As the published weights of the preset want it; a bare file of weights does not say.
+    # The preset's published weights need this interpolation; a bare file of weights does not state it.
     backbone = replace(backbone, transform=replace(backbone.transform, interpolation="bilinear"))
     compile_seconds: list[float] = []
 
@@ -247,7 +247,7 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
         compile_seconds.append(time.perf_counter() - started - seconds)
         return seconds
 
-    # Others' loops have a process of their own, without what ours does to its process (threads, memory).
+    # The loops of others run in another process, because ours changes its own (threads, memory).
     others = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
     def elsewhere(loop: Callable[..., float]) -> Run:
@@ -257,7 +257,7 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
     for name, encode in runtimes(load_plain(weights), folder).items():
         runs[name] = timed(partial(runtime_loop, transform=backbone.transform, encode=encode))
     runs["compile"] = ours_compiled
-    runs["ours"] = timed(ours)  # beside its two bounds
+    runs["ours"] = timed(ours)  # next to its two bounds, so that the three run close together in time
     runs["model_alone"] = model_alone(photos, backbone, accelerator)
     runs["ceiling"] = lambda photos: photos.index.count * GFLOP / max(convolution_rate(*c) for c in CONVOLUTIONS)
     return runs, compile_seconds
@@ -273,7 +273,7 @@ def timed(loop: Callable[[Photos], None]) -> Run:
 
 
 def engine(photos: Photos, backbone: Backbone, accelerator: Accelerator, *, compiled: bool = False) -> Manifest:
-    """Our extraction to a table; its manifest's `images_per_second` begins when compiling is done."""
+    """Extract a table with our engine, and return its manifest, whose `images_per_second` leaves compiling out."""
     with tempfile.TemporaryDirectory() as out:
         return extract_features(
             backbone, photos.shards, photos.index, Path(out), accelerator,
@@ -283,7 +283,7 @@ def engine(photos: Photos, backbone: Backbone, accelerator: Accelerator, *, comp
 
 @cache
 def load_plain(weights: Path) -> nn.Module:
-    """The model without classifier as timm gives it: NCHW, batch normalisation apart."""
+    """The model without classifier as timm makes it: in NCHW, with separate batch normalisations."""
     model: Any = timm.create_model("resnet101", pretrained=False, checkpoint_path=str(weights))
     model.reset_classifier(0)
     return model.eval()
@@ -301,12 +301,12 @@ def plain_loop(photos: Photos, weights: Path, transform: Transform) -> float:
 
 @cache
 def load_prepared(weights: Path) -> nn.Module:
-    """The plain model under Accelerate's bf16; the model only: a prepared loader loses or repeats samples."""
+    """The plain model under Accelerate's bf16.  The loader stays as it is: prepared, it loses or repeats samples."""
     return Accelerator(cpu=True, mixed_precision="bf16").prepare(copy.deepcopy(load_plain(weights)))
 
 
 def webdataset_loop(photos: Photos, weights: Path, transform: Transform) -> float:
-    """The option with which no sample gets lost: `partial`; and `empty_check` off, for more workers than shards."""
+    """Time WebDataset.  `partial` keeps the last batch; `empty_check` is off because workers may outnumber shards."""
     model, started = load_prepared(weights), time.perf_counter()
     shards = [str(photos.shards / shard.file) for shard in photos.index.shards]
     dataset = wds.WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil").to_tuple("jpg")
@@ -318,7 +318,7 @@ def webdataset_loop(photos: Photos, weights: Path, transform: Transform) -> floa
 
 
 def runtime_loop(photos: Photos, transform: Transform, encode: Encode) -> None:
-    """Another runtime behind our shards and our decoding."""
+    """Encode photos from our shards and our decoder with another runtime."""
     batches = stream_batches(
         photos.index.shards, photos.shards, transform, batch_size=BATCH, device=torch.device("cpu")
     )
@@ -335,8 +335,8 @@ def save(features: list[Tensor], photos: Photos) -> None:
 
 
 def runtimes(model: nn.Module, folder: Path) -> dict[str, Encode]:
-    """The plain model, exported, in the other runtimes that are installed."""
-    found = {}
+    """Export the plain model, and load it in each other runtime that is installed."""
+    encoders = {}
     for name, load in (("onnxruntime", load_onnxruntime), ("openvino", load_openvino)):
         try:
             importlib.import_module("onnx")
@@ -344,10 +344,10 @@ def runtimes(model: nn.Module, folder: Path) -> dict[str, Encode]:
         except ImportError as error:
             print(f"{name} not measured: {error}")
             continue
-        # The older exporter needs no further package than onnx.
+        # The older exporter needs no package but onnx.
         torch.onnx.export(model, (torch.zeros(BATCH, 3, 224, 224),), folder / "model.onnx", dynamo=False)
-        found[name] = load(module, str(folder / "model.onnx"))
-    return found
+        encoders[name] = load(module, str(folder / "model.onnx"))
+    return encoders
 
 
 def load_onnxruntime(onnxruntime: Any, path: str) -> Encode:
@@ -361,7 +361,7 @@ def load_onnxruntime(onnxruntime: Any, path: str) -> Encode:
 def load_openvino(openvino: Any, path: str) -> Encode:
     options = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(path, "CPU", options)
-    return lambda images: compiled([images])[0].copy()  # the next call writes over its output
+    return lambda images: compiled([images])[0].copy()  # a copy, because the next call writes over the output
 
 
 def model_alone(photos: Photos, backbone: Backbone, accelerator: Accelerator) -> Run:
@@ -379,7 +379,7 @@ def model_alone(photos: Photos, backbone: Backbone, accelerator: Accelerator) ->
 
 
 def convolution_rate(inputs: int, outputs: int, kernel: int, side: int, repeats: int = 50) -> float:
-    """GFLOP/s of a bf16 convolution, channels last, through oneDNN."""
+    """GFLOP/s of a bf16 convolution with channels last, in oneDNN."""
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, dtype=torch.bfloat16)
     convolution.to(memory_format=torch.channels_last)
     images = torch.randn(BATCH, inputs, side, side, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
@@ -396,13 +396,13 @@ def convolution_rate(inputs: int, outputs: int, kernel: int, side: int, repeats:
 
 
 def usual_transform(transform: Transform) -> transforms.Compose:
-    """What everyone writes, at our size and scale."""
+    """The usual torchvision transform, with the size, mean and deviation of ours."""
     resize = transforms.Resize(transform.size, transforms.InterpolationMode(transform.interpolation))
     return transforms.Compose([resize, transforms.ToTensor(), transforms.Normalize(transform.mean, transform.std)])
 
 
 def measure_decoding(args: Args, photos: list[bytes]) -> dict[str, Any]:
-    """Bytes to normalised batches in one thread, both ways in turn."""
+    """Time both ways from bytes to normalised batches in one thread, in turn."""
     means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     transform = Transform(size=(224, 224), mean=means, std=deviations, interpolation="bilinear")
     composed = usual_transform(transform)
@@ -442,32 +442,32 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-# --- memory and precision, in processes of their own -----------------------------------------------------------------
+# --- memory and precision, each in its own process --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One extraction in a process of its own: so is its peak memory, and Accelerate knows one precision a process."""
+    """One extraction in its own process: that separates its peak memory, and Accelerate has one precision a process."""
 
     shards: str
-    number: int  # the first so many shards
+    number: int  # number of shards to extract, from the first
     out: str
     backbone: str
     weights: str | None = None
     precision: Precision = "bf16"
-    options: dict[str, Any] = field(default_factory=dict)  # of EncodeOptions
-    widen: int = 1  # repeat each feature so many times
+    options: dict[str, Any] = field(default_factory=dict)  # fields of EncodeOptions
+    widen: int = 1  # number of copies of each feature, side by side
 
 
 class Widened(nn.Module):
-    """A model whose features are longer than it can make them."""
+    """A model whose features are repeated, so that they are longer."""
 
     def __init__(self, model: nn.Module, times: int) -> None:
         super().__init__()
         self.model, self.times = model, times
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] to [B, times * D]."""
+        """Return the features [B, times * D] of images [B, 3, H, W]."""
         return self.model(images).repeat(1, self.times)
 
 
@@ -481,13 +481,13 @@ def run_job(job: Job) -> dict[str, Any]:
 
 
 def peak_mib() -> float:
-    """Peak memory of this program.  Not `ru_maxrss`: Linux hands a parent's peak on through fork and exec."""
+    """Peak memory of this program in MiB.  `ru_maxrss` would start from the parent's peak after fork and exec."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def start(job: Job) -> dict[str, Any]:
-    """What `run_job` returns in a new process."""
+    """Call `run_job` in a new process, and return its result."""
     command = [sys.executable, __file__, "--job", json.dumps(asdict(job))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -496,7 +496,7 @@ def start(job: Job) -> dict[str, Any]:
 
 
 def measure_memory(args: Args, files: list[Path], folder: Path) -> dict[str, Any]:
-    """A tiny model whose features are widened to D = 16384, so that a table held in memory would show."""
+    """Measure peak memory with a tiny model.  Its features have D = 16384, so that a table in memory would show."""
     count = 4 * args.memory_photos
     size = min(256, args.memory_photos // 2)
     shards = len(pack(list(islice(cycle(files), count)), folder / "shards", size).shards)
@@ -508,23 +508,23 @@ def measure_memory(args: Args, files: list[Path], folder: Path) -> dict[str, Any
                 shards=str(folder / "shards"), number=shards * times // 4, out=str(folder / f"{times}n-{number}"),
                 backbone="test_vit", weights=str(weights), widen=256,
             )  # fmt: skip
-            made = start(job)
-            peaks[times].append(made["peak_mib"])
+            result = start(job)
+            peaks[times].append(result["peak_mib"])
     ratio = median(four / one for one, four in zip(peaks[1], peaks[4], strict=True))
-    table = made["count"] * made["dim"] * 4 / 2**20
+    table = result["count"] * result["dim"] * 4 / 2**20
     print(f"peak memory at N = {args.memory_photos}: {median(peaks[1]):.0f} MiB, at 4 N: {median(peaks[4]):.0f} MiB, ")
-    print(f"  ratio {ratio:.3f}; the table of 4 N, {made['count']} x {made['dim']} floats, has {table:.0f} MiB")
+    print(f"  ratio {ratio:.3f}; the table of 4 N, {result['count']} x {result['dim']} floats, has {table:.0f} MiB")
     return {
         "rss_ratio_4n": ratio,
         "rss_mib_n": median(peaks[1]),
         "rss_mib_4n": median(peaks[4]),
         "memory_n": args.memory_photos,
-        "memory_dim": made["dim"],
+        "memory_dim": result["dim"],
     }
 
 
 def measure_precision(args: Args, files: list[Path], folder: Path) -> dict[str, Any]:
-    """The preset with offline weights in fp32, in bf16, and in bf16 with its first layers in fp32."""
+    """Compare features of the offline preset in fp32, in bf16, and in bf16 with its first layers in fp32."""
     if not files:
         print("precision not measured: drawn photos say nothing about it")
         return {}
@@ -553,9 +553,9 @@ def measure_precision(args: Args, files: list[Path], folder: Path) -> dict[str, 
     print("|---|---|---|---|")
     for kind, cosine in cosines.items():
         print(f"| {kind} | {cosine.min():.5f} | {cosine.mean():.5f} | {median(rates[kind]):.0f} |")
-    found = {f"min_cosine_{kind}": float(cosines[kind].min()) for kind in kinds if kind != "fp32"}
-    found |= {f"mean_cosine_{kind}": float(cosines[kind].mean()) for kind in kinds if kind != "fp32"}
-    return found | {"precision_images_per_second": {kind: median(rates[kind]) for kind in kinds}}
+    figures = {f"min_cosine_{kind}": float(cosines[kind].min()) for kind in kinds if kind != "fp32"}
+    figures |= {f"mean_cosine_{kind}": float(cosines[kind].mean()) for kind in kinds if kind != "fp32"}
+    return figures | {"precision_images_per_second": {kind: median(rates[kind]) for kind in kinds}}
 
 
 if __name__ == "__main__":

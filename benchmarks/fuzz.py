@@ -1,20 +1,20 @@
-"""Damaged files, each to a right result or one line of error: seeded mutations of every file that the program reads.
+"""Damage every file that the program reads, and check that each gives a right result or one line of error.
 
     python benchmarks/fuzz.py --json fuzz.json            # 2,000 mutations
     python benchmarks/fuzz.py --only tables --mutations 200 --seed 7
 
-A small benchmark goes from photos to an export once.  Each mutation then changes one of its files: bytes flipped,
-zeroed, cut off, inserted or swapped; in JSON and CSV fields dropped, emptied, doubled or of another type; or the file
-emptied, or replaced by a Git LFS pointer, a web page or zeros.  A reader of the program is called on it, in this
-process, and its outcome is one of
+The script makes a small benchmark once, from photos to an export.  Each mutation is drawn from the seed, and changes
+one of these files.  It flips, zeroes, cuts off, inserts or swaps bytes; it drops, empties, doubles or retypes fields of
+JSON and CSV; or it replaces the file by nothing, a Git LFS pointer, a web page or zeros.  Then a reader of the program
+reads the file in this process.  The outcome is one of
 
-    same      it gives what the sound files give
-    other     it gives something else that is sound in itself, where the file does not say what was written (a digit of
-              a CSV, a word of a JSON file, a photo's pixels)
-    refused   an error that a script prints as one line, and that is of a kind for which scripts have words
+    same      the reader returns the same as from the sound files
+    other     the reader returns something else, and the file has no hash that would show the change (a digit of a CSV,
+              a word of a JSON file, a photo's pixels)
+    refused   the reader raises an error that a script prints as one line
 
-Anything else is a failure: a traceback, an error of several lines or with an object's address, another content where
-the file has a hash, a hang, or a file that was there before and is not after.  Failures end the program with code 1.
+Everything else is a failure: another kind of error, an error of several lines or with an object's address, another
+content where the file has a hash, a hang, or the loss of a file.  After a failure the exit code is 1.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ from zsl.predict.predictor import load_predictor, score
 from zsl.predict.reader import export
 
 MODEL, SIDE = "test_vit", 40
-PATIENCE = 30  # seconds after which a reader counts as hanging
+PATIENCE = 30  # seconds; a reader that takes longer counts as a hang
 CLASSES = tuple(f"class {number}" for number in range(7))
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF"}
-PROGRESSIVE = 2  # the photo of each class that is a progressive JPEG
+PROGRESSIVE = 2  # number of the progressive JPEG of each class
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}|object at|Traceback|allow_pickle|mmap length")
-TOLD = (ValueError, OSError, FloatingPointError)  # what `zsl.cli.run_script` says in one line
+TOLD = (ValueError, OSError, FloatingPointError)  # errors that `zsl.cli.run_script` prints as one line
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 PAGE = b"<!doctype html><html><body>404 not found</body></html>\n"
 
@@ -90,23 +90,23 @@ Mutate = Callable[[bytes, random.Random], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Mutate files, read them, count the outcomes."""
+    """Mutate files, read them, and count the outcomes."""
 
     mutations: Count = 2000
     seed: Whole = 0
-    only: tuple[str, ...] = ()  # names of targets; all if none is named
+    only: tuple[str, ...] = ()  # names of targets; default: all
     json: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Files of one kind, and the reader that has to cope with each."""
+    """Files of one kind, and the reader of each.  The place is the folder with the whole small benchmark."""
 
     name: str
-    files: tuple[Path, ...]  # below the place
-    read: Callable[[Path], Any]  # from a copy of the place to what the reader gives
-    hashed: bool = False  # whether a change of the content cannot go unnoticed
-    folder: Path  # below the place: what is copied for each mutation
+    files: tuple[Path, ...]  # patterns below `folder`
+    read: Callable[[Path], Any]  # returns the reader's result from a copy of the place
+    hashed: bool = False  # whether a hash shows every change of the content
+    folder: Path  # folder or file below the place; each mutation gets a copy of it
 
 
 # --- mutations -------------------------------------------------------------------------------------------------------
@@ -121,12 +121,12 @@ def flip(content: bytes, rng: random.Random) -> bytes:
 
 
 def cut(content: bytes, rng: random.Random) -> bytes:
-    """Cut the file off somewhere."""
+    """Cut off the end of the file."""
     return content[: rng.randrange(len(content))]
 
 
 def zero(content: bytes, rng: random.Random) -> bytes:
-    """Put zeros in the place of some bytes, often of the end."""
+    """Replace some bytes by zeros, often at the end."""
     start, length = rng.randrange(len(content)), rng.randint(1, max(1, len(content) // 2))
     return content[:start] + bytes(len(content[start : start + length])) + content[start + length :]
 
@@ -154,7 +154,7 @@ def insert(content: bytes, rng: random.Random) -> bytes:
 
 
 def replace_whole(content: bytes, rng: random.Random) -> bytes:
-    """Replace the file as a whole."""
+    """Replace the whole file."""
     return rng.choice([b"", POINTER, PAGE, b"\0" * len(content), b"[]", b"null", b"{}", content * 2])
 
 
@@ -183,7 +183,7 @@ def _walk(value: Any) -> Iterator[Any]:
 
 
 def change_lines(content: bytes, rng: random.Random) -> bytes:
-    """Drop, double, swap, shorten or lengthen lines of a text."""
+    """Drop, copy, swap, shorten or lengthen lines of a text."""
     lines = content.decode().split("\n")
     first, second = rng.randrange(len(lines)), rng.randrange(len(lines))
     action = rng.randrange(5)
@@ -226,7 +226,7 @@ TEXTS: dict[str, tuple[Mutate, ...]] = {
 
 
 def mutate(path: Path, rng: random.Random) -> str:
-    """Change the file at random; gives the name of the mutation.  A change that changes nothing is tried again."""
+    """Change the file at random, and return the name of the mutation.  A mutation without effect is drawn anew."""
     content = path.read_bytes()
     while True:
         change = rng.choice(BYTES + TEXTS.get(path.suffix, ()))
@@ -240,7 +240,7 @@ def mutate(path: Path, rng: random.Random) -> str:
 
 
 def make_place(folder: Path, accelerator: Accelerator) -> Backbone:
-    """Make all files that are mutated below `folder`; gives the backbone."""
+    """Make all files for mutations below `folder`, and return the backbone."""
     weights = folder / "weights.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -262,7 +262,7 @@ def make_place(folder: Path, accelerator: Accelerator) -> Backbone:
 
 
 def draw_photos(folder: Path) -> None:
-    """Draw a benchmark of its own: photos of all formats in class folders, and the two tables."""
+    """Draw a benchmark: photos of all formats in class folders, attributes.csv and splits.csv."""
     rng = np.random.default_rng(0)
     for number, name in enumerate(CLASSES):
         (folder / "images" / name).mkdir(parents=True)
@@ -279,7 +279,7 @@ def draw_photos(folder: Path) -> None:
 
 
 def keep_parts(folder: Path, backbone: Backbone, accelerator: Accelerator) -> None:
-    """Put the parts of an extraction that a kill ended before its merge into `folder / "killed"`."""
+    """Make `folder / "killed"`: the state of an extraction that was killed before its merge, with all its parts."""
     shards = shards_folder(folder / "data", "own")
     remove, Parts.remove = Parts.remove, lambda self: None  # type: ignore[method-assign]
     try:
@@ -291,7 +291,7 @@ def keep_parts(folder: Path, backbone: Backbone, accelerator: Accelerator) -> No
 
 
 def train(readers: Readers, place: Path) -> Results:
-    """Train a small DCR-GAN of one seed, or go on with it."""
+    """Train a small DCR-GAN with one seed, or continue its run."""
     table = read_features(readers.table_folder(place))
     splits = load_splits(readers.benchmark, place / "data", table)
     train_split, test_split = split_features(table, splits)
@@ -309,7 +309,7 @@ def train(readers: Readers, place: Path) -> Results:
 
 
 def search(readers: Readers, place: Path) -> Selection:
-    """Choose a setting of ESZSL on folds, or go on with it."""
+    """Choose a configuration of ESZSL on folds, or continue the search."""
     table = read_features(readers.table_folder(place))
     folds = load_folds(readers.benchmark, place / "data", table, torch.device("cpu"))
     method, folder = find_method("eszsl", DCRGANConfig()), place / "runs" / "search"
@@ -317,7 +317,7 @@ def search(readers: Readers, place: Path) -> Selection:
 
 
 def tune(place: Path, accelerator: Accelerator) -> None:
-    """Fine-tune random weights for an epoch, without a verdict."""
+    """Fine-tune random weights for one epoch, without a verdict."""
     config = FinetuneConfig(image_size=32, epochs=1, batch_size=8, probe_steps=1, wise=(1.0,))
     shards = shards_folder(place / "data", "own")
     job = Finetuning(
@@ -327,11 +327,11 @@ def tune(place: Path, accelerator: Accelerator) -> None:
     run_finetuning(job, read_index(shards), place / "runs" / "tuned", accelerator)
 
 
-# --- readers: what the scripts do with the files ---------------------------------------------------------------------
+# --- readers: how the scripts read the files -------------------------------------------------------------------------
 
 
 class Readers:
-    """The readers of a place; each takes a copy of the place and gives something that can be compared."""
+    """The readers of a place.  Each takes a copy of the place, and returns a result that can be compared."""
 
     def __init__(self, backbone: Backbone, accelerator: Accelerator, benchmark: str = "own") -> None:
         self.backbone, self.accelerator, self.benchmark = backbone, accelerator, benchmark
@@ -341,7 +341,7 @@ class Readers:
         return [decode_image(path.read_bytes()) for path in sorted((place / "own" / "images" / CLASSES[0]).iterdir())]
 
     def pack(self, place: Path) -> Any:
-        """Pack the folder of one's own anew."""
+        """Pack the user's folder of photos again."""
         out = place / "packed"
         index, content = make_shards(str(place / "own"), out)
         return (
@@ -351,19 +351,19 @@ class Readers:
         )
 
     def splits(self, place: Path) -> Any:
-        """Read split file and class lists, with labels of a sound table."""
+        """Read the split file and the class lists, with the labels of a sound table."""
         table = read_features(self.table_folder(place))
         splits = load_splits(self.benchmark, place / "data", table)
         return splits.trainval_loc, splits.test_seen_loc, splits.test_unseen_loc, splits.attributes
 
     def shards(self, place: Path) -> Any:
-        """Read all samples."""
+        """Read all samples of all shards."""
         folder = shards_folder(place / "data", self.benchmark)
         index = read_index(folder)
         return [list(shard_samples(folder, shard)) for shard in index.shards]
 
     def rehashed_shards(self, place: Path) -> Any:
-        """Extract from a shard whose hash the index states, whatever it holds."""
+        """Extract from shards after the index got the hash of the damaged shard."""
         folder = shards_folder(place / "data", self.benchmark)
         index = read_index(folder)
         shard = replace(index.shards[0], sha256=file_sha256(folder / index.shards[0].file))
@@ -371,7 +371,7 @@ class Readers:
         return self._extract(place, place / "out", ExtractSettings(on_error="quarantine"))
 
     def parts(self, place: Path) -> Any:
-        """Go on with an extraction that was killed."""
+        """Continue an extraction that was killed."""
         return self._extract(place, place / "killed", ExtractSettings())
 
     def table(self, place: Path) -> Any:
@@ -394,16 +394,16 @@ class Readers:
         return results.mean, self._predict(folder)
 
     def resumed(self, place: Path) -> Any:
-        """Give the command of a run again."""
+        """Repeat the command of a run."""
         return train(self, place).mean
 
     def searched(self, place: Path) -> Any:
-        """Read what a search chose, and give its command again."""
+        """Read the choice of a search, and repeat its command."""
         chosen = load_selection(place / "runs" / "search" / SELECTION_FILE)
         return chosen, search(self, place)
 
     def tuned(self, place: Path) -> Any:
-        """Load fine-tuned weights by their manifest."""
+        """Load fine-tuned weights with their manifest."""
         weights = place / "runs" / "tuned" / "weights.safetensors"
         manifest = read_manifest(weights.with_name("manifest.json"))
         backbone = load_backbone(MODEL, weights)
@@ -435,7 +435,7 @@ class Readers:
 
 
 def targets(readers: Readers) -> tuple[Target, ...]:
-    """All kinds of files; paths are below the place, and may be patterns."""
+    """Return all kinds of files.  The paths are below the place, and may be patterns."""
 
     def target(name: str, read: Callable[[Path], Any], folder: str, *patterns: str, hashed: bool = False) -> Target:
         return Target(name=name, read=read, folder=Path(folder), files=tuple(map(Path, patterns)), hashed=hashed)
@@ -470,7 +470,7 @@ class HangError(Exception):
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Raise HangError inside, after `PATIENCE` seconds."""
+    """Raise HangError in a block that takes more than `PATIENCE` seconds."""
 
     def hang(*_: object) -> None:
         raise HangError(f"more than {PATIENCE} s")
@@ -485,24 +485,24 @@ def patience() -> Iterator[None]:
 
 
 def outcome(target: Target, place: Path, expected: Any) -> tuple[str, str]:
-    """Read the mutated place: "same", "other", "refused" or "FAILED", and the message or the fault."""
+    """Read the mutated place.  Return "same", "other", "refused" or "FAILED", and the message or the fault."""
     files = {path: path.stat().st_size for path in place.rglob("*") if path.is_file()}
     try:
         with patience():
             result = target.read(place)
     except TOLD as error:
         message = in_words(error) if isinstance(error, OSError) else str(error)
-        kind, told = "refused", message
+        kind = "refused"
         if not message.strip() or "\n" in message.strip() or ADDRESS.search(message):
             kind = "FAILED"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        kind, told = "FAILED", f"{type(error).__name__}: {error}"
+        kind, message = "FAILED", f"{type(error).__name__}: {error}"
     else:
-        kind, told = ("same" if same(result, expected) else "FAILED" if target.hashed else "other"), ""
+        kind, message = ("same" if same(result, expected) else "FAILED" if target.hashed else "other"), ""
     lost = [path for path in files if not path.exists() and ".lock" not in path.name and "parts" not in path.parts]
-    return ("FAILED", f"lost: {lost[0]}") if lost else (kind, told)
+    return ("FAILED", f"lost: {lost[0]}") if lost else (kind, message)
 
 
 def same(first: Any, second: Any) -> bool:
@@ -515,7 +515,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 def copy_for(target: Target, whole: Path, place: Path) -> None:
-    """Copy the place: the target's folder as files of its own, everything else as links to the sound files."""
+    """Copy the place: the target's folder as separate files, everything else as links to the sound files."""
     shutil.copytree(whole, place, copy_function=lambda source, copy: Path(copy).hardlink_to(source))
     own = place / target.folder
     for path in [own] if own.is_file() else [path for path in own.rglob("*") if path.is_file()]:
@@ -525,13 +525,13 @@ def copy_for(target: Target, whole: Path, place: Path) -> None:
 
 
 def shares(kinds: Sequence[Target], mutations: int) -> Iterator[tuple[int, Target]]:
-    """Deal the numbers of the mutations out to the targets in turn."""
+    """Give each number of a mutation a target, in turn."""
     for number in range(mutations):
         yield number, kinds[number % len(kinds)]
 
 
 def main(args: Args) -> None:
-    """Mutate, read, count; print failures and the table of outcomes."""
+    """Mutate and read files; print the failures and the table of outcomes."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     accelerator = make_accelerator("no")
@@ -556,16 +556,16 @@ def main(args: Args) -> None:
             files = sorted(path for pattern in kind.files for path in (place / kind.folder).glob(str(pattern)))
             path = rng.choice(files)
             change = mutate(path, rng)
-            found, told = outcome(kind, place, expected[kind.name])
-            counts.setdefault(kind.name, Counter())[found] += 1
-            if found == "FAILED":
-                failures.append(f"{number} {kind.name}: {change} of {path.relative_to(place)}: {told}")
+            verdict, message = outcome(kind, place, expected[kind.name])
+            counts.setdefault(kind.name, Counter())[verdict] += 1
+            if verdict == "FAILED":
+                failures.append(f"{number} {kind.name}: {change} of {path.relative_to(place)}: {message}")
             shutil.rmtree(place)
     report(counts, failures, args)
 
 
 def report(counts: dict[str, Counter[str]], failures: Sequence[str], args: Args) -> None:
-    """Print and write the outcomes; end with exit code 1 if anything failed."""
+    """Print and write the outcomes; end with exit code 1 after a failure."""
     kinds = ("same", "other", "refused", "FAILED")
     print(f"{'':28}" + "".join(f"{kind:>9}" for kind in kinds))
     for name, count in counts.items():

@@ -1,11 +1,12 @@
-"""Accuracy of the fast classifiers beside the reference code's schedule of minibatches, on real features.
+"""Compare the accuracy of the fast classifiers with the reference code's schedule of minibatches, on real features.
 
     python benchmarks/heads.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2 --json heads.json
 
-On each validation fold a generator is trained once a seed; then its three heads are fitted in every way: by the
-reference schedule (VS 25 epochs of batch 150, SS and SRS 20 of batch 100, constant learning rates, chosen for the
-standardised inputs that all ways get), by gradient as `ClassifierConfig` has it, and as discriminants.  H is the mean
-over the folds at the γ that is best for a way's own curves, as a selection takes it.  Test rows play no part.
+The script trains one generator for each validation fold and seed, and fits its three heads in three ways: by the
+reference schedule, by gradient as `ClassifierConfig` states it, and as discriminants.  The reference schedule has 25
+epochs of batch 150 for VS, 20 epochs of batch 100 for SS and SRS, and constant learning rates.  These rates were chosen
+for standardised inputs, which all three ways get.  H is the mean over the folds at the γ that is best for the curves of
+a way, as in a selection.  Test rows are not used.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Args(FeatureArgs):
     """Fit heads in three ways on validation folds."""
 
     seeds: tuple[Whole, ...] = (0, 1, 2)
-    json: Path | None = None  # write the figures to this file, too
+    json: Path | None = None  # also write the figures to this file
 
 
 def ways_of(config: ClassifierConfig) -> dict[str, ClassifierConfig]:
@@ -57,7 +58,7 @@ def ways_of(config: ClassifierConfig) -> dict[str, ClassifierConfig]:
 
 
 def main(args: Args) -> None:
-    """Train, fit, print H and time of each way, and their differences to the reference schedule."""
+    """Train and fit; print H and time of each way, and their differences to the reference schedule."""
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device)
@@ -66,10 +67,10 @@ def main(args: Args) -> None:
     harmonic: dict[str, list[float]] = {name: [] for name in ways}
     took: dict[str, list[float]] = {name: [] for name in ways}
     for seed in args.seeds:
-        made = [(train_synthesizer(train, recipe, seed=seed), test) for train, test in folds.values()]
+        pairs = [(train_synthesizer(train, recipe, seed=seed), test) for train, test in folds.values()]
         for name, config in ways.items():
             started = time.perf_counter()
-            harmonic[name].append(mean_harmonic(made, config))
+            harmonic[name].append(mean_harmonic(pairs, config))
             took[name].append(time.perf_counter() - started)
         print(f"seed {seed}: " + ", ".join(f"{name} H {100 * h[-1]:.2f}" for name, h in harmonic.items()), flush=True)
     report: dict[str, float] = {}

@@ -1,17 +1,18 @@
-"""Does `kill -9` at random moments cost a photo or change a bit?  Extraction is killed, started again and compared.
+"""Check that `kill -9` at random moments loses no photo and changes no bit: kill extraction, start it again, compare.
 
     python benchmarks/kills.py --json kills.json             # 20 kills; CPU, gloo, Linux
     python benchmarks/kills.py --kills 2 --ranks 2 --strangers 0
 
-ranks      `torchrun scripts/extract.py` with 1 to 3 ranks; SIGKILL to one rank, whereupon torchrun ends the others; the
-           command again, with another number of ranks, until the table is there; then the next table, until all kills
-           have been delivered.  A kill comes some time after the ranks begin to start, shortly after a random number
-           of parts, or shortly after the last one, while the table is put together.
-strangers  two plain starts of one command with one folder and no process group; one of them is killed (in the first
-           case neither), the other has to finish the table alone.
+ranks      The script runs `torchrun scripts/extract.py` with 1 to 3 ranks and sends SIGKILL to one rank; torchrun then
+           ends the others.  It repeats the command with another number of ranks until the table is finished, and starts
+           the next table, until it has killed often enough.  A kill comes some time after the ranks begin to start,
+           shortly after a random number of parts, or shortly after the last part, during the merge of the table.
+strangers  The script starts one command twice with one folder and no process group, and kills one of the two (in the
+           first case neither).  The other process has to finish the table alone.
 
-Every table is compared byte for byte with one that was made undisturbed.  Each rank computes in one thread, because
-the last bits of an fp32 sum may depend on the number of threads.  A kill counts if the process ended by it.
+The script compares every table byte for byte with a table that was made without kills.  Each rank computes in one
+thread, because the last bits of an fp32 sum may depend on the number of threads.  A kill counts if it ended the
+process.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ class Args:
     """Kill extraction, start it again, compare the tables."""
 
     kills: Whole = 20
-    ranks: tuple[Count, ...] = (1, 2, 3)  # numbers of ranks to draw from at each start
-    strangers: Whole = 4  # tables made by two starts that know nothing of each other
+    ranks: tuple[Count, ...] = (1, 2, 3)  # numbers of ranks; each start draws one of them
+    strangers: Whole = 4  # number of tables that two unrelated starts make together
     seed: Whole = 0
     json: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """Shards, weights and the command that makes a table of them below a `--data` folder of its own."""
+    """Shards, weights, and the command that makes a table from them; each table has its own `--data` folder."""
 
     folder: Path
     backbone: str  # full name
@@ -79,19 +80,19 @@ class Workshop:
         return features_folder(self.folder / name, "shapes", self.backbone)
 
     def parts(self, name: str) -> dict[str, tuple[int, int]]:
-        """Finished parts of a table with what changes when one of them is written again."""
-        found = {}
+        """Finished parts of a table by name, each with two numbers that a second writing would change."""
+        parts = {}
         for path in (self.table(name) / PARTS_FOLDER).glob("*.safetensors"):
             try:
                 status = path.stat()
-            except FileNotFoundError:  # the finished table's parts are being removed
+            except FileNotFoundError:  # the table is finished, and a process is removing its parts
                 continue
-            found[path.name] = (status.st_ino, status.st_mtime_ns)
-        return found
+            parts[path.name] = (status.st_ino, status.st_mtime_ns)
+        return parts
 
     def command(self, name: str) -> list[str]:
-        """What makes the table `name`, after `python`."""
-        # Five crops: a shard then takes some tens of milliseconds, and most kills find one at work.
+        """The words after `python` that make the table `name`."""
+        # With five crops a shard takes some tens of milliseconds, so that most kills come within a shard.
         words = ["--data", self.folder / name, "--shards", self.folder / "shapes" / "shards", "--backbone", MODEL]
         words += ["--weights", self.folder / "weights.safetensors", "--precision", "no", "--crops", 5]
         return [str(SCRIPT), *map(str, words)]
@@ -99,16 +100,16 @@ class Workshop:
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """One that ended a process."""
+    """A kill that ended a process."""
 
-    moment: str  # what was seen just before it
+    moment: str  # state of the table just before the kill
     ranks: int
-    parts: int  # finished
+    parts: int  # number of finished parts
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """All that is reported."""
+    """The counts of the report."""
 
     kills: list[Kill] = field(default_factory=list)
     stranger_kills: int = 0
@@ -116,11 +117,11 @@ class Outcome:
     tables: int = 0
     equal: int = 0
     redone: int = 0  # finished parts that a later start lost or wrote again
-    leftovers: set[str] = field(default_factory=set)  # what finished tables hold beside their files
+    leftovers: set[str] = field(default_factory=set)  # other files in the folders of finished tables
 
 
 def make_workshop(folder: Path) -> Workshop:
-    """Drawn photos in many small shards, and random weights."""
+    """Draw photos, pack them into many small shards, and make random weights."""
     raw = folder / "shapes" / "raw"
     write_shapes(raw, PHOTOS)
     index, benchmark = make_shards("shapes", folder)
@@ -141,7 +142,7 @@ def make_workshop(folder: Path) -> Workshop:
 
 @contextmanager
 def started(words: list[str], log: Path, cores: list[int]) -> Iterator[subprocess.Popen]:
-    """A Python process on these cores, its output in `log`; ended with the block if it still runs."""
+    """Start a Python process on these cores with its output in `log`; end it with the block if it still runs."""
     environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -151,12 +152,12 @@ def started(words: list[str], log: Path, cores: list[int]) -> Iterator[subproces
     try:
         yield process
     finally:
-        process.terminate()  # torchrun passes it on to its ranks
+        process.terminate()  # torchrun passes the signal on to its ranks
         process.wait()
 
 
 def cores_for(ranks: int) -> list[int]:
-    """As many cores as ranks, if there are: `make_accelerator` then gives each rank one thread."""
+    """As many cores as ranks, if the machine has them: `make_accelerator` then gives each rank one thread."""
     return sorted(os.sched_getaffinity(0))[:ranks]
 
 
@@ -169,13 +170,13 @@ def rank_pids(launcher: int) -> dict[int, int]:
                 rank = re.search(rb"(?:^|\0)RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes())
                 if rank:
                     ranks[int(rank[1])] = pid
-        except (FileNotFoundError, ProcessLookupError):  # it ended between the two looks
+        except (FileNotFoundError, ProcessLookupError):  # the process ended between the two readings
             continue
     return ranks
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> bool:
-    """Whether the condition came true before the process ended."""
+    """Wait for the condition, and return whether it came true before the process ended."""
     end = time.monotonic() + PATIENCE
     while not condition():
         if process.poll() is not None:
@@ -195,7 +196,7 @@ def check_finished(process: subprocess.Popen, log: Path) -> None:
 
 
 def kill_and_restart(shop: Workshop, name: str, kills: int, args: Args, draw: random.Random, seen: Outcome) -> None:
-    """Make one table through up to `kills` kills; fewer if it is finished before the next one comes."""
+    """Make one table through at most `kills` kills; there are fewer if the table is finished before the next one."""
     log = shop.folder / f"{name}.log"
     delivered = 0
     finished = False
@@ -223,18 +224,18 @@ def kill_and_restart(shop: Workshop, name: str, kills: int, args: Args, draw: ra
 def kill_one(
     shop: Workshop, name: str, launcher: subprocess.Popen, ranks: int, log: Path, draw: random.Random
 ) -> Kill | None:
-    """Kill a rank at a random moment; None if it had ended before that."""
+    """Kill a rank at a random moment, and return the kill; None if the rank had ended before."""
     before = len(shop.parts(name))
     left = shop.shards - before
     plan = draw.choices(("start", "work", "merge"), (3, 12, 4))[0]
-    victim = 0 if plan == "merge" else draw.randrange(ranks)  # rank 0 puts the table together
+    victim = 0 if plan == "merge" else draw.randrange(ranks)  # rank 0 merges the table
     if not wait_for(lambda: len(rank_pids(launcher.pid)) == ranks, launcher):
         return None
     if plan == "start":
         time.sleep(draw.uniform(0, 4))
     else:
-        wanted = draw.randint(1, max(1, left // 3)) if plan == "work" else left
-        wait_for(lambda: len(shop.parts(name)) >= before + wanted, launcher)
+        number = draw.randint(1, max(1, left // 3)) if plan == "work" else left
+        wait_for(lambda: len(shop.parts(name)) >= before + number, launcher)
         time.sleep(draw.uniform(0, 0.06 if plan == "work" else 0.02))
     parts = len(shop.parts(name))
     merging = parts == shop.shards or (shop.table(name) / "features.npy").exists()
@@ -251,7 +252,7 @@ def kill_one(
 
 
 def kill_a_stranger(shop: Workshop, name: str, draw: random.Random, seen: Outcome, *, kill: bool) -> None:
-    """Two starts of one command; where one is killed, the other does what it leaves."""
+    """Start one command twice.  With `kill`, one of the two is killed and the other does the rest."""
     cores = [[core] for core in sorted(os.sched_getaffinity(0))]
     logs = [shop.folder / f"{name}-{which}.log" for which in "ab"]
     with (
@@ -263,8 +264,8 @@ def kill_a_stranger(shop: Workshop, name: str, draw: random.Random, seen: Outcom
         draw.shuffle(both)
         victim, survivor = both
         if kill:
-            wanted = draw.randint(1, shop.shards - 5)
-            wait_for(lambda: len(shop.parts(name)) >= wanted, victim[0])
+            number = draw.randint(1, shop.shards - 5)
+            wait_for(lambda: len(shop.parts(name)) >= number, victim[0])
             time.sleep(draw.uniform(0, 0.06))
             victim[0].kill()
         if victim[0].wait(PATIENCE) == -signal.SIGKILL and kill:
@@ -277,7 +278,7 @@ def kill_a_stranger(shop: Workshop, name: str, draw: random.Random, seen: Outcom
 
 
 def compare(shop: Workshop, name: str, seen: Outcome) -> None:
-    """Byte for byte with the undisturbed table."""
+    """Compare the table `name` byte for byte with the table that was made without kills."""
     table, expected = shop.table(name), shop.table("undisturbed")
     if (threads := read_json(table / MANIFEST_FILE)["compute"]["threads"]) != 1:
         raise ValueError(f"{name} was computed with {threads} threads a rank; the comparison needs 1")
@@ -287,7 +288,7 @@ def compare(shop: Workshop, name: str, seen: Outcome) -> None:
 
 
 def main(args: Args) -> None:
-    """Print what was killed and whether it mattered; exit code 1 if it did."""
+    """Kill and compare extractions, and print the counts; exit code 1 if a table differs or a part was lost."""
     if not Path("/proc/self/task").is_dir():
         raise ValueError("this looks for the ranks in /proc, which only Linux has")
     draw, seen, begun = random.Random(args.seed), Outcome(), time.monotonic()
@@ -298,7 +299,7 @@ def main(args: Args) -> None:
             check_finished(process, log)
         for number in range(args.strangers):
             kill_a_stranger(shop, f"strangers-{number + 1}", draw, seen, kill=number > 0 or args.strangers == 1)
-        for number in range(2 * args.kills):  # a table may be finished before its kills came
+        for number in range(2 * args.kills):  # a table may be finished before all its kills
             if len(seen.kills) < args.kills:
                 kills = min(KILLS_A_TABLE, args.kills - len(seen.kills))
                 kill_and_restart(shop, f"ranks-{number + 1}", kills, args, draw, seen)

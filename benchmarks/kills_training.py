@@ -1,15 +1,16 @@
-"""Does `kill -9` at random moments cost a training run a bit?  It is killed, started again and compared.
+"""Check that `kill -9` at random moments changes no bit of a training run: kill it, start it again, compare.
 
     python benchmarks/kills_training.py --json kills_training.json     # 20 kills over four runs; CPU, Linux
     python benchmarks/kills_training.py --kills 3 --runs dcrgan
 
 Each run is scripts/train_dcrgan.py on a tiny drawn benchmark: all stages of DCR-GAN, f-CLSWGAN with its classifier, a
-baseline with a loop of its own, the published protocol with its looks.  A kill comes when a random number of log lines,
-checkpoints and looks has appeared since the start; then the same command is given again.  Stages checkpoint after every
-step here, and not only every ten seconds, so that a kill finds them at work.
+baseline with its own loop, and the published protocol with its tests of several epochs.  The script kills a run when a
+random number of log lines, checkpoints and such tests has appeared since the start, and then gives the same command
+again.  Here, stages write a checkpoint after every step and not only every ten seconds, so that most kills leave a
+checkpoint of an unfinished stage.
 
-At the end results.json, and every other file but those that hold times, are compared byte for byte with those of a run
-that nobody disturbed.  A kill counts if the process ended by it.
+At the end, the script compares results.json, and every other file without times, byte for byte with the files of a run
+without kills.  A kill counts if it ended the process.
 """
 
 from __future__ import annotations
@@ -47,16 +48,16 @@ STEPS = {
     "classifiers.images-per-unseen-class": 5,
 }  # fmt: skip
 CONFIG = [word for key, value in STEPS.items() for word in (f"--config.{key}", str(value))]
-RUNS = {  # the first one also trains on calibration folds
+RUNS = {  # the first run also trains on calibration folds
     "dcrgan": [*CONFIG, "--seeds", "0", "1"],
     "f-CLSWGAN": [*CONFIG, "--seeds", "0", "--method", "f-CLSWGAN", "--gamma", "0"],
     "devise": ["--seeds", "0", "--method", "devise", "--gamma", "0"],
     "published": [*CONFIG, "--seeds", "0", "--protocol", "published", "--every", "5", "--gamma", "0"],
 }
-TIMED = ("starts.jsonl", "test_access.jsonl")  # they say when something was done
-KILLS_A_RUN = 6  # then it may finish, so that all runs get some
-EVENTS = 60  # log lines, checkpoints and looks after which a kill comes, at most
-# What the processes run: the script, with a checkpoint after every step.
+TIMED = ("starts.jsonl", "test_access.jsonl")  # files that hold times
+KILLS_A_RUN = 6  # after so many kills a run may finish, so that every run gets some kills
+EVENTS = 60  # most log lines, checkpoints and looks at test rows before a kill
+# The program of the processes: the script, with a checkpoint after every step.
 START = """
 import runpy, sys, zsl.training.journal
 zsl.training.journal.PATIENCE = 0
@@ -71,13 +72,13 @@ class Args:
     """Kill training, start it again, compare the results."""
 
     kills: Whole = 20
-    runs: tuple[str, ...] = tuple(RUNS)  # which to kill, in turn
+    runs: tuple[str, ...] = tuple(RUNS)  # runs to kill, in turn
     seed: Whole = 0
     json: Path | None = None
 
 
 def make_table(data: Path) -> Path:
-    """A tiny feature table below `data`."""
+    """Make a tiny feature table below `data`."""
     write_shapes(data / "shapes" / "raw", PHOTOS)
     index, _ = make_shards("shapes", data)
     weights = data / "weights.safetensors"
@@ -90,40 +91,43 @@ def make_table(data: Path) -> Path:
 
 
 class Progress:
-    """Counts what a run leaves while it goes: new or replaced files, longer logs."""
+    """A counter of a run's signs of progress: new or replaced files, and longer logs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.events = folder, 0
         self.there = self._look()
 
     def reached(self, events: int) -> bool:
-        """Whether so many things have happened since this was made."""
+        """Whether the run has shown so many signs since this counter was made."""
         now = self._look()
         self.events += len(now - self.there)
         self.there |= now
         return self.events >= events
 
     def _look(self) -> set[tuple[Path, int, int]]:
-        seen = set()
-        for folder, _, names in os.walk(self.folder):  # which passes over folders that go while it looks
+        states = set()
+        for folder, _, names in os.walk(self.folder):  # `os.walk` skips folders that disappear meanwhile
             for path in (Path(folder, name) for name in names):
                 try:
                     status = path.stat()
-                except FileNotFoundError:  # a temporary file, or checkpoints that are done with
+                except FileNotFoundError:  # the run has renamed a temporary file or removed a checkpoint
                     continue
                 if path.suffix != ".tmp" and path.name not in TIMED:
-                    seen.add((path, status.st_ino, status.st_size))
-        return seen
+                    states.add((path, status.st_ino, status.st_size))
+        return states
 
 
 def whole_files(folder: Path) -> dict[str, bytes]:
-    """All files of a run, but those that hold times."""
+    """The content of a run's files, without files that hold times."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in TIMED]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def kill_and_restart(command: list[str], folder: Path, kills: int, draw: random.Random) -> list[str]:
-    """One run through up to so many kills, fewer if it ends before the next one comes: what was there at each."""
+    """Finish one run through at most `kills` kills, and return what the run was doing at each kill.
+
+    There are fewer kills if the run ends before the next one.
+    """
     log, moments = folder.with_suffix(".log"), []
     while True:
         progress = Progress(folder)
@@ -141,7 +145,7 @@ def kill_and_restart(command: list[str], folder: Path, kills: int, draw: random.
 
 
 def moment(folder: Path) -> str:
-    """What a run has just been doing."""
+    """What the run has just been doing, in words."""
     checkpoints = [path for path in folder.glob("seed-*/checkpoints/*") if not path.name.startswith(".")]
     if not checkpoints:
         return "without checkpoints"
@@ -150,7 +154,7 @@ def moment(folder: Path) -> str:
 
 
 def main(args: Args) -> None:
-    """Print what was killed and whether it mattered; exit code 1 if it did."""
+    """Kill and compare runs, and print the counts; exit code 1 if a run differs."""
     if unknown := [name for name in args.runs if name not in RUNS]:
         raise ValueError(f"no run {unknown[0]!r}; there are {', '.join(RUNS)}")
     draw, begun = random.Random(args.seed), time.monotonic()

@@ -1,11 +1,12 @@
-"""How well a class is recognised that was held out of a benchmark altogether and added by a table of its attributes.
+"""Measure how well a run recognises a class that was held out and then added by a table of its attributes.
 
     python benchmarks/new_class.py --run runs/cub --json benchmark.json
 
-Each unseen class in turn is taken out of the run: it is none of its classes, and its attributes are zeros.  No network
-saw them anyway, so that the run's networks serve for all turns.  A CSV of one line brings it back, by the same code as
-`scripts/predict.py --classes`.  Recall is the share of the class's test images that get its name, with all classes to
-choose from; chance is 1 / number of classes.  Beside it: the recall that the class had in the run itself.
+The script takes each unseen class in turn out of the run: the class is no longer one of its classes, and its attributes
+are zeros.  No network has seen these attributes, so the run's networks serve for all turns.  Then a CSV of one line
+adds the class again, by the same code as `scripts/predict.py --classes`.  Recall is the share of the class's test
+images that get its name among all classes.  Chance is 1 / number of classes.  The script also prints the recall of the
+class in the run itself.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class Args:
     """Hold out and add each unseen class of a run."""
 
     run: Path = tyro.MISSING
-    seeds: tuple[Whole, ...] = ()  # of the run; default: all
+    seeds: tuple[Whole, ...] = ()  # seeds of the run; default: all
     data: Path = Path("data")
-    json: Path | None = None  # write the figures there
+    json: Path | None = None  # also write the figures to this file
 
 
 def main(args: Args) -> None:
@@ -67,7 +68,7 @@ def main(args: Args) -> None:
         new = extended.class_names.index(predictor.train.class_names[label])
         right = torch.cat([_answers(extended, seed, features) == new for seed in seeds])
         before = torch.cat([(d.unseen_predicted == label)[d.unseen_labels == label].double() for d in details.values()])
-        low, high = wilson_interval(round(right.sum().item() / len(seeds)), len(features))  # of a mean seed
+        low, high = wilson_interval(round(right.sum().item() / len(seeds)), len(features))  # for the mean over seeds
         recalls.append(right.double().mean().item())
         in_run.append(before.mean().item())
         name = predictor.train.class_names[label]
@@ -89,7 +90,7 @@ def _answers(predictor: Predictor, seed: int, features: Tensor) -> Tensor:
 
 
 def _without(predictor: Predictor, label: int) -> Predictor:
-    """The run as if the class had never been in it; its heads stay, for adding a class fits them again."""
+    """Return the run without the class.  The heads stay, because adding a class fits them again."""
 
     def left(train: TrainSplit) -> TrainSplit:
         attributes = train.attributes.clone()

@@ -1,11 +1,11 @@
-"""How right predictions of photo files are, by the whole path, beside what the run itself said of the same photos.
+"""Compare predictions from photo files with the answers of the run itself to the same photos.
 
     python benchmarks/predict.py --run runs/cub --images ../shared/data/CUB_200_2011 --json benchmark.json
 
-Of each unseen class `--a-class` test photos are drawn, and each goes the way of `scripts/predict.py`: the file, its
-decoding, the backbone, the heads, the answer.  Beside that stands the run's own U on exactly these photos, from the
-answers that its seeds kept, and its U on all of its test photos.  Each seed is asked alone; and all together, by
-the mean of their scores, as `scripts/predict.py` asks them.
+The script draws `--a-class` test photos of each unseen class, and predicts each as `scripts/predict.py` does: from the
+file through decoder, backbone and heads to the answer.  It prints this accuracy beside U of the run on the same photos,
+from the answers that the seeds kept, and beside U on all test photos.  It asks each seed alone, and then all together
+by the mean of their scores, as `scripts/predict.py` does.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Args:
 
     run: Path = tyro.MISSING
     images: Path = tyro.MISSING  # raw folder of the run's benchmark, with the photos
-    data: Path = Path("data")  # has the split files that make_shards.py copied
-    a_class: Count = 2  # photos of each unseen class
-    seed: Whole = 0  # draws the photos
-    weights: Path | None = None  # the backbone's weights file, where the features were made with one
-    json: Path | None = None  # write the figures there
+    data: Path = Path("data")  # folder with the split files that make_shards.py copied
+    a_class: Count = 2  # number of photos of each unseen class
+    seed: Whole = 0  # seed that draws the photos
+    weights: Path | None = None  # weights file of the backbone, if the features were made with one
+    json: Path | None = None  # also write the figures to this file
 
 
 def main(args: Args) -> None:
@@ -85,10 +85,10 @@ def accuracy(details: Details, chosen: torch.Tensor) -> float:
 
 
 def right(reader: Reader, files: list[Path], names: list[str]) -> float:
-    """Share of the files, equally many of each class, whose first answer is their class."""
+    """Share of the files whose first answer is their class; each class has the same number of files."""
     answers = reader.read(files, Limits(), batch_size=32)
-    said = [answer.classes[0].name if isinstance(answer, Answer) else None for answer in answers]
-    return fmean(one == other for one, other in zip(said, names, strict=True))
+    firsts = [answer.classes[0].name if isinstance(answer, Answer) else None for answer in answers]
+    return fmean(one == other for one, other in zip(firsts, names, strict=True))
 
 
 if __name__ == "__main__":

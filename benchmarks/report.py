@@ -1,9 +1,9 @@
-"""How large a report is, and how fast a headless Chromium opens it.
+"""Measure how large a report is, and how fast a headless Chromium opens it.
 
     python benchmarks/report.py runs/cub/report.html --json benchmark.json
 
-Seconds are the browser's own: from the start of the navigation to the end of the load event; each width and scheme is
-opened afresh, `--times` times, and the slowest is told.
+The browser itself measures the seconds from the start of the navigation to the end of the load event.  It opens the
+page `--times` times in a new context for each width and colour scheme.  The script prints the slowest time.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Args:
 
     page: Positional[Path] = tyro.MISSING
     times: Count = 3
-    json: Path | None = None  # write the figures there
+    json: Path | None = None  # also write the figures to this file
 
 
 def main(args: Args) -> None:
-    """Print size and seconds."""
+    """Print the size of the page and its seconds."""
     size = args.page.stat().st_size
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     slowest = 0.0

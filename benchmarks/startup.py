@@ -1,9 +1,9 @@
-"""How long each script's `--help` computes, as a ratio to `python -c "import torch"`.
+"""Measure how long each script's `--help` computes, as a ratio to `python -c "import torch"`.
 
     python benchmarks/startup.py --json startup.json
 
-CPU time, user and system, of a child process: the median over `--rounds` rounds, each of which starts every script and
-the import of torch once.  A minute a round on two slow cores.
+The time is the CPU time of a child process, user and system.  Each round starts every script and the import of torch
+once, and the script reports the median over `--rounds` rounds.  A round takes a minute on two slow cores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Args:
     """Time the start of all scripts."""
 
     rounds: Count = 5
-    json: Path | None = None  # write the ratios there: one a script, and worst_ratio
+    json: Path | None = None  # also write the ratios to this file: one a script, and worst_ratio
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -51,7 +51,7 @@ def main(args: Args) -> None:
 
 
 def cpu_seconds(words: list[str]) -> float:
-    """User and system seconds of `python <words>`, its own children included."""
+    """User and system seconds of `python <words>` and its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

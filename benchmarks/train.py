@@ -1,22 +1,24 @@
-"""Speed of training beside a literal PyTorch writing of the same equations, all measured in one run.
+"""Measure the speed of training beside a literal PyTorch form of the same equations, in one run.
 
     python benchmarks/train.py --json benchmark.json     # about three minutes on 2 cores
     python benchmarks/train.py --awa1                    # 5 epochs and an evaluation at AWA1's size, instead
 
-critic      one update of D at the paper's CUB sizes: 2048-d features, 312 attributes, R = 20, 4096 hidden units, batch
-            64.  Ours is what `train_gan` does: the features of all five updates from one pass of G, gradients of eq. 6
-            in closed form, fused Adam.  Beside it: autograd's gradient penalty and PyTorch's default Adam.
-generator   one update of G, F1 and F2 (7000 hidden units; eq. 7 to 9): gradients in memory that is kept, fused Adam,
-            against autograd and the default Adam.  D is frozen in both.
-evaluation  all of a GZSL evaluation: softmax heads in 2048, 312 and 20 dimensions on 7,057 real and 50 x 150 synthetic
-            inputs, 200 classes, and the fused answers to 4,731 test inputs.  Ours is the same softmax regression by
-            `fit_head`'s schedule; beside it the reference schedule: VS 25 epochs of batch 150, SS and SRS 20 of batch
-            100.  The discriminants in closed form of CUB's recipe are measured, too.  All get the same standardised
-            inputs of Gaussian classes; H is the mean over the rounds.  For real features see docs/methods.md.
+critic      One update of D at the paper's CUB sizes: 2048-d features, 312 attributes, R = 20, 4096 hidden units, batch
+            64.  Ours does what `train_gan` does: one pass of G makes the features of all five updates, the gradients of
+            eq. 6 have a closed form, and Adam is fused.  The literal form uses autograd's gradient penalty and
+            PyTorch's default Adam.
+generator   One update of G, F1 and F2 (7000 hidden units; eq. 7 to 9).  Ours keeps the memory of its gradients and uses
+            fused Adam.  The literal form uses autograd and the default Adam.  D is frozen in both.
+evaluation  A whole GZSL evaluation: softmax heads in 2048, 312 and 20 dimensions on 7,057 real and 50 x 150 synthetic
+            inputs, 200 classes, and the fused answers to 4,731 test inputs.  Ours is the same softmax regression by the
+            schedule of `fit_head`.  The reference schedule has 25 epochs of batch 150 for VS, and 20 epochs of batch
+            100 for SS and SRS.  The discriminants in closed form of CUB's recipe are measured, too.  All get the same
+            standardised inputs of Gaussian classes.  H is the mean over the rounds.  docs/methods.md has the numbers
+            for real features.
 
-Before anything is timed, five updates of D and one of G by both ways, from equal weights and equal draws, must give
-equal weights.  A shared machine is noisy: both take turns in each round, a ratio is taken within a round, and what is
-reported is the median over the rounds.
+Before the timing, both forms make five updates of D and one of G from equal weights and equal draws, and must reach
+equal weights.  A shared machine is noisy.  So both take turns in each round, each ratio is computed within a round, and
+the report has the median over the rounds.
 """
 
 from __future__ import annotations
@@ -58,9 +60,9 @@ from zsl.training.log import Log
 FEATURES, ATTRIBUTES, REPRESENTATIONS, HIDDEN, REGRESSOR_HIDDEN, BATCH = 2048, 312, 20, 4096, 7000, 64
 CRITIC_STEPS, PENALTY, LR, BETAS = 5, 10.0, 1e-4, (0.5, 0.999)
 SEEN, UNSEEN, TRAINVAL, PER_UNSEEN, TEST_SEEN, TEST_UNSEEN = 150, 50, 7057, 150, 1764, 2967  # CUB
-# Of each head of the reference schedule: dimensions, epochs, batch, and the learning rate for standardised inputs.
+# Dimensions, epochs, batch, and learning rate for standardised inputs, of each head of the reference schedule.
 REFERENCE = {"VS": (2048, 25, 150, 1e-4), "SS": (312, 20, 100, 3e-4), "SRS": (20, 20, 100, 1e-2)}
-TOLERANCE = 1e-2  # of the weights' change: Adam takes whole steps along gradients that are nothing but rounding, too
+TOLERANCE = 1e-2  # as a share of the weights' change: Adam takes whole steps even if a gradient is only rounding error
 AWA1 = {"attributes": 85, "seen": 40, "unseen": 10, "trainval": 19_832, "test_seen": 4_958, "test_unseen": 5_685}
 
 
@@ -68,11 +70,11 @@ AWA1 = {"attributes": 85, "seen": 40, "unseen": 10, "trainval": 19_832, "test_se
 class Args:
     """Measure training on this machine's CPU."""
 
-    rounds: Count = 7  # of critic and generator
-    evaluation_rounds: Count = 3  # each with other data
+    rounds: Count = 7  # rounds of critic and generator
+    evaluation_rounds: Count = 3  # rounds of evaluation, each with other data
     awa1: bool = False  # train and evaluate on random features of AWA1's size, and measure nothing else
-    epochs: Count = 5  # of --awa1: trainval / 64 steps of five critic updates and one generator update
-    json: Path | None = None  # write the figures to this file, too
+    epochs: Count = 5  # epochs of --awa1; one is trainval / 64 steps of five critic updates and one generator update
+    json: Path | None = None  # also write the figures to this file
 
 
 def main(args: Args) -> None:
@@ -94,7 +96,7 @@ def seconds(run: Callable[..., Any], *given: Any) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one update takes; the attributes are the first columns of the condition."""
+    """The input of one update; the attributes are the first columns of the condition."""
 
     real: Tensor  # [B, D]
     condition: Tensor  # [B, A + R]
@@ -126,7 +128,7 @@ class Ours:
         self.weights = {"critic": of_critic, "generator": learners}
 
     def update_critic(self, batches: list[Batch]) -> None:
-        """One update for each batch."""
+        """Make one update for each batch."""
         with torch.no_grad():
             conditions, noises = (torch.cat([getattr(b, name) for b in batches]) for name in ("condition", "noise"))
             fakes = self.generator(conditions, noises).split(BATCH)
@@ -135,7 +137,7 @@ class Ours:
             self.critic_optimizer.step()
 
     def update_generator(self, b: Batch) -> None:
-        """Of G, F1 and F2."""
+        """Make one update of G, F1 and F2."""
         fake = self.generator(b.condition, b.noise)
         attributes, representations = b.condition.split([ATTRIBUTES, REPRESENTATIONS], dim=1)
         loss = (
@@ -149,7 +151,7 @@ class Ours:
 
 
 class Literal:
-    """The equations as one would write them down, from the same weights."""
+    """The literal form of the equations, with the same weights at the start."""
 
     def __init__(self, ours: Ours) -> None:
         ours = copy.deepcopy(ours)
@@ -166,7 +168,7 @@ class Literal:
         self.weights = {"critic": of_critic, "generator": learners}
 
     def update_critic(self, batches: list[Batch]) -> None:
-        """One update for each batch."""
+        """Make one update for each batch."""
         for b in batches:
             with torch.no_grad():
                 fake = self.generator(torch.cat([b.condition, b.noise], dim=1))
@@ -183,7 +185,7 @@ class Literal:
             self.critic_optimizer.step()
 
     def update_generator(self, b: Batch) -> None:
-        """Of G, F1 and F2."""
+        """Make one update of G, F1 and F2."""
         self.critic.requires_grad_(False)
         fake = self.generator(torch.cat([b.condition, b.noise], dim=1))
         loss = (
@@ -198,7 +200,7 @@ class Literal:
 
 
 def measure_gan(args: Args) -> dict[str, Any]:
-    """Rounds of five critic updates and one generator update, each by both ways on the same batches."""
+    """Time both forms in rounds of five critic updates and one generator update on the same batches."""
     torch.manual_seed(0)
     ours = Ours()
     literal = Literal(ours)
@@ -208,7 +210,7 @@ def measure_gan(args: Args) -> dict[str, Any]:
         report |= check_equal_steps(ours, literal)
         for number in range(args.rounds):
             batches, batch = [draw_batch() for _ in range(CRITIC_STEPS)], draw_batch()
-            pair = (literal, ours) if number % 2 else (ours, literal)  # each round begins with the other one
+            pair = (literal, ours) if number % 2 else (ours, literal)  # each round begins with the other form
             of_critic = {type(way): seconds(way.update_critic, batches) / CRITIC_STEPS for way in pair}
             of_generator = {type(way): seconds(way.update_generator, batch) for way in pair}
             times["critic"].append((of_critic[Literal], of_critic[Ours]))
@@ -225,7 +227,7 @@ def measure_gan(args: Args) -> dict[str, Any]:
 
 
 def ratio_of(name: str, pairs: list[tuple[float, float]]) -> dict[str, float]:
-    """From the seconds of both ways in each round."""
+    """Compute the median ratio and seconds from the seconds of both ways in each round."""
     return {
         f"{name}_speedup": median(theirs / own for theirs, own in pairs),
         f"{name}_literal_seconds": median(theirs for theirs, _ in pairs),
@@ -234,27 +236,29 @@ def ratio_of(name: str, pairs: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def check_equal_steps(ours: Ours, literal: Literal) -> dict[str, float]:
-    """One step of both ways leads to the same weights; it warms up, too.
+    """Check that one step of both forms leads to the same weights.  The step is a warm-up, too.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the weights differ.
     """
     start = {name: [weight.detach().clone() for weight in weights] for name, weights in literal.weights.items()}
     batches, batch = [draw_batch() for _ in range(CRITIC_STEPS)], draw_batch()
     for way in (ours, literal):
         way.update_critic(batches)
         way.update_generator(batch)
-    found = {
+    differences = {
         f"{name}_difference": max(
             ((one - other).norm() / (other - before).norm()).item()
             for one, other, before in zip(weights, literal.weights[name], start[name], strict=True)
         )
         for name, weights in ours.weights.items()
     }
-    print(", ".join(f"{name}: {value:.1e} of a step" for name, value in found.items()))
-    if max(found.values()) > TOLERANCE:
-        raise ValueError(f"one step by both ways leads to different weights: {found}, at most {TOLERANCE} is rounding")
-    return found
+    print(", ".join(f"{name}: {value:.1e} of a step" for name, value in differences.items()))
+    if max(differences.values()) > TOLERANCE:
+        raise ValueError(
+            f"one step by both ways leads to different weights: {differences}, at most {TOLERANCE} is rounding"
+        )
+    return differences
 
 
 # --- evaluation ------------------------------------------------------------------------------------------------------
@@ -264,21 +268,21 @@ def check_equal_steps(ours: Ours, literal: Literal) -> dict[str, float]:
 class Problem:
     """Inputs of three spaces for one GZSL evaluation; the first 150 classes are seen."""
 
-    train: dict[str, Tensor]  # standardised: real seen, then synthetic unseen ones
+    train: dict[str, Tensor]  # standardised inputs: real seen ones, then synthetic unseen ones
     train_labels: Tensor
-    test: dict[str, Tensor]  # seen, then unseen ones
+    test: dict[str, Tensor]  # seen inputs, then unseen ones
     test_labels: Tensor
-    yardsticks: dict[str, Tensor]  # the real seen inputs as they came
+    yardsticks: dict[str, Tensor]  # the real seen inputs before standardising
 
 
 def draw_problem(seed: int) -> Problem:
-    """Gaussian classes around points of 20 dimensions; synthetic inputs lie off their class's real ones."""
+    """Draw Gaussian classes around points of 20 dimensions; synthetic inputs have another centre than real ones."""
     torch.manual_seed(seed)
     train_labels = torch.cat([torch.arange(TRAINVAL) % SEEN, SEEN + torch.arange(UNSEEN).repeat_interleave(PER_UNSEEN)])
     test_labels = torch.cat([torch.arange(TEST_SEEN) % SEEN, SEEN + torch.arange(TEST_UNSEEN) % UNSEEN])
     centres = torch.randn(SEEN + UNSEEN, REPRESENTATIONS)
-    believed = centres.clone()
-    believed[SEEN:] += 0.5 * torch.randn(UNSEEN, REPRESENTATIONS)
+    estimates = centres.clone()
+    estimates[SEEN:] += 0.5 * torch.randn(UNSEEN, REPRESENTATIONS)
     train, test, yardsticks = {}, {}, {}
     for space, (dim, *_) in REFERENCE.items():
         view = torch.randn(REPRESENTATIONS, dim) / REPRESENTATIONS**0.5
@@ -287,15 +291,15 @@ def draw_problem(seed: int) -> Problem:
         def inputs(of: Tensor, labels: Tensor, view: Tensor = view, noise: float = noise) -> Tensor:
             return (of[labels] @ view) + noise * torch.randn(len(labels), view.shape[1])
 
-        known = inputs(believed, train_labels)
-        yardsticks[space] = known[:TRAINVAL]
-        train[space] = SoftmaxHead(yardsticks[space], 1).standardise(known)
+        train_inputs = inputs(estimates, train_labels)
+        yardsticks[space] = train_inputs[:TRAINVAL]
+        train[space] = SoftmaxHead(yardsticks[space], 1).standardise(train_inputs)
         test[space] = inputs(centres, test_labels)
     return Problem(train=train, train_labels=train_labels, test=test, test_labels=test_labels, yardsticks=yardsticks)
 
 
 def evaluate_softmax(problem: Problem) -> float:
-    """H of heads fitted by gradient as `train_classifiers` fits them."""
+    """H of heads that are fitted by gradient, as in `train_classifiers`."""
     heads, config = {}, ClassifierConfig()
     for space, lr in zip(REFERENCE, (config.lr_vs, config.lr_ss, config.lr_srs), strict=True):
         head = SoftmaxHead(problem.yardsticks[space], SEEN + UNSEEN)
@@ -304,7 +308,7 @@ def evaluate_softmax(problem: Problem) -> float:
 
 
 def evaluate_discriminants(problem: Problem) -> float:
-    """H of heads in closed form, as for the recipe of CUB."""
+    """H of heads in closed form, as in the recipe of CUB."""
     heads = {}
     for space, shrinkage in zip(REFERENCE, ClassifierConfig().shrinkage, strict=True):
         standardise = SoftmaxHead(problem.yardsticks[space], SEEN + UNSEEN).standardise
@@ -317,15 +321,15 @@ def evaluate_discriminants(problem: Problem) -> float:
 
 
 class Quiet(Log):
-    """Steps without a progress bar: it is not what is measured."""
+    """A log without a progress bar, because the bar would take time."""
 
     def steps(self, stage: str, count: int, modules: Any, optimizers: Any) -> Iterator[int]:
-        """All of them."""
+        """Yield the numbers of all steps."""
         yield from range(count)
 
 
 class Standardise(nn.Module):
-    """Test inputs in the units of the training inputs."""
+    """A module that brings test inputs to the units of the training inputs."""
 
     def __init__(self, standardise: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -361,17 +365,17 @@ def harmonic_of(heads: Mapping[str, nn.Module], problem: Problem) -> float:
 
 
 def measure_evaluation(args: Args) -> dict[str, Any]:
-    """Rounds with data of their own, each evaluated by both ways."""
+    """Time all ways in rounds; each round has other data."""
     ways = {"literal": evaluate_reference, "evaluation": evaluate_softmax, "discriminants": evaluate_discriminants}
     took: dict[str, list[float]] = {name: [] for name in ways}
-    reached: dict[str, list[float]] = {name: [] for name in ways}
+    harmonics: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(args.evaluation_rounds):
         problem = draw_problem(number)
         for name in sorted(ways, reverse=bool(number % 2)):
             started = time.perf_counter()
-            reached[name].append(ways[name](problem))
+            harmonics[name].append(ways[name](problem))
             took[name].append(time.perf_counter() - started)
-    report: dict[str, Any] = {f"harmonic_{name}": fmean(values) for name, values in reached.items()}
+    report: dict[str, Any] = {f"harmonic_{name}": fmean(values) for name, values in harmonics.items()}
     for name in ("evaluation", "discriminants"):
         report |= ratio_of(name, list(zip(took["literal"], took[name], strict=True)))
         print(f"{name}: {report[f'{name}_literal_seconds']:.1f} s by the reference schedule, ", end="")
@@ -384,7 +388,7 @@ def measure_evaluation(args: Args) -> dict[str, Any]:
 
 
 class Stopwatch(Log):
-    """Seconds of every GAN epoch."""
+    """A log that measures the seconds of every GAN epoch."""
 
     def __init__(self, steps_per_epoch: int) -> None:
         self.steps_per_epoch = steps_per_epoch
@@ -393,7 +397,7 @@ class Stopwatch(Log):
     def steps(
         self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
     ) -> Iterator[int]:
-        """All of them, with the clock read after each epoch."""
+        """Yield the numbers of all steps, and note the time after each epoch."""
         started = time.perf_counter()
         for step in super().steps(stage, count, modules, optimizers):
             yield step
@@ -406,7 +410,7 @@ class Stopwatch(Log):
 
 
 def measure_awa1(args: Args) -> dict[str, Any]:
-    """The whole method on features as many and as long as AWA1's."""
+    """Time the whole method on random features of AWA1's number and size."""
     table, splits = awa1_sized()
     table_mib = table.features.nbytes / 2**20
     train, test = split_features(table, splits)
@@ -430,7 +434,7 @@ def measure_awa1(args: Args) -> dict[str, Any]:
 
 
 def awa1_sized() -> tuple[FeatureTable, Splits]:
-    """Gaussian classes whose means are linear in random attributes."""
+    """Draw Gaussian classes of AWA1's size, whose means are linear in random attributes."""
     rng = np.random.default_rng(0)
     seen, unseen, parts = AWA1["seen"], AWA1["unseen"], ("trainval", "test_seen", "test_unseen")
     classes = {"trainval": (0, seen), "test_seen": (0, seen), "test_unseen": (seen, seen + unseen)}
@@ -452,7 +456,7 @@ def awa1_sized() -> tuple[FeatureTable, Splits]:
 
 
 def peak_mib() -> float:
-    """Peak memory of this program."""
+    """Peak memory of this program in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

@@ -1,10 +1,11 @@
-"""Does anything of the test rows or of the unseen classes leak into training?  Exit code 1 if so.
+"""Check that nothing of the test rows or of the unseen classes leaks into training.  The exit code of a leak is 1.
 
     python scripts/audit.py                              # `shapes`, all its feature tables
     python scripts/audit.py --benchmark cub --backbone efficientnet_lite0 --run runs/cub
 
-Compares file names, bytes and looks of all photos across splits (about 250 photos a second and core), the hashes of
-splits, shards, features and run, the scaler's rows, and the unseen classes' names with what the backbone was taught.
+The audit compares the names, the bytes and the looks of all photos across splits; each core compares about 250 photos a
+second.  It compares the hashes of splits, shards, features and run.  It checks on which rows the scaler was fitted, and
+whether the backbone's training data hold unseen classes.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ class Args:
 
     benchmark: str = "shapes"
     backbone: str | None = None
-    """Whose features; default: the run's, else every table below --data."""
+    """Backbone of the features; default: the backbone of --run, or without --run every table below --data."""
     features: Path | None = None
-    """Feature table, instead of the backbone's below --data."""
+    """Folder of a feature table, instead of the backbone's table below --data."""
     splits: Path | None = None
     """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
     run: Path | None = None
     """Run folder made from these features."""
     data: Path = Path("data")
     out: Path | None = None
-    """Where audit.json and the picture of near duplicates go; default: data/<benchmark>/audit."""
+    """Folder for audit.json and the picture of near duplicates; default: data/<benchmark>/audit."""
 
 
 def main(args: Args) -> None:

@@ -1,10 +1,10 @@
-"""Choose a method's configuration and its calibration γ on validation folds, in which no test row occurs.
+"""Choose a method's configuration and its calibration γ on validation folds, which hold no test row.
 
     python scripts/choose.py --benchmark cub --backbone efficientnet_lite0 --method dcrgan
     python scripts/train_dcrgan.py --benchmark cub --backbone efficientnet_lite0 --selection runs/cub-dcrgan-selection
 
-Each round of the method's search tries some values on the best configuration so far.  A killed search goes on where it
-was; trials that are known are not trained again.
+Each round of the method's search tries some values on the best configuration so far.  After a kill, the same command
+continues the search: finished trials are not trained again.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Args(FeatureArgs):
     """Search on validation folds."""
 
     method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
-    goal: Goal | None = None  # mean over the folds of H at one γ, of T1, or of S; default: the method's own
+    goal: Goal | None = None  # the mean over the folds that is to be high: H at one γ, T1 or S; default: the method's
     folds: tuple[Count, ...] = (1, 2, 3)
     seed: Whole = 0
-    budget: Count = 20  # configurations for which something is trained, at most; where a search starts is one of them
+    budget: Count = 20  # most configurations that need training; the configuration at the start counts as one
 
 
 def main(args: Args) -> None:
-    """Search, and say what was chosen and where it is."""
+    """Search, and print the choice and the file that holds it."""
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)

@@ -1,9 +1,10 @@
-"""Is run B better than run A, or were its test images kinder?  Both must have been tested on the same rows.
+"""Compare two runs: is B better than A, or is the difference chance?  Both runs must have the same test rows.
 
     python scripts/compare.py runs/cub runs/cub-other
     python scripts/compare.py runs/cub runs/cub-other --json comparison.json
 
-Prints B - A in T1, U, S and H with the 95 % interval of a paired bootstrap over the test images; seconds.
+The script prints B - A in T1, U, S and H with the 95 % interval of a paired bootstrap over the test images.  It takes
+seconds.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class Args:
     """Run folder B."""
     resamples: Count = 2000
     seed: Whole = 0
-    """Of the resampling."""
+    """Seed of the resampling."""
     json: Path | None = None
-    """Where the numbers go as well, as fractions."""
+    """Also write the numbers to this file, as fractions."""
 
 
 def main(args: Args) -> None:
-    """Read, check, compare, print."""
+    """Read both runs, check that they can be compared, and print their differences."""
     a, b = read_run(args.run_a), read_run(args.run_b)
     check_comparable(a, b)
     differences = compare(a.details, b.details, resamples=args.resamples, seed=args.seed)

@@ -1,9 +1,9 @@
-"""Before anything starts: what is missing, where, what the official archive calls it, and what to do.
+"""Find what a benchmark still lacks: what is missing, where, what the official archive calls it, and what to do.
 
     python scripts/doctor.py
     python scripts/doctor.py --benchmark cub --images CUB_200_2011 --splits xlsa17/data/CUB --backbone resnet101
 
-Exit code 0 if all that is needed is there.  Nothing is downloaded or written; seconds.
+The exit code is 0 if everything is there.  The script downloads and writes nothing, and takes seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Look for all that a benchmark needs."""
+    """Look for everything that a benchmark needs."""
 
     benchmark: str = "shapes"
     images: Path | None = None
@@ -30,16 +30,16 @@ class Args:
     splits: Path | None = None
     """Folder with att_splits.mat and the class lists, as for make_shards."""
     backbone: str | None = None
-    """Preset or any timm model; default resnet101, for shapes the offline preset."""
+    """Preset or any timm model; default: resnet101, but the offline preset for shapes."""
     weights: Path | None = None
     """Weights file instead of the published weights."""
     data: Path = Path("data")
     allow_missing: bool = False
-    """Photos that are absent are noted, not missed."""
+    """Report absent photos as a note, not as a failure."""
 
 
 def main(args: Args) -> None:
-    """Print what is there and what is not."""
+    """Print what is there and what is missing."""
     findings = doctor(
         args.benchmark, args.data, images=args.images, splits=args.splits, weights=args.weights,
         backbone=args.backbone or default_backbone(args.benchmark), allow_missing=args.allow_missing,

@@ -1,4 +1,4 @@
-"""Shards to features, each image exactly once, under Accelerate mixed precision; or features from and to `res101.mat`.
+"""Extract the features of all photos in shards, each exactly once; or read and write features as `res101.mat`.
 
     accelerate launch scripts/extract.py                                   # `shapes`, offline weights
     accelerate launch scripts/extract.py --benchmark cub                   # ResNet-101, tv_in1k
@@ -6,7 +6,8 @@
     ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 scripts/extract.py    # two CPU processes
     python scripts/extract.py --benchmark cub --import-mat res101.mat --splits xlsa17/data/CUB
 
-A killed run goes on where it was: start the same command again.  docs/extraction.md: GPUs, clusters, object storage.
+Accelerate's mixed precision is in use.  After a kill, the same command continues the run.  docs/extraction.md tells
+about GPUs, clusters and object storage.
 """
 
 from dataclasses import dataclass, field
@@ -31,24 +32,24 @@ class Args:
     """Extract features of all photos of a benchmark."""
 
     benchmark: str = "shapes"
-    backbone: str | None = None  # preset or any timm model; default resnet101, for shapes the offline preset
+    backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
     weights: Path | None = None  # weights file (.safetensors or .pth) instead of the published weights
-    precision: Precision = "auto"  # auto: what accelerate_config.yaml says, if this hardware has it
+    precision: Precision = "auto"  # auto: the precision in accelerate_config.yaml, if this hardware has it
     data: Path = Path("data")
     batch_size: Count = 32
-    compile: bool = False  # torch.compile: some per cent faster after up to a minute of compiling
-    shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
-    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
-    on_error: OnError = "stop"  # quarantine: leave out what cannot be read, list it, mark the table incomplete
+    compile: bool = False  # use torch.compile: compiling takes up to a minute, then it is some per cent faster
+    shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
+    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
+    on_error: OnError = "stop"  # quarantine: leave out and list unreadable photos, and mark the table incomplete
     decoder: Decoder = "cpu"  # nvjpeg: decode on the GPU; pixels may differ by a few grey levels
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     export_mat: Path | None = None  # also write the table to this file in the form of res101.mat
-    import_mat: Path | None = None  # make the table, named after the file, from this res101.mat instead of photos
+    import_mat: Path | None = None  # make the table from this res101.mat, not from photos, and name it after the file
     splits: Path | None = None  # for --import-mat: folder with att_splits.mat, where --data has no copy of it
 
 
 def main(args: Args) -> None:
-    """Write the feature table and say where it is."""
+    """Write the feature table and print its folder."""
     from backbones import load_backbone
     from zsl.features.extract import ExtractSettings, extract_features
 
@@ -79,7 +80,7 @@ def main(args: Args) -> None:
 
 
 def _origin(manifest: Manifest) -> str:
-    """What the features came from, as far as the manifest says."""
+    """Say where the features come from, as far as the manifest states it."""
     if manifest.imported:
         return (
             f"{manifest.imported.file}, which does not say by which weights and precision; its name as a backbone is "

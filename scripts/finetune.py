@@ -1,10 +1,11 @@
-"""Fine-tune a backbone on the trainval photos of seen classes, and say whether unseen classes gain: keep or roll back.
+"""Fine-tune a backbone on the trainval photos of seen classes, and judge whether to keep the result or roll back.
 
     accelerate launch scripts/finetune.py --benchmark cub --backbone efficientnet_lite0 --name cub-ft
     accelerate launch scripts/extract.py --benchmark cub --backbone efficientnet_lite0 --weights runs/cub-ft/weights.safetensors
     ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 scripts/finetune.py --benchmark cub --name cub-ft
 
-A killed run goes on where it was: start the same command again.
+The verdict comes from validation classes, which stand for the unseen classes.  After a kill, the same command continues
+the run.
 """  # noqa: E501 - a command to copy
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ from zsl.finetune.verdict import Judge
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Fine-tune, judge on validation classes, write weights."""
+    """Fine-tune a backbone, judge it on validation classes, and write its weights."""
 
     benchmark: str = "shapes"
-    backbone: str | None = None  # preset or any timm model; default resnet101, for shapes the offline preset
+    backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
     weights: Path | None = None  # start from this file instead of the published weights
-    folds: tuple[Count, ...] = (1,)  # validation folds that judge; each costs a fine-tuning of its own
+    folds: tuple[Count, ...] = (1,)  # validation folds of the verdict; each one costs another fine-tuning
     skip_verdict: bool = False  # only tune on all trainval photos, for all --config.epochs
-    judge: Judge = "dcrgan"  # dcrgan: a short one; eszsl: seconds, but a poor stand-in
-    shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
-    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
-    margin: Share = 0.005  # gain of H on the folds below which the verdict is to roll back
-    precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, whose bf16 is slow in training
-    checkpoint_seconds: NotNegative = 30.0  # between two checkpoints; there is one after each epoch anyway
-    memory_gb: NotNegative = 4.0  # of decoded photos a process; more of them lie in a temporary file
-    name: str | None = None  # of the run; default: benchmark-finetune
+    judge: Judge = "dcrgan"  # dcrgan: trains a short DCR-GAN; eszsl: takes seconds, but judges worse
+    shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
+    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
+    margin: Share = 0.005  # least gain of H on the folds; the verdict on a smaller gain is to roll back
+    precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, where training in bf16 is slow
+    checkpoint_seconds: NotNegative = 30.0  # time between two checkpoints; each epoch also ends with one
+    memory_gb: NotNegative = 4.0  # GB of decoded photos in memory, a process; a temporary file holds the rest
+    name: str | None = None  # name of the run; default: benchmark-finetune
     data: Path = Path("data")
     runs: Path = Path("runs")
     config: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 
 def main(args: Args) -> None:
-    """Fine-tune, and say what became of it and what to do next."""
+    """Fine-tune, and print the speed, the verdict and the file of weights."""
     from zsl.finetune.command import Finetuning, run_finetuning
 
     accelerator = make_accelerator(args.precision or training_precision())

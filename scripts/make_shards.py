@@ -1,9 +1,9 @@
-"""Raw photos and official split files to WebDataset shards.
+"""Pack raw photos and official split files into WebDataset shards.
 
     python scripts/make_shards.py                          # draws the embedded benchmark `shapes`, then packs it
     python scripts/make_shards.py --benchmark cub --images CUB_200_2011 --splits xlsa17/data/CUB
 
-The shards keep the original bytes; CUB's 11,788 photos are packed at the speed of the disk.
+The shards keep the original bytes.  CUB's 11,788 photos are packed at the speed of the disk.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Args:
     splits: Path | None = None
     """Folder with att_splits.mat and the class lists."""
     data: Path = Path("data")
-    """Where shards and features go."""
+    """Folder for shards and features."""
     allow_missing: bool = False
-    """Go on with the photos that are there; every manifest and result then says so."""
+    """Continue without absent photos; every manifest and result then states it."""
 
 
 def main(args: Args) -> None:
-    """Write the shards and say what they hold."""
+    """Write the shards and print what they hold."""
     with sole_process(shards_folder(args.data, args.benchmark).parent):
         index, raw = make_shards(
             args.benchmark, args.data, images=args.images, splits=args.splits, allow_missing=args.allow_missing

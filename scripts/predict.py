@@ -1,11 +1,11 @@
-"""Photos to classes, seen and unseen, by the models of a run; and classes that nobody trained on, by their attributes.
+"""Predict the classes of photos with the models of a run: seen, unseen, and new classes given by their attributes.
 
     python scripts/predict.py --run runs/cub photos/ bird.jpg 'more/*.png'
     python scripts/predict.py --run runs/cub --classes new.csv bird.jpg --json
     python scripts/predict.py --run runs/cub --export exported        # then: --run exported, without runs/ or data/
 
-Photos that cannot be read are named on stderr and passed over; the exit code is then 1.  docs/predict.md says what the
-numbers mean.
+The script names unreadable photos on stderr and skips them; the exit code is then 1.  docs/predict.md explains the
+numbers.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from zsl.predict.photos import Limits, Unread, find_photos, printable
 class Args:
     """Predict the classes of photos."""
 
-    photos: Positional[tuple[str, ...]] = ()  # files, folders, patterns
-    run: Path = tyro.MISSING  # folder of a run, or one that --export made
-    seeds: tuple[Whole, ...] = ()  # of the run, averaged; default: all
+    photos: Positional[tuple[str, ...]] = ()  # files, folders or patterns
+    run: Path = tyro.MISSING  # folder of a run, or a folder that --export made
+    seeds: tuple[Whole, ...] = ()  # seeds of the run to average; default: all
     classes: Path | None = None  # table of new classes: class,<attribute>,<attribute>,… as in attributes.csv
-    top: int = 5  # classes shown for a photo
-    strongest: int = 5  # attributes shown, for and against
-    json: bool = False  # JSON instead of a table
-    export: Path | None = None  # write backbone and models, new classes included, to this folder
-    weights: Path | None = None  # the backbone's weights file, where the features were made with one
+    top: int = 5  # number of classes to show for each photo
+    strongest: int = 5  # number of attributes to show for the first class, and number against it
+    json: bool = False  # print JSON instead of a table
+    export: Path | None = None  # write the backbone and the models, with the new classes, to this folder
+    weights: Path | None = None  # weights file of the backbone, if the features were made with one
     within: Path | None = None  # read no photo outside this folder
     batch_size: int = 32
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
@@ -63,7 +63,7 @@ def main(args: Args) -> None:
         print(f"{args.export}: {len(reader.predictor.class_names)} classes", file=sys.stderr)
     elif not args.photos:
         raise ValueError("no photo given; name files, folders or patterns")
-    answers, unread, told = [], [], 0
+    answers, unread, count = [], [], 0
     for result in reader.read(find_photos(args.photos, args.within), args.limits, args.batch_size):
         if isinstance(result, Unread):
             unread.append(result)
@@ -71,12 +71,12 @@ def main(args: Args) -> None:
         elif args.json:
             answers.append(asdict(result))
         else:
-            told += 1
+            count += 1
             print(as_text(result))
     if args.json:
         failed = [asdict(item) for item in unread]
         print(json.dumps({"run": str(args.run), "probabilities": PROBABILITIES, "photos": answers, "failed": failed}))
-    elif told:
+    elif count:
         print(f"per cent: {PROBABILITIES}\nlead: what the space gives the first class minus what it gives the second")
     sys.exit(bool(unread))
 

@@ -1,11 +1,12 @@
-"""Runs to pages: scores beside the paper's, curves, classes, confusion, photos, provenance.
+"""Write a page for each run: scores beside the paper's, curves, classes, confusion, photos and provenance.
 
     python scripts/report.py runs/quickstart
     python scripts/report.py runs/cub --paper-figures
     python scripts/report.py runs/cub runs/cub-published runs/cub-table      # and a page that compares them
 
-Writes report.html and figures/ into each run folder; with several runs also comparison.html beside the first.  Seconds;
-the audit takes a second for 250 photos, --paper-figures minutes; what they found is kept for the next report.
+The script writes report.html and figures/ into each run folder.  With several runs it also writes comparison.html
+beside the first run folder.  It takes seconds, the audit another second for 250 photos, and --paper-figures minutes.
+The next report uses the results of audit and paper figures again.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ class Args:
     """Make reports of finished runs."""
 
     runs: Positional[tuple[Path, ...]] = tyro.MISSING
-    """Run folders, or folders of runs such as that of scripts/table.py."""
+    """Run folders, or folders of runs such as the folder that scripts/table.py makes."""
     data: Path = Path("data")
-    """Where the features and photos lie that the runs were made from."""
+    """Folder with the features and photos of the runs."""
     features: Path | None = None
-    """Feature table of all these runs, instead of the backbone's below --data."""
+    """Folder of the feature table of all these runs, instead of the backbone's table below --data."""
     attribute_names: Path | None = None
-    """CUB's attributes.txt, AWA's predicates.txt, an attributes.csv of one's own."""
+    """File with the names: CUB's attributes.txt, AWA's predicates.txt, or your own attributes.csv."""
     paper_figures: bool = False
-    """Draw the paper's figures 7 to 9; trains variants A, B and C again."""
-    audit: bool = True  # slow where photos are many
+    """Draw the paper's figures 7 to 9; this trains variants A, B and C again."""
+    audit: bool = True  # audit the data of each run; many photos make it slow
     audit_file: Path | None = None
-    """Take this audit.json instead."""
+    """Show this audit.json instead of a new audit."""
     out: Path | None = None
-    """The comparison page of several runs; default: comparison.html beside the first run folder."""
+    """File of the comparison of several runs; default: comparison.html beside the first run folder."""
 
 
 def main(args: Args) -> None:
-    """Read all runs, write a page for each and one for all."""
+    """Read all runs, and write a page for each and a page that compares them."""
     from zsl.report.page import Options, write_comparison, write_report
     from zsl.report.runs import find_runs, read_report_run
 

@@ -1,9 +1,10 @@
-"""A page on this machine: drop a photo, see the answer; add a class by its attributes.
+"""Serve a web page on this machine: it answers what a photo shows, and adds classes by their attributes.
 
     python scripts/serve.py --run runs/cub            # then open the address that it prints
 
-Only this machine can reach it unless --host names another of its addresses; then anybody who reaches that one can use
-it.  Photos stay in memory.  It needs the extra `serve`: pip install 'zsl-dcrgan[serve]'.
+Without --host, only this machine can reach the page.  With another address of this machine as --host, everyone who can
+reach that address can use the page.  Photos stay in memory.  The page needs the extra `serve`:
+pip install 'zsl-dcrgan[serve]'.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from zsl.predict.photos import Limits
 class Args:
     """Serve the page of one run."""
 
-    run: Path = tyro.MISSING  # folder of a run, or one that predict.py --export made
-    seeds: tuple[Whole, ...] = ()  # of the run, averaged; default: all
-    classes: Path | None = None  # table of new classes to start with
-    weights: Path | None = None  # the backbone's weights file, where the features were made with one
+    run: Path = tyro.MISSING  # folder of a run, or a folder that predict.py --export made
+    seeds: tuple[Whole, ...] = ()  # seeds of the run to average; default: all
+    classes: Path | None = None  # table of new classes that the page starts with
+    weights: Path | None = None  # weights file of the backbone, if the features were made with one
     host: str = "127.0.0.1"
-    port: Annotated[int, Interval("[0, 65535]")] = 8765  # 0: any free one
+    port: Annotated[int, Interval("[0, 65535]")] = 8765  # 0: any free port
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
 
 
 def main(args: Args) -> None:
-    """Serve until Ctrl-C."""
+    """Serve the page until Ctrl-C."""
     try:
         from zsl.predict.serve import PageServer, is_loopback
     except ModuleNotFoundError as error:

@@ -1,11 +1,12 @@
-"""Backbones x methods x seeds in one command, ending in one table and a plot of H against images/s.
+"""Run backbones x methods x seeds in one command, and write one table and a plot of H against images/s.
 
     python scripts/study.py --benchmark cub --backbones efficientnet_lite0 resnet101 swin_base --methods eszsl dcrgan
     python scripts/study.py --backbones efficientnet_lite0 efficientnet_lite0@runs/cub-ft/weights.safetensors
 
-NAME@FILE is a backbone with weights of one's own, such as fine-tuned ones.  Feature tables below --data and runs below
-runs/<name>/<backbone>/<method> that are there already are not made again, so a killed study goes on.  A backbone that
-fails is reported, the others go on, and the exit code is 1.  docs/backbones.md says how to read the table.
+NAME@FILE is a backbone with your own weights, such as fine-tuned ones.  The script uses the feature tables below --data
+and the runs below runs/<name>/<backbone>/<method> that exist, so the same command continues a killed study.  If a
+backbone fails, the script reports it, continues with the others, and ends with exit code 1.  docs/backbones.md says how
+to read the table.
 """
 
 from __future__ import annotations
@@ -29,23 +30,24 @@ class Args:
     """Compare backbones."""
 
     benchmark: str = "shapes"
-    backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default resnet101, for shapes the offline preset
-    methods: tuple[str, ...] = ("eszsl", "dcrgan")  # dcrgan, a variant, a baseline; published: C-5, best look at test
+    backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default: resnet101, but the offline preset for shapes
+    methods: tuple[str, ...] = ("eszsl", "dcrgan")
+    """dcrgan, a variant or a baseline; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2)
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
-    precision: Precision = "auto"  # of extraction; training is in fp32
-    batch_size: Count = 32  # of extraction
-    budget: Whole = 0  # configurations of DCR-GAN trained per backbone, at most; the recipe is always one
-    every: Count | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
-    shards: str | None = None  # where the shards lie, a folder or a URL (s3://, gs://, …); default: below --data
-    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND', which is run with {file} filled in
-    name: str | None = None  # of the folder below --runs; default: benchmark-study
+    precision: Precision = "auto"  # precision of extraction; training is in fp32
+    batch_size: Count = 32  # batch size of extraction
+    budget: Whole = 0  # most configurations of DCR-GAN to train for each backbone; the recipe is always one of them
+    every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
+    shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
+    allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
+    name: str | None = None  # name of the folder below --runs; default: benchmark-study
     data: Path = Path("data")
     runs: Path = Path("runs")
 
 
 def main(args: Args) -> None:
-    """Do what is missing, print the table and where it is."""
+    """Extract and train what is missing, and print the table and its files."""
     from zsl.experiments.study import Study, names_of, run_study
     from zsl.experiments.study_table import STUDY_FILES, write_study
 

@@ -1,9 +1,10 @@
-"""How much one field of DCR-GAN's configuration matters, on validation folds: no test row is opened.
+"""Measure on validation folds how much one field of DCR-GAN's configuration matters; this opens no test row.
 
     python scripts/sweep.py --benchmark cub --backbone efficientnet_lite0 --values 10 20 40 80
     python scripts/sweep.py --benchmark cub --backbone efficientnet_lite0 --field gan.shortcut_ridge --values None 0.3 1
 
-A table and a figure of T1 and H over the values, for one variant or several.  A killed sweep goes on where it was.
+The script makes a table and a figure of T1 and H over the values, for one variant or several.  After a kill, the same
+command continues the sweep.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from zsl.features.load import load_folds
 
 @dataclass(frozen=True, kw_only=True)
 class Args(FeatureArgs):
-    """Sweep a field over values."""
+    """Train with each of several values of a field."""
 
-    field: str = "metric.representation_dim"  # dotted, as in `--config.…` of train_dcrgan.py, with underscores
-    values: tuple[str, ...] = ("5", "10", "20", "40", "80")  # words as on a command line; a tuple as "0.8 0.2 0.5"
-    methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; those of equal networks share their training
-    recipe: str | None = None  # the configuration around the field; default: that of the benchmark
+    field: str = "metric.representation_dim"  # name with dots, as after `--config.` in train_dcrgan.py
+    values: tuple[str, ...] = ("5", "10", "20", "40", "80")  # as on a command line; write a tuple as "0.8 0.2 0.5"
+    methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; variants with equal networks share a training
+    recipe: str | None = None  # recipe for all other fields; default: the recipe of the benchmark
     folds: tuple[Count, ...] = (1, 2, 3)
     seeds: tuple[Whole, ...] = (0, 1, 2)
 
 
 def main(args: Args) -> None:
-    """Train what is missing, print the table and where it is."""
+    """Train what is missing, and print the table and the file of the figure."""
     from zsl.experiments.sweep import read_values, sweep, write_sweep
 
     device = make_accelerator("no").device

@@ -1,11 +1,11 @@
-"""All methods on one feature table in one command: chosen on validation folds, trained on trainval, tested once.
+"""Compare all methods on one feature table: choose on validation folds, train on trainval, test once.
 
     python scripts/table.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2 3 4
     python scripts/table.py --benchmark cub --backbone efficientnet_lite0 --methods eszsl C-5 f-CLSWGAN
 
-Every run is a folder runs/<name>/<method>; what is there already is not done again, so a killed table goes on.  Earlier
-runs of the same features and seeds are in the table, too.
-DCR-GAN and its variants share one configuration, chosen for dcrgan with `--budget` trainings; each has its own γ.
+Every run has a folder runs/<name>/<method>.  The script keeps finished runs, so the same command continues a killed
+table.  The table also shows earlier runs of the same features and seeds.  DCR-GAN and its variants share one
+configuration, which is chosen for dcrgan with `--budget` trainings.  Each of them has its own γ.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from zsl.features.split import split_features
 
 @dataclass(frozen=True, kw_only=True)
 class Args(FeatureArgs):
-    """Run methods and print a table."""
+    """Run methods and print their table."""
 
-    methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)  # docs/methods.md lists them; published: C-5
+    methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)
+    """Methods of docs/methods.md; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)
-    budget: Whole = 0  # configurations of DCR-GAN for which something is trained, at most; the recipe is always one
-    every: Count | None = None  # GAN steps between two looks of the published protocol; default: a tenth of all
+    budget: Whole = 0  # most configurations of DCR-GAN that need training; the recipe is always one of them
+    every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
 
 
 def main(args: Args) -> None:
-    """Run what is missing, print the table and where it is."""
+    """Run what is missing, and print the table and its file."""
     accelerator = make_accelerator("no")
     table = args.read_table()
     splits = load_splits(args.benchmark, args.data, table)

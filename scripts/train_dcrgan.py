@@ -1,4 +1,4 @@
-"""Features to zero-shot scores: metric network, SRN, DCR-GAN, three classifiers and their fusion, once a seed.
+"""Train and test from features, once for each seed: metric network, SRN, DCR-GAN, three classifiers, their fusion.
 
     accelerate launch scripts/train_dcrgan.py                                             # `shapes`
     accelerate launch scripts/train_dcrgan.py --benchmark cub --backbone efficientnet_lite0 --seeds 0 1 2
@@ -6,9 +6,8 @@
     accelerate launch scripts/train_dcrgan.py --method my_method.py:METHOD --gamma 0
     accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection
 
-Each choice of the method's configuration has its `--config.…` flag; a `--selection` of scripts/choose.py takes the
-place of recipe and flags.
-A killed run goes on where it was.
+Each field of the method's configuration has a flag `--config.…`.  A `--selection` of scripts/choose.py replaces the
+recipe and these flags.  After a kill, the same command continues the run.
 """
 
 from __future__ import annotations
@@ -36,22 +35,23 @@ class Args(FeatureArgs):
     """Train and score DCR-GAN, or another method."""
 
     splits: Path | None = None  # folder with att_splits.mat, instead of make_shards' copy below --data
-    fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, in which no test row occurs
-    attributes: AttributeKind = "att"  # att: official, each class L2-normalised; or the file's original_att
-    normalise: bool = False  # divide each class's attributes by their L2 norm; att has that done already
-    recipe: str | None = None  # instead of the benchmark's: cub, paper-sun-gzsl, …; zsl/dcrgan/recipes.py has all
+    fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, which holds no test row
+    attributes: AttributeKind = "att"  # att: official, each class L2-normalised; original_att: as people gave them
+    normalise: bool = False  # divide each class's attributes by their L2 norm; att is already divided
+    recipe: str | None = None  # recipe other than the benchmark's: cub, paper-sun-gzsl, … (zsl/dcrgan/recipes.py)
     method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
-    gamma: Gamma = "auto"  # calibrated stacking: a number, or the recipe's where it fits, else calibration folds'
-    selection: Path | None = None  # of scripts/choose.py: configuration and γ that validation folds chose
-    protocol: Protocol = "honest"  # published: best of several test epochs, to measure inflation
-    every: Count | None = None  # GAN steps between two looks of --protocol published; default: a tenth of all
+    gamma: Gamma = "auto"
+    """Number that calibrated stacking subtracts; auto: γ of the recipe if it fits, else chosen on calibration folds."""
+    selection: Path | None = None  # file of scripts/choose.py with a configuration and γ from validation folds
+    protocol: Protocol = "honest"  # published: report the best of several test epochs, to measure the inflation
+    every: Count | None = None  # GAN steps between two tests of --protocol published; default: a tenth of all steps
     seeds: tuple[Whole, ...] = (0, 1, 2)
-    precision: Literal["no", "bf16"] | None = None  # bf16: matrix products in training round their factors
+    precision: Literal["no", "bf16"] | None = None  # bf16: round the factors of matrix products in training
     config: Any = None  # the method's configuration
 
 
 def main(args: Args) -> None:
-    """Train, score, print the table and where the results are."""
+    """Train, score, and print the table and the file of results."""
     accelerator = make_accelerator("no")
     table = args.read_table()
     recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])

@@ -1,11 +1,11 @@
 """WebDataset shards of raw photos.
 
-A sample is one photo at its official row, two members of a tar:
+A sample is the photo of one official row.  It has two members in a tar:
 
     <row, 8 digits>.jpg    the original bytes, never re-encoded
     <row, 8 digits>.json   {"row", "label", "class", "file"} and optionally "box": [x0, y0, x1, y1]
 
-Shards are `shard-%06d.tar`.  `index.json` beside them says from what they were made, and states each shard's file name,
+The files of shards are `shard-%06d.tar`.  `index.json` beside them states their source, and each shard's file name,
 number of samples, first and last row, and sha256.  Equal input gives equal bytes.
 """
 

@@ -1,4 +1,4 @@
-"""`index.json`: which shards a folder holds, and from what they were made."""
+"""`index.json`: the list of the shards in a folder, and their source."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import msgspec
 
 INDEX_FILE = "index.json"
 FORMAT = 1
-LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git keeps in place of a large file
-PLAIN_NAME = re.compile(r"\w[\w.-]*")  # no path, no URL, nothing that a shell reads as more than a word
+LFS_POINTER = b"version https://git-lfs"  # start of the text that Git LFS keeps in place of a large file
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # this excludes paths, URLs and all characters with a meaning to a shell
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Shard:
     first_row: int  # the lowest row
     last_row: int  # the highest row
     sha256: str
-    rows_sha256: str | None = None  # `rows_sha256` of its rows; None: the index is of an earlier version
+    rows_sha256: str | None = None  # `rows_sha256` of its rows; None: an earlier version wrote the index
 
     def holds(self, rows: Iterable[int]) -> bool:
-        """Whether `rows`, in any order, are exactly those of this shard.
+        """Whether `rows`, in any order, are exactly the rows of this shard.
 
-        An index of an earlier version knows their number and their first and last alone.
+        With an index of an earlier version, this compares only their number and the first and last row.
         """
         rows = list(rows)
         if self.rows_sha256 is not None:
@@ -43,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """All shards of a benchmark; `source` says from what they were made, in whatever fields their maker chooses."""
+    """All shards of a benchmark; `source` states what they were made from, in fields of the caller's choice."""
 
     benchmark: str
     count: int  # samples in all shards
@@ -54,7 +54,7 @@ class ShardIndex:
 
     @property
     def sha256(self) -> str:
-        """One hash of all samples; feature tables made from them keep it."""
+        """The hash of all samples, which feature tables keep."""
         return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -66,8 +66,8 @@ def read_index(folder: Path) -> ShardIndex:
     """Read `folder/index.json`.
 
     Raises:
-        FileNotFoundError: the folder has no index; shards without one are unfinished.
-        ValueError: see `parse_index`.
+        FileNotFoundError: the folder has no index, which means that its shards are unfinished.
+        ValueError: as in `parse_index`.
     """
     path = Path(folder) / INDEX_FILE
     if not path.is_file():
@@ -76,14 +76,15 @@ def read_index(folder: Path) -> ShardIndex:
 
 
 def parse_index(text: str | bytes, name: str) -> ShardIndex:
-    """The index in the JSON `text`; errors call its origin `name`.
+    """Read the index in the JSON `text`; `name` is its origin in error messages.
 
-    Fields that this version does not know are passed over: they cannot change what a known field means, for then
-    `format` would be another.
+    The function ignores unknown fields.  They cannot change the meaning of a known field, because `format` would then
+    be another.
 
     Raises:
-        ValueError: the text is no index, or of another format; a field is absent or of another type; numbers of samples
-            or rows contradict each other; or a shard's file is a path, a URL or a `pipe:` command, not a plain name.
+        ValueError: the text is no index, or has another format; a field is absent or of another type; numbers of
+            samples or rows contradict each other; or a shard's file is a path, a URL or a `pipe:` command, not a plain
+            name.
     """
     content = _parse_object(text, name)
     if content.get("format") != FORMAT:
@@ -106,7 +107,7 @@ def parse_index(text: str | bytes, name: str) -> ShardIndex:
 
 
 def _parse_object(text: str | bytes, name: str) -> dict[str, Any]:
-    """The JSON object in `text`."""
+    """Read the JSON object in `text`."""
     raw = text.encode() if isinstance(text, str) else text
     if raw.startswith(LFS_POINTER):
         raise ValueError(f"{name} is a Git LFS pointer, not the file itself; git lfs pull fetches it")
@@ -120,7 +121,7 @@ def _parse_object(text: str | bytes, name: str) -> dict[str, Any]:
 
 
 def _contradictions(index: ShardIndex) -> Iterator[str]:
-    """What in an index cannot be true, in words."""
+    """Yield the contradictions in an index, in words."""
     counted = sum(shard.count for shard in index.shards)
     if counted != index.count:
         yield f"its shards have {counted} samples, `count` says {index.count}"
@@ -135,14 +136,14 @@ def _contradictions(index: ShardIndex) -> Iterator[str]:
 
 @contextmanager
 def open_checked(folder: Path, shard: Shard) -> Iterator[IO[bytes]]:
-    """A stream of the bytes of `shard` in `folder`, which are those of the index.
+    """Open `shard` in `folder`, after a check that its sha256 is that of the index.
 
-    The file that is hashed is the file that is read, whatever is put in its place meanwhile.
+    The stream reads the same file that was hashed, even if another file replaces it meanwhile.
 
     Raises:
         FileNotFoundError: the folder has no such file.
-        ValueError: the file is another one, or damaged.  Its size would not tell: a tar that is cut between two samples
-            reads like a shorter one.
+        ValueError: the sha256 differs, so the file is another one or damaged.  Only a hash shows this, because a tar
+            that is cut between two samples reads like a shorter one.
     """
     path = Path(folder) / shard.file
     if not path.is_file():
@@ -161,7 +162,7 @@ def open_checked(folder: Path, shard: Shard) -> Iterator[IO[bytes]]:
 
 
 def rows_sha256(rows: Iterable[int]) -> str:
-    """The sha256 of official rows, in rising order, as decimal numbers with a comma between them; in hex."""
+    """The sha256 in hex of official rows, written as decimal numbers in rising order with commas between them."""
     return hashlib.sha256(",".join(map(str, sorted(rows))).encode()).hexdigest()
 
 

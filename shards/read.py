@@ -1,4 +1,4 @@
-"""From a shard to its samples, in order, each exactly once."""
+"""Read the samples of a shard in stored order, each exactly once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import IO, Any
 import msgspec
 import webdataset as wds
 
-KEY = re.compile(r"\d{8}")  # of a sample: its row
+KEY = re.compile(r"\d{8}")  # key of a sample, which is its row
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One photo as it lies in a shard."""
+    """One photo of a shard with its facts."""
 
     row: int  # 0-based official row
     label: int  # class id in [0, C)
@@ -29,13 +29,13 @@ class Sample:
 
     @property
     def photo_hash(self) -> str:
-        """Hash of photo and box, 16 hex digits: equal for the same photo under any name and in any benchmark."""
+        """Hash of photo and box, 16 hex digits; it is equal for the same photo under any name in any benchmark."""
         return hashlib.sha256(self.image + repr(self.box).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """The `.json` of a sample."""
+    """The content of a sample's `.json`."""
 
     row: int
     label: int
@@ -44,7 +44,7 @@ class _Facts:
 
 
 def read_shard(path: Path) -> Iterator[Sample]:
-    """Samples of one tar file in stored order; see `read_samples`."""
+    """Yield the samples of one tar file in stored order; see `read_samples`."""
     with Path(path).open("rb") as stream:
         yield from read_samples(stream, str(path))
 
@@ -52,13 +52,13 @@ def read_shard(path: Path) -> Iterator[Sample]:
 def read_samples(
     stream: IO[bytes], name: str, *, damaged: Callable[[int, str], None] | None = None
 ) -> Iterator[Sample]:
-    """Samples of a tar in stored order; errors call its origin `name`.
+    """Yield the samples of a tar in stored order; `name` is its origin in error messages.
 
-    WebDataset's tar iterators get an open stream.  So no text of a shard list ever runs as a command, and errors of the
-    tar are raised, where WebDataset's usual handlers would drop samples.  This function takes a tar that is cut between
-    two samples for a shorter one; `open_checked` finds the cut.
+    WebDataset's tar iterators get an open stream.  So no text of a shard list ever runs as a command.  Errors of the
+    tar are raised; WebDataset's usual handlers would drop samples.  A tar that is cut between two samples reads like a
+    shorter one; `open_checked` finds the cut.
 
-    damaged: takes row and fault of a sample that is damaged, and reading goes on; None: such a sample is an error.
+    damaged: gets row and fault of each damaged sample, and reading continues; None: a damaged sample is an error.
 
     Raises:
         ValueError: the tar is damaged; or without `damaged`, a sample lacks a member, or its facts are damaged or
@@ -81,7 +81,7 @@ def read_samples(
 
 
 def _sample(members: dict[str, Any], name: str) -> Sample:
-    """The sample that WebDataset groups from two members of a tar.
+    """Make a sample of the two members of a tar that WebDataset has grouped.
 
     Raises:
         ValueError: a member is absent, or the facts are damaged or contradict the key.
@@ -91,7 +91,7 @@ def _sample(members: dict[str, Any], name: str) -> Sample:
     if absent:
         raise ValueError(f"sample {key} in {name} has no .{absent[0]}; is the shard whole?")
     try:
-        facts = msgspec.convert(json.loads(members["json"]), _Facts)  # msgspec's own parser takes no odd file names
+        facts = msgspec.convert(json.loads(members["json"]), _Facts)  # msgspec's own parser refuses odd file names
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise ValueError(f"sample {key} in {name}: its .json is damaged ({error}); make the shards anew") from error
     if f"{facts.row:08d}" != key:

@@ -1,4 +1,4 @@
-"""Shards at a location: a folder, a URL that fsspec reads (s3://, gs://, https://), or, if allowed, a command."""
+"""Open shards at a location: a folder, a URL that fsspec reads (s3://, gs://, https://) or, if allowed, a command."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CHUNK = 1 << 20
 
 
 def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
-    """The index of the shards at `location`.
+    """Read the index of the shards at `location`.
 
-    A location is a folder, a URL of a folder, or `pipe:COMMAND` with `{file}` in the command, which prints that file.
+    A location is a folder, the URL of a folder, or `pipe:COMMAND`.  The command contains `{file}` and prints that file.
 
     Raises:
-        FileNotFoundError: the location has no index; shards without one are unfinished.
+        FileNotFoundError: the location has no index, which means that its shards are unfinished.
         ValueError: the index has another format, or `open_shard` would refuse the location.
     """
     if is_folder(location):
@@ -38,11 +38,11 @@ def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
 
 @contextmanager
 def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[IO[bytes]]:
-    """A stream of the bytes of `shard`, which are those of the index; remote ones pass through a temporary file.
+    """Open `shard` at `location`, after a check of its sha256; a remote shard is first copied to a temporary file.
 
     Raises:
         FileNotFoundError: the location has no such file.
-        ValueError: the sha256 is not the index's; the scheme of the URL needs a package that is not installed; or
+        ValueError: the sha256 differs from the index; the scheme of the URL needs a package that is not installed; or
             `location` is a command and `allow_pipe` is not set.
     """
     if is_folder(location):
@@ -62,11 +62,11 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
 
 
 def shard_samples(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[Sample]:
-    """The samples of `shard` at `location` in stored order, after a check of its bytes.
+    """Yield the samples of `shard` at `location` in stored order, after a check of its sha256.
 
     Raises:
-        FileNotFoundError: as `open_shard`.
-        ValueError: as `open_shard` and `read_samples`.
+        FileNotFoundError: as in `open_shard`.
+        ValueError: as in `open_shard` and `read_samples`.
     """
     with open_shard(location, shard, allow_pipe=allow_pipe) as stream:
         yield from read_samples(stream, shard.file)
@@ -79,12 +79,12 @@ def is_folder(location: Location) -> bool:
 
 @contextmanager
 def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[bytes]]:
-    """A stream of `file` at a URL, or of what a command prints for it."""
+    """Open `file` at a URL, or the output of a command for it."""
     if not location.startswith(PIPE):
         try:
             with fsspec.open(f"{location.rstrip('/')}/{file}", "rb") as stream:
                 yield stream
-        except ImportError as error:  # fsspec names the package of this scheme
+        except ImportError as error:  # fsspec's message names the package for this scheme
             raise ValueError(f"{location} cannot be read: {error}") from error
         except FileNotFoundError as error:
             raise FileNotFoundError(f"no {file} at {location}") from error
@@ -93,11 +93,11 @@ def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[byte
         raise ValueError(f"{location!r} would run a command on this machine; --allow-pipe permits it")
     if "{file}" not in location:
         raise ValueError(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
-    # `parse_index` admits plain file names only, so that nothing in an index can change what the command does.
+    # `parse_index` allows only plain file names, so nothing in an index can change what the command does.
     try:
         with wds.gopen(location.replace("{file}", file)) as stream:
             yield stream
-    except OSError as error:  # the command failed, for a reason that it does not state
+    except OSError as error:  # the command failed, and the error does not state the reason
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise FileNotFoundError(f"no {file} from {location!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""Write instances as shards: original bytes, fixed time stamps, no half-written file under a final name."""
+"""Write instances as shards, with original bytes, fixed time stamps, and no half-written file under a final name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import webdataset as wds
 
 from shards.index import INDEX_FILE, Shard, ShardIndex, file_sha256, rows_sha256
 
-SHARD_SIZE = 256  # samples; about 30 MB of CUB, small enough to share out and to redo
+SHARD_SIZE = 256  # samples; 30 MB of CUB are small enough to give to several processes, and to repeat after a kill
 
 
 class Instance(Protocol):
-    """A row of a benchmark, as `write_shards` takes it."""
+    """A row of a benchmark, with the facts that `write_shards` needs."""
 
     @property
     def row(self) -> int:
@@ -29,7 +29,7 @@ class Instance(Protocol):
 
     @property
     def class_name(self) -> str:
-        """The class in words."""
+        """The name of the class."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Instance(Protocol):
 
     @property
     def box(self) -> tuple[int, int, int, int] | None:
-        """The part of the photo that is the row, x0, y0, x1, y1 in pixels; None: the whole photo."""
+        """The part of the photo that belongs to the row, x0, y0, x1, y1 in pixels; None: the whole photo."""
         ...
 
 
@@ -54,10 +54,10 @@ def write_shards(
     shard_size: int = SHARD_SIZE,
     progress: Any = iter,
 ) -> ShardIndex:
-    """Write `instances`, whose files lie below `images`, to `out` and return the index.
+    """Write `instances`, whose files are below `images`, to `out`, and return the index.
 
-    Each shard, and at last the index, is written under a temporary name and renamed, so that an interrupted run leaves
-    no index.  The function removes shards of an earlier, longer version.  `progress` wraps the iterable of shards.
+    The function writes each shard, and then the index, under a temporary name and renames it, so that an interrupted
+    run leaves no index.  It removes shards of an earlier, longer version.  `progress` wraps the iterable of shards.
 
     Raises:
         FileNotFoundError: a photo is absent.
@@ -81,8 +81,8 @@ def write_shards(
 def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Shard:
     """Write one tar file and return its line of the index."""
     rows = []
-    temporary = path.with_suffix(".tmp")  # a kill leaves this file, the next start writes over it
-    # WebDataset writes the time of day by default; a fixed owner and time give equal bytes for equal input.
+    temporary = path.with_suffix(".tmp")  # after a kill this file stays, and the next start writes over it
+    # WebDataset writes the current time by default; a fixed owner and time give equal bytes for equal input.
     with temporary.open("wb") as stream, wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar:
         for instance in instances:
             tar.write(_members(instance, images))
@@ -92,7 +92,7 @@ def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Sha
 
 
 def _members(instance: Instance, images: Path) -> dict[str, Any]:
-    """The two members of a sample: the photo, and its row, label, class and file."""
+    """Make the two members of a sample: the photo, and its row, label, class and file."""
     facts: dict[str, Any] = {
         "row": instance.row,
         "label": instance.label,

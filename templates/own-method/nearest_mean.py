@@ -1,9 +1,9 @@
-"""A method of one's own: class means inferred from attributes by ridge regression, nearest mean wins.
+"""A template for your own method: ridge regression infers class means from attributes, and the nearest mean wins.
 
     python scripts/train_dcrgan.py --method templates/own-method/nearest_mean.py:METHOD
     python scripts/table.py --methods eszsl dcrgan templates/own-method/nearest_mean.py:METHOD
 
-docs/own-method.md says what the parts are for.
+docs/own-method.md explains each part.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class NearestMeanConfig:
-    """All that is chosen; each field is a flag `--config.…`."""
+    """The configuration; each field has a flag `--config.…`."""
 
-    ridge: Positive = 0.1  # weight of ‖W‖² beside the mean squared error over classes
+    ridge: Positive = 0.1  # weight of ‖W‖² against the mean squared error over classes
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
 class NearestMean(nn.Module):
-    """Scores are minus the squared distance of a feature to each class's mean."""
+    """A model whose scores are minus the squared distance of a feature to each class's mean."""
 
     zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
     gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
@@ -44,17 +44,17 @@ class NearestMean(nn.Module):
         self.register_buffer("means", means)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, S + U]."""
+        """Return the scores [N, S + U] of features [N, D] for all classes."""
         return -torch.cdist(features, self.means).square()
 
     def zsl_scores(self, features: Tensor) -> Tensor:
-        """[N, D] to [N, U]."""
+        """Return the scores [N, U] of features [N, D] for the unseen classes."""
         return self.gzsl_scores(features)[:, -len(self.zsl_classes) :]
 
 
-@stage  # gives the function its own random state, checks its data and notes which rows it was given
+@stage  # gives the function its own random state, checks its data, and notes which rows it gets
 def train_nearest_mean(train: TrainSplit, config: NearestMeanConfig, *, log: Log = silent) -> NearestMean:
-    """Regress the seen classes' means [S, D] from their attributes [S, A]; infer those of unseen classes."""
+    """Fit the seen classes' means [S, D] by their attributes [S, A], and infer the means of unseen classes."""
     means = torch.stack([train.features[train.labels == class_id].mean(0) for class_id in train.seen])
     attributes, centre = train.attributes[train.seen], train.attributes[train.seen].mean(0)
     centred = attributes - centre

@@ -1,6 +1,6 @@
 """Atomic files: a file is written under a temporary name, synced and then renamed, so it is whole or absent.
 
-What stops a writer (a full disk, a read-only folder) is said in words.
+If something stops a writer (a full disk, a read-only folder), the error says so in words.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 REMEDY = "put the file back from a copy, or delete it and make it anew"
-LFS_POINTER = b"version https://git-lfs"  # how the text begins that Git keeps in place of a large file
-REMEDIES = {  # what is in the way of a writer, and what to do about it
+LFS_POINTER = b"version https://git-lfs"  # start of the text that Git LFS keeps in place of a large file
+REMEDIES = {  # the reason that stops a writer, and what to do about it
     errno.ENOSPC: "no space is left on the disk; make room there",
     errno.EDQUOT: "the disk quota of this user is used up; make room there, or have it raised",
     errno.EFBIG: "the file grows larger than this process or file system may have one; raise the limit (ulimit -f)",
@@ -31,9 +31,9 @@ REMEDIES = {  # what is in the way of a writer, and what to do about it
 
 
 def in_words(error: OSError, path: Path | None = None) -> str:
-    """What stopped a writer and what to do, where the reason is a known one; else the error's own text.
+    """Say what stopped a writer and what to do, if the reason is in REMEDIES; else return the text of the error.
 
-    path: what was to be written; None: what the error names.
+    path: file that the program was writing; None: the file that the error names.
     """
     if error.errno is None or not _is_of_system(error):
         return str(error)
@@ -43,7 +43,7 @@ def in_words(error: OSError, path: Path | None = None) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Inside, an OSError at `path`, or at no file that it names, is raised again in words, with its type and number."""
+    """Raise an OSError of the block again in words, with its type and number, if it is about writing `path`."""
     try:
         yield
     except OSError as error:
@@ -55,12 +55,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _is_of_system(error: OSError) -> bool:
-    """Whether the reason is a known one in the system's own text, not in words already."""
+    """Whether the reason is in REMEDIES, and the text is still the text of the operating system."""
     return error.errno in REMEDIES and error.strerror == os.strerror(error.errno)
 
 
 def _concerns(error: OSError, path: Path) -> bool:
-    """Whether the error is about writing `path`: it names it, its temporary file or one of its folders, or nothing."""
+    """Whether the error concerns writing `path`: it names `path`, a file beside it, one of its folders, or no file."""
     if error.filename is None:
         return True
     named = Path(os.fsdecode(error.filename))
@@ -69,14 +69,14 @@ def _concerns(error: OSError, path: Path) -> bool:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path`; it is renamed to `path` if the block ends well, and removed if not.
+    """Yield a temporary file beside `path`; rename it to `path` after the block, or remove it after an error.
 
-    The content is on the disk before it gets its name, so a power cut leaves the old file or the new one.
+    The content is on the disk before the file gets its name, so a power cut leaves the old file or the new one.
 
     Raises:
-        OSError: the disk is full, the folder read-only, or the like; in words.
+        OSError: the disk is full, the folder is read-only, or the like; the message is in words.
     """
-    # Machines that share the folder may have processes with equal numbers.
+    # The host's name is in the file's name, because machines that share the folder may have equal process numbers.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,14 +85,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _sync(temporary)
             temporary.replace(path)
         finally:
-            with suppress(OSError):  # a folder that takes no files has none of ours
+            with suppress(OSError):  # a folder that refuses files does not have the temporary file
                 temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some file systems cannot sync a folder
         _sync(path.parent)
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,7 +101,7 @@ def _sync(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in `folder`: ours, and those of safetensors."""
+    """Remove the temporary files of `atomic_path` and of safetensors that killed processes left in `folder`."""
     for pattern in (".*.tmp", ".tmp*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -116,11 +116,11 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path, remedy: str = REMEDY) -> Any:
     """Read a JSON file.
 
-    remedy: the end of an error's message: what to do about the file.
+    remedy: end of an error message, which says what to do about the file.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is no JSON; a Git LFS pointer in its place is called by its name.
+        ValueError: the file is not JSON; the message names a Git LFS pointer as such.
     """
     content = path.read_bytes()
     if content.startswith(LFS_POINTER):
@@ -135,7 +135,7 @@ def read_object(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_json`; or the content is no object.
+        FileNotFoundError, ValueError: as in `read_json`; or the content is not an object.
     """
     content = read_json(path, remedy)
     if not isinstance(content, dict):
@@ -144,7 +144,7 @@ def read_object(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the JSON object of each line, without lines that a kill or a full disk cut short."""
+    """Read the JSON object of each line, and skip lines that a kill or a full disk cut short."""
     entries = []
     for line in path.read_bytes().splitlines():
         with suppress(ValueError, RecursionError):
@@ -160,10 +160,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Append `text` to the file `path` in UTF-8; it need not be there.
+    """Append `text` to the file `path` in UTF-8; the file need not exist.
 
     Raises:
-        OSError: as `atomic_path`.
+        OSError: as in `atomic_path`.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Let only one process at a time work in a folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without flock answer
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file systems without flock
 
 _held: set[Path] = set()  # folders that this process keeps others out of
 
 
 @contextmanager
 def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
-    """Keep other processes out of `folder` inside the block, which also ends with the process, however that ends.
+    """Keep other processes out of `folder` during the block.  The lock also ends with the process, even after a kill.
 
-    Nothing is left in the folder.  Where the file system has no locks, nobody is kept out.  when: whether to, at all:
-    of the processes of one launch the first alone does.
+    The lock leaves no file in the folder.  A file system without locks keeps nobody out.
+
+    when: whether to lock at all; of the processes of one launch, only the first does.
 
     Raises:
         ValueError: another process is in such a block.
@@ -34,7 +35,7 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     if fcntl is None or not when or place in _held:
         yield
         return
-    absent = [path for path in (folder, *folder.parents) if not path.exists()]  # the innermost first
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]  # innermost folder first
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(place, os.O_RDONLY)
@@ -45,7 +46,7 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     finally:
         _held.discard(place)
         os.close(descriptor)
-        with suppress(OSError):  # of work that left nothing nothing is left
+        with suppress(OSError):  # this removes new folders that stayed empty; a folder with files raises the error
             for path in absent:
                 path.rmdir()
 

@@ -1,4 +1,4 @@
-"""The one writer and reader of tensors: safetensors files that are whole or absent, and hold what was written."""
+"""The one writer and reader of tensors: safetensors files that are whole or absent, with a hash of their content."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from backbones.tensor_hash import CONTENT, is_changed, tensors_sha256
 from zsl.common.files import LFS_POINTER, atomic_path
 
-OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how the safetensors library reports one of the operating system
+OS_ERROR = re.compile(r"\(os error (\d+)\)")  # form of an operating system's error in safetensors' messages
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write `tensors`, on any device, to the safetensors file `path`: whole, and on the disk, or not at all.
+    """Write `tensors` on any device to the safetensors file `path`, so that it is whole and on the disk, or absent.
 
     Raises:
-        OSError: the disk is full, the folder read-only, or the like; in words.
+        OSError: the disk is full, the folder is read-only, or the like; the message is in words.
     """
     with atomic_path(path) as temporary:
         try:
@@ -37,12 +37,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a safetensors file onto the CPU.
 
-    remedy: the end of an error's message: what to do about the file.
+    remedy: end of an error message, which says what to do about the file.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is no whole file of tensors, or not as `write_tensors` wrote it.  Files of other programs, and of
-            earlier versions, do not say what was written.
+        ValueError: the file is not a whole file of tensors, or its tensors do not match its hash.  Files of other
+            programs and of earlier versions have no hash.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -56,7 +56,7 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def _kind(path: Path, error: SafetensorError) -> str:
-    """In words, what a file is that holds no tensors."""
+    """Say in words what a file is that holds no tensors."""
     with path.open("rb") as stream:
         start = stream.read(len(LFS_POINTER))
     if not start:
@@ -65,14 +65,14 @@ def _kind(path: Path, error: SafetensorError) -> str:
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors on the CPU; those that share memory are copied, for the library refuses them."""
+    """Make contiguous tensors on the CPU; copy those that share memory, because safetensors refuses them."""
     separate: dict[str, Tensor] = {}
-    taken: set[int] = set()
+    pointers: set[int] = set()
     for name, tensor in tensors.items():
         whole = tensor.detach().cpu().contiguous()
         storage = whole.untyped_storage()
-        if storage.data_ptr() in taken or storage.nbytes() > whole.nbytes:
+        if storage.data_ptr() in pointers or storage.nbytes() > whole.nbytes:
             whole = whole.clone()
-        taken.add(whole.untyped_storage().data_ptr())
+        pointers.add(whole.untyped_storage().data_ptr())
         separate[name] = whole
     return separate

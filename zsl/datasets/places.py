@@ -1,4 +1,4 @@
-"""Where things lie below `--data`: one function a question, so that no script spells a path."""
+"""The folders and files below `--data`: one function for each, so that no script builds a path itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from zsl.datasets import own
 from zsl.datasets.registry import DATASETS
 
 SHAPES = "shapes"
-FOLDER_FILE = "folder.txt"  # the path of a benchmark of one's own
+FOLDER_FILE = "folder.txt"  # file with the path of the user's own benchmark
 
 
 def benchmark_name(benchmark: str) -> str:
-    """What `--benchmark` is called below `--data`: a known name as it is, a folder of one's own by its last part.
+    """Return the name of `--benchmark` below `--data`: a known name, or the last part of the user's own folder.
 
     Raises:
-        ValueError: a folder of one's own has a known benchmark's name.
+        ValueError: the user's own folder has the name of a known benchmark.
     """
     if benchmark in DATASETS or not own.is_own(benchmark):
         return benchmark
@@ -29,19 +29,19 @@ def benchmark_name(benchmark: str) -> str:
 
 
 def note_folder(benchmark: str, data: Path) -> None:
-    """Write which folder of one's own `data/<name>` was made from, for `check_folder`."""
+    """Write down the user's own folder from which `data/<name>` is made, for `check_folder`."""
     path = data / benchmark_name(benchmark) / FOLDER_FILE
     with atomic_path(path) as temporary:
         temporary.write_bytes(os.fsencode(Path(benchmark).resolve()))
 
 
 def check_folder(benchmark: str, data: Path) -> None:
-    """That `data/<name>` was not made from another folder of one's own that has the same last name.
+    """Check that `data/<name>` was not made from another of the user's folders with the same last name.
 
-    A folder that is not there any more was moved, and this is taken for it.
+    If the earlier folder no longer exists, the function assumes that it was moved to `benchmark`.
 
     Raises:
-        ValueError: it was.
+        ValueError: `data/<name>` was made from another folder.
     """
     path = data / benchmark_name(benchmark) / FOLDER_FILE
     if not own.is_own(benchmark) or not path.is_file():
@@ -55,10 +55,11 @@ def check_folder(benchmark: str, data: Path) -> None:
 
 
 def check_known(benchmark: str, data: Path) -> None:
-    """That `benchmark` has a reader, is a folder of one's own, or was packed below `data` before.
+    """Check that `benchmark` has a reader, is the user's own folder, or was packed below `data` before.
 
     Raises:
-        ValueError: it is none of that, which a typing error most often is; or it is another folder of the same name.
+        ValueError: none of the three is true, most often because of a typing error; or it is another folder of the same
+            name.
     """
     check_folder(benchmark, data)
     if benchmark not in DATASETS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
@@ -72,15 +73,15 @@ def check_known(benchmark: str, data: Path) -> None:
 
 
 def shards_folder(data: Path, benchmark: str) -> Path:
-    """`data/<benchmark>/shards`."""
+    """The folder of the shards: `data/<benchmark>/shards`."""
     return data / benchmark_name(benchmark) / "shards"
 
 
 def splits_folder(data: Path, benchmark: str) -> Path:
-    """`data/<benchmark>/splits`: a copy of the split files that the shards were made with."""
+    """The folder with a copy of the split files of the shards: `data/<benchmark>/splits`."""
     return data / benchmark_name(benchmark) / "splits"
 
 
 def features_folder(data: Path, benchmark: str, backbone: str) -> Path:
-    """`data/<benchmark>/features/<backbone.weights-tag>`."""
+    """The folder of a feature table: `data/<benchmark>/features/<backbone.weights-tag>`."""
     return data / benchmark_name(benchmark) / "features" / backbone

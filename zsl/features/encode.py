@@ -1,4 +1,4 @@
-"""Photos to features: a backbone as a function, compiled where that is wanted and works; and batches to part files."""
+"""Encode photos to features with a backbone, which may be compiled, and write batches to part files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shards import Shard
 from zsl.features.parts import Part, Parts
 from zsl.features.stream import Batch, Failure
 
-Encode = Callable[[Tensor], Tensor]  # uint8 [B, 3, H, W] or [B, 5, 3, H, W] to fp32 features [B, D] on the device
+Encode = Callable[[Tensor], Tensor]  # from uint8 [B, 3, H, W] or [B, 5, 3, H, W] to fp32 [B, D] on the device
 
 log = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
-    """What a part keeps of a sample, without its photo."""
+    """The facts of a sample that a part needs, without the photo."""
 
     row: int
     label: int
@@ -31,9 +31,9 @@ class _Row(NamedTuple):
 
 
 def make_encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> tuple[Encode, bool]:
-    """The encoder in the precision of `accelerator`, on its device; and whether it is compiled.
+    """Return the encoder in the precision and on the device of `accelerator`, and whether it is compiled.
 
-    A compiler that does not work here costs a warning only: the encoder is then the plain one.
+    If compiling fails on this machine, the function logs a warning and returns the plain encoder.
     """
     backbone.encoder.to(accelerator.device)
     if compiled:
@@ -49,17 +49,17 @@ def _encode(backbone: Backbone, accelerator: Accelerator, images: Tensor) -> Ten
 
 
 def _compile(backbone: Backbone, accelerator: Accelerator, batch_size: int) -> Encode | None:
-    """The compiled encoder; None where the compiler fails on a first photo."""
+    """Compile the encoder; None if the compiler fails on a first photo."""
     faster = compile_backbone(backbone)
 
-    def encode_padded(images: Tensor) -> Tensor:  # one shape, so that nothing is compiled twice
+    def encode_padded(images: Tensor) -> Tensor:  # each batch has the same shape, so that nothing compiles twice
         padding = images.new_zeros(batch_size - len(images), *images.shape[1:])
         return _encode(faster, accelerator, torch.cat([images, padding]))[: len(images)]
 
     crops = () if backbone.transform.crops == 1 else (backbone.transform.crops,)
     try:
         encode_padded(torch.zeros(1, *crops, 3, *backbone.transform.size, dtype=torch.uint8))
-    except Exception as error:  # a compiler's failures have no common type, and each of them means the same here
+    except Exception as error:  # the compiler's errors have no common type, and all of them mean the same here
         log.warning("--compile does not work here (%s); going on without", str(error).strip().splitlines()[0])
         return None
     return encode_padded
@@ -68,7 +68,7 @@ def _compile(backbone: Backbone, accelerator: Accelerator, batch_size: int) -> E
 def encode_shards(
     encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int, tuned: Container[str] = ()
 ) -> Iterator[int]:
-    """Write the part of each shard after its last batch; yields the number of images of each batch.
+    """Write the part of each shard after its last batch, and yield the number of images of each batch.
 
     tuned: hashes of the photos that the backbone was fine-tuned on.
     """
@@ -78,7 +78,7 @@ def encode_shards(
     for batch in batches:
         if batch.images is not None:
             features.append(encode(batch.images))
-        # Not the batch itself: it holds the photos, and memory would grow with the shard.
+        # The list must not keep the batch, because it holds the photos, and memory would grow with the shard.
         rows += [
             _Row(sample.row, sample.label, sample.file, bool(tuned) and sample.photo_hash in tuned)
             for sample in batch.samples
@@ -93,9 +93,9 @@ def encode_shards(
 
 
 def _part(shard: Shard, rows: list[_Row], failures: list[Failure], features: list[Tensor], dim: int) -> Part:
-    """The part of one shard, from its rows and failures, and the features [B, D] of all its batches."""
+    """Make the part of one shard from its rows and failures, and the features [B, D] of all its batches."""
     of_shard = tuple(failure for failure in failures if failure.row is None)
-    if of_shard:  # of a shard that cannot be read to its end nothing is kept
+    if of_shard:  # the shard cannot be read to its end, so nothing of it is kept
         nothing = np.zeros(0, dtype=np.int64)
         return Part(
             rows=nothing, labels=nothing, features=np.zeros((0, dim), np.float32), tuned=nothing.astype(bool),

@@ -1,9 +1,9 @@
-"""Shards to a feature table, every image exactly once, for any number of processes and after any kill.
+"""Extract a feature table from shards, every image exactly once, with any number of processes and after any kill.
 
-A shard is the unit of work: a process claims whole shards, and a finished shard is one part file that appears by
-renaming (`zsl.features.parts`).  A restart skips the parts that are whole and fit; the merge proves that each row
-occurs once before the table appears (`zsl.features.merge`).  Nothing but the model's arithmetic is Accelerate's:
-`accelerator.prepare` on an already divided stream of samples loses or repeats some of them.
+A shard is the unit of work.  A process claims whole shards, and each finished shard becomes one part file by renaming
+(`zsl.features.parts`).  A restart skips the parts that are whole and fit.  The merge checks that each row occurs once
+before it writes the table (`zsl.features.merge`).  Accelerate only runs the model's arithmetic, because
+`accelerator.prepare` on a divided stream of samples loses or repeats some of them.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from zsl.features.parts import PARTS_FOLDER, Parts
 from zsl.features.plan import OF_PART, finished_table, plan_table
 from zsl.features.stream import Decoder, OnError, stream_batches
 
-WAIT_SECONDS = 0.2  # between looks at the shards that other processes have claimed
+WAIT_SECONDS = 0.2  # time between two checks of the shards that other processes have claimed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings:
-    """How to extract; the defaults are those of the command line."""
+    """The settings of an extraction; the defaults are those of the command line."""
 
     batch_size: int = 32  # B
-    compiled: bool = False  # torch.compile the encoder
-    on_error: OnError = "stop"  # what becomes of photos and shards that cannot be read
+    compiled: bool = False  # whether to compile the encoder with torch.compile
+    on_error: OnError = "stop"  # what to do with photos and shards that cannot be read
     allow_pipe: bool = False  # whether the shards' location may be a command
     decoder: Decoder = "cpu"
 
@@ -56,18 +56,19 @@ def extract_features(
     accelerator: Accelerator,
     settings: ExtractSettings = ExtractSettings(),
 ) -> Manifest:
-    """Make the feature table `out` from the shards of `index` at `location`; returns its manifest.
+    """Make the feature table `out` from the shards of `index` at `location`, and return its manifest.
 
-    Every process of `accelerator` calls this; all return when the table is whole.  Processes share the shards out by
-    locks on files in `out`, so that unrelated starts of the same command on machines that share the folder work
-    together too.  A table that `out` holds already, made from the same input, stays as it is.
+    Every process of `accelerator` calls this function, and it returns in all of them when the table is whole.
+    Processes divide the shards by locks on files in `out`, so that unrelated starts of the same command also work
+    together, if their machines share the folder.  If `out` already holds a table from the same input, it stays as it
+    is.
 
-    With `on_error` "quarantine", photos and shards that cannot be read are left out and listed in `quarantine.csv`, and
-    the manifest counts them.  The next start with "stop" computes the shards of these photos anew, and nothing else.
+    With `on_error` "quarantine", unreadable photos and shards are left out and listed in `quarantine.csv`, and the
+    manifest counts them.  The next start with "stop" computes only the shards of these photos again.
 
     Raises:
-        ValueError: `out` holds a table made from other input, a shard is not the index's, or a sample cannot be read
-            (its shard, row and file are named).
+        ValueError: `out` holds a table from other input, a shard does not match the index, or a sample cannot be read
+            (the message names its shard, row and file).
         OSError: the disk is full; finished parts stay.
     """
     plan = plan_table(backbone, index, accelerator.mixed_precision, settings.decoder)
@@ -75,7 +76,7 @@ def extract_features(
         raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")
     if (manifest := finished_table(out, plan, settings.on_error)) is not None:
         if accelerator.is_main_process and not manifest.quarantined:
-            shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)  # a kill came between the manifest and this
+            shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)  # a kill may have come between manifest and removal
         return manifest
     encode, compiled = make_encoder(backbone, accelerator, settings.batch_size, settings.compiled)
     extraction = _Extraction(
@@ -89,7 +90,7 @@ def extract_features(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Extraction:
-    """One process's work on a table: its input, its settings, and the manifest of the table to be."""
+    """The work of one process on a table: its input, its settings, and the planned manifest of the table."""
 
     backbone: Backbone
     location: Location
@@ -118,7 +119,7 @@ class _Extraction:
 
     def _parts(self) -> Parts:
         settings, accelerator, plan = self.settings, self.accelerator, self.plan.as_json
-        # What may change the last bits of a number: parts of different settings are not mixed.
+        # These settings may change the last bits of a number, so a table does not mix parts of different settings.
         compute = {
             "compiled": settings.compiled, "batch_size": settings.batch_size, "device": accelerator.device.type
         }  # fmt: skip
@@ -136,7 +137,7 @@ class _Extraction:
         return finished_table(self.out, self.plan, self.settings.on_error)
 
     def _compute_parts(self, encode: Encode, parts: Parts, bar: tqdm) -> None:
-        """Compute the parts of all shards that this process can claim, then wait for those of others."""
+        """Compute the parts of all shards that this process can claim, then wait a moment for other processes."""
         settings = self.settings
         batches = stream_batches(
             parts.claim(), self.location, self.backbone.transform, batch_size=settings.batch_size,
@@ -145,16 +146,16 @@ class _Extraction:
         )  # fmt: skip
         for images in encode_shards(encode, batches, parts, self.backbone.dim, self.backbone.tuned_photos):
             bar.update(images)
-        bar.update(parts.images - bar.n)  # and what other processes have done
+        bar.update(parts.images - bar.n)  # this adds the images of other processes
         if not parts.are_whole():
             time.sleep(WAIT_SECONDS)
 
     def _speed(self, images: int, seconds: float) -> float | None:
-        """Images a second; None where there was nothing to compute."""
+        """Images a second; None if there was nothing to compute."""
         return round(images / seconds, 1) if images else None
 
     def _merge(self, parts: Parts, images_per_second: float | None) -> None:
-        """Merge the parts, unless an unrelated start has done so while this process waited for its turn."""
+        """Merge the parts, unless an unrelated start has merged them while this process waited for its turn."""
         compute = Compute(
             compiled=self.settings.compiled,
             batch_size=self.settings.batch_size,
@@ -169,7 +170,7 @@ class _Extraction:
 
 @contextmanager
 def _full_disk_in_words(out: Path) -> Iterator[None]:
-    """Say what a full disk means here: finished parts stay, and the same command goes on with them."""
+    """Explain the error of a full disk: finished parts stay, and the same command continues with them."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The parts of all shards to one feature table, in which each row stands once, or an error."""
+"""Merge the parts of all shards into one feature table that holds each row exactly once, or raise an error."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from zsl.features.parts import Part, Parts, read_part
 from zsl.features.stream import Failure
 from zsl.features.table import QUARANTINE_FILE, TUNED_FILE, arrays_sha256
 
-OF_ROWS = ("rows", "labels", "tuned")  # of a part, without its features
+OF_ROWS = ("rows", "labels", "tuned")  # the arrays of a part except its features
 
 
 def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
-    """Write the table of all `parts` into `out`, its manifest last, with the numbers of rows and of lost photos.
+    """Write the table of all `parts` into `out`, and last its manifest, with the numbers of rows and of lost photos.
 
-    Parts are read one at a time and written to their place in the file, so that memory does not grow with the table.
-    The parts of an incomplete table stay, for the run that mends it.
+    The function reads one part at a time and writes its features to their place in the file, so that memory does not
+    grow with the table.  The parts of an incomplete table stay for the run that completes it.
 
     Raises:
-        ValueError: a part is damaged or holds other rows than its shard; a row occurs twice, or is absent and no
-            failure accounts for it.
+        ValueError: a part is damaged or holds other rows than its shard; a row occurs twice; or a row is absent without
+            a failure that accounts for it.
     """
     kept = [_without_features(parts.path(shard), shard, manifest.dim) for shard in parts.index.shards]
     failures = [failure for part in kept for failure in part.failures]
@@ -35,7 +35,7 @@ def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
     rows, labels, tuned = (np.concatenate([getattr(part, name) for part in kept]) for name in OF_ROWS)
     _check_once(rows, lost, parts.index.count)
     order = np.argsort(rows)
-    (out / MANIFEST_FILE).unlink(missing_ok=True)  # of an incomplete table
+    (out / MANIFEST_FILE).unlink(missing_ok=True)  # an incomplete table may have left one
     _write_features(out / "features.npy", [parts.path(shard) for shard in parts.index.shards], order, manifest.dim)
     _write_array(out / "rows.npy", rows[order])
     _write_array(out / "labels.npy", labels[order])
@@ -51,7 +51,7 @@ def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
 
 
 def _without_features(path: Path, shard: Shard, dim: int) -> Part:
-    """The part of `shard` after a check; its features, which `_write_features` reads anew, are dropped.
+    """Read and check the part of `shard`, and return it without features, which `_write_features` reads again.
 
     Raises:
         ValueError: the part is damaged, or holds other rows than the shard.
@@ -66,14 +66,14 @@ def _without_features(path: Path, shard: Shard, dim: int) -> Part:
 
 
 def _count_lost(parts: Parts, failures: Sequence[Failure]) -> int:
-    """Number of photos without features: those of shards that cannot be read, and single ones."""
+    """Number of photos without features: all photos of unreadable shards, and single photos."""
     unread = {failure.shard for failure in failures if failure.row is None}
     of_shards = sum(shard.count for shard in parts.index.shards if shard.file in unread)
     return of_shards + sum(failure.row is not None for failure in failures)
 
 
 def _check_once(rows: np.ndarray, lost: int, count: int) -> None:
-    """Of `count` photos, all but `lost` have a row, and none has two."""
+    """Check that no row occurs twice, and that the number of rows is `count` - `lost`."""
     values, counts = np.unique(rows, return_counts=True)
     if len(rows) != count - lost or (counts > 1).any():
         repeated = values[counts > 1][:3].tolist()
@@ -88,9 +88,9 @@ def _write_array(path: Path, values: np.ndarray) -> None:
 def _write_features(path: Path, parts: Sequence[Path], order: np.ndarray, dim: int) -> None:
     """Write `features.npy` in pieces.
 
-    Not through a memory map: its pages would count as memory, and a full disk would kill the process.
+    A memory map would not do: its pages count as memory, and a full disk kills the process.
 
-    order: [N] positions in the concatenation of all parts, by row.
+    order: [N] positions in the concatenation of all parts, sorted by row.
     """
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
@@ -110,7 +110,7 @@ def _write_features(path: Path, parts: Sequence[Path], order: np.ndarray, dim: i
 
 
 def _write_quarantine(path: Path, failures: Sequence[Failure]) -> None:
-    """List the photos and shards that could not be read; where there are none, remove the list of an earlier table."""
+    """Write the list of unreadable photos and shards; without failures, remove the list of an earlier table."""
     if not failures:
         path.unlink(missing_ok=True)
         return

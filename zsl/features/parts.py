@@ -1,4 +1,4 @@
-"""The finished shards of a feature table to be: one part file for each, claimed by one process at a time."""
+"""The parts of an unfinished feature table: one file for each finished shard; one process at a time claims a shard."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ except ImportError:  # not on Windows
 
 PARTS_FOLDER, MERGE_LOCK = "parts", ".merge.lock"
 TENSORS = ("rows", "labels", "features", "tuned")
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without flock answer
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file systems without flock
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """What became of one shard."""
+    """The result of one shard."""
 
     rows: np.ndarray  # [n] int64
     labels: np.ndarray  # [n] int64
@@ -41,7 +41,7 @@ class Part:
     failures: tuple[Failure, ...] = ()
 
     def fault(self, shard: Shard) -> str | None:
-        """What keeps this from being the part of `shard`, in words; None: it accounts for each row exactly once."""
+        """Say in words why this is not the part of `shard`; None if it accounts for each row exactly once."""
         sizes = {len(getattr(self, name)) for name in TENSORS}
         if len(sizes) > 1 or self.features.ndim != 2:
             return "its rows, labels and features differ in number"
@@ -53,10 +53,10 @@ class Part:
 
 @dataclass(kw_only=True)
 class Parts:
-    """The part files of one table.  As a context manager it gives up, at its end, each claimed shard without a part.
+    """The part files of one table.  At the end of its context, it releases each claimed shard without a part.
 
-    `key` is all that the numbers depend on: its hash is in the files' names, so that a part of other input or other
-    settings is never taken for one of this table.  A part with failures counts as whole only with `keep_failures`.
+    `key` holds everything that the numbers depend on.  Its hash is in the names of the files, so that a table never
+    uses a part of other input or other settings.  A part with failures counts as whole only with `keep_failures`.
     """
 
     folder: Path
@@ -66,7 +66,7 @@ class Parts:
     ranks: int = 1
     keep_failures: bool = False
     _claims: dict[str, IO[bytes]] = field(default_factory=dict)
-    _whole: set[str] = field(default_factory=set)  # a part that was whole once stays so
+    _whole: set[str] = field(default_factory=set)  # shards whose part is whole; such a part does not change
 
     def __enter__(self) -> Self:
         return self
@@ -76,17 +76,17 @@ class Parts:
             claim.close()
 
     def path(self, shard: Shard) -> Path:
-        """The file of this shard's part."""
+        """The file of the part of `shard`."""
         key = hashlib.sha256(json.dumps([self.key, shard.sha256], sort_keys=True).encode()).hexdigest()[:12]
         return self.folder / f"{Path(shard.file).stem}-{key}.safetensors"
 
     def are_whole(self) -> bool:
-        """Whether every shard has its part."""
+        """Whether the part of every shard is whole."""
         return sum(self.is_whole(shard) for shard in self.index.shards) == len(self.index.shards)
 
     @property
     def images(self) -> int:
-        """Number of images in the shards whose parts `is_whole` has seen."""
+        """Number of images in the shards whose parts `is_whole` has found whole."""
         return sum(shard.count for shard in self.index.shards if shard.file in self._whole)
 
     def is_whole(self, shard: Shard) -> bool:
@@ -103,25 +103,25 @@ class Parts:
         return part.fault(shard) is None and (self.keep_failures or not part.failures)
 
     def claim(self) -> Iterator[Shard]:
-        """Shards that have no part and that no living process has claimed; each is claimed now, until `write`.
+        """Claim shards without a part that no living process has claimed, and yield each; `write` ends the claim.
 
-        Ranks begin at different places, so that they seldom ask for the same shard.  A claim is a lock, which ends with
-        its process, however that ends.  Where locks do not work (some network file systems), each rank has a fixed
-        share of the shards.
+        Ranks start at different shards, so that they rarely try the same one.  A claim is a lock, which ends with its
+        process, also after a kill.  Where locks do not work (some network file systems), each rank has a fixed share of
+        the shards.
         """
         shards = self.index.shards
         start = self.rank * len(shards) // self.ranks
         for shard in shards[start:] + shards[:start]:
             if not self.is_whole(shard) and self._lock(shard):
-                if self.is_whole(shard):  # finished by another process between the look and the lock
+                if self.is_whole(shard):  # another process has finished it between the check and the lock
                     self._claims.pop(shard.file).close()
                 else:
                     yield shard
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let one process in at a time, of all that share the folder; where locks do not work, let it in at once."""
-        path = self.folder.parent / MERGE_LOCK  # not among the parts, which the merge removes
+        """Let only one of the processes that share the folder into the block at a time; without locks, let in all."""
+        path = self.folder.parent / MERGE_LOCK  # not in the folder of parts, which the merge removes
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as lock:
             with suppress(OSError):
@@ -131,7 +131,7 @@ class Parts:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove all parts, and the half-written files of killed processes beside their folder."""
+        """Remove all parts, and the half-written files that killed processes left in the folder of the table."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for path in self.folder.parent.glob(".*.tmp"):
             path.unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class Parts:
         return True
 
     def write(self, shard: Shard, part: Part) -> None:
-        """Write the part file, atomically, and give the claim up.
+        """Write the part file atomically, and end the claim.
 
         Raises:
             ValueError: the part does not hold exactly the rows of the shard.
@@ -172,7 +172,7 @@ def read_part(path: Path) -> Part:
     """Read a part file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file is damaged.
     """
     remedy = "delete it and extract again"

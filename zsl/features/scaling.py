@@ -1,4 +1,4 @@
-"""Scaling of features and attributes, fitted on what training may see."""
+"""Scaling of features and attributes, fitted only on data that training may see."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class FeatureScaler:
-    """Min-max scaling of each feature dimension to [0, 1] on the rows it was fitted on; others may leave [0, 1]."""
+    """Min-max scaling of each feature dimension.  The fitted rows get values in [0, 1]; other rows may leave [0, 1]."""
 
     low: Tensor  # [D]
     span: Tensor  # [D], 1 where a dimension is constant
 
     @classmethod
     def fit(cls, features: Tensor) -> Self:
-        """From features [N, D] of trainval rows."""
+        """Fit a scaler to features [N, D] of trainval rows."""
         low, high = features.amin(0), features.amax(0)
         return cls(low, torch.where(high > low, high - low, 1.0))
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Scaled features [..., D]."""
+        """Return scaled features [..., D]."""
         return (features - self.low) / self.span
 
 
 def signed_power(values: Tensor, power: float) -> Tensor:
-    """Each value raised to `power`, its sign kept; below 1 this draws in large values and spreads small ones."""
+    """Raise each value to `power`, but keep its sign; a power below 1 reduces large values and spreads small ones."""
     return values if power == 1 else values.sign() * values.abs() ** power
 
 
 @dataclass(frozen=True, eq=False)
 class AttributeScaler:
-    """Attributes to a power, minus the seen classes' mean, scaled so that the seen classes' have a given mean norm.
+    """Scaling of attributes: a power, then centring on the seen classes, then a factor for a given mean norm of these.
 
-    All classes of a benchmark share most of their attributes (every bird has a beak), so that official attribute
-    vectors differ little beside their common part.
+    All classes of a benchmark share most of their attributes (every bird has a beak).  So the differences of official
+    attribute vectors are small against their common part.
     """
 
     centre: Tensor  # [A]
@@ -46,7 +46,7 @@ class AttributeScaler:
 
     @classmethod
     def fit(cls, attributes: Tensor, norm: float | None, power: float = 1.0) -> Self:
-        """From the attributes [S, A] of the seen classes alone; without `norm` they are neither centred nor scaled."""
+        """Fit a scaler to the attributes [S, A] of the seen classes alone; without `norm`, it only uses the power."""
         attributes = signed_power(attributes, power)
         if norm is None:
             return cls(torch.zeros_like(attributes[0]), attributes.new_ones(()), power)
@@ -54,9 +54,9 @@ class AttributeScaler:
         return cls(centre, norm / (attributes - centre).norm(dim=1).mean(), power)
 
     def __call__(self, attributes: Tensor) -> Tensor:
-        """Scaled attributes [..., A]."""
+        """Return scaled attributes [..., A]."""
         return (signed_power(attributes, self.power) - self.centre) * self.factor
 
     def undo(self, scaled: Tensor) -> Tensor:
-        """Attributes [..., A] in the units in which they were given."""
+        """Return attributes [..., A] in their original units."""
         return signed_power(scaled / self.factor + self.centre, 1 / self.power)

@@ -19,15 +19,15 @@ from zsl.features.table import FeatureTable
 
 @dataclass(frozen=True, kw_only=True)
 class RowsFacts:
-    """How many rows, and which."""
+    """The number of some rows, and their hash."""
 
     count: int
-    hash: str | None  # comparable with those of a split file; None where the rows are not known
+    hash: str | None  # comparable with the hashes of a split file; None if the rows are not known
 
 
 @dataclass(frozen=True, eq=False)
 class RowsRead:
-    """That a stage was given these rows."""
+    """A note that a stage got these rows."""
 
     stage: str
     rows: Tensor  # [n] official rows
@@ -40,7 +40,7 @@ class RowsRead:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainSplit:
-    """All that training may see: trainval features, every class's attributes, and which classes are which."""
+    """All data that training may see: trainval features, attributes of all classes, and which classes are seen."""
 
     features: Tensor  # [N, D] scaled
     labels: Tensor  # [N] class ids, all in `seen`
@@ -50,7 +50,7 @@ class TrainSplit:
     scaler: FeatureScaler
     class_names: tuple[str, ...]
     rows: Tensor  # [N] official rows behind `features`
-    reads: list[RowsRead] = field(default_factory=list)  # which stages were given this split; copies share the list
+    reads: list[RowsRead] = field(default_factory=list)  # the stages that got this split; copies share the list
 
     def __post_init__(self) -> None:
         if not len(self.features) == len(self.labels) == len(self.rows):
@@ -61,12 +61,12 @@ class TrainSplit:
 
     @property
     def rows_hash(self) -> str:
-        """Six hex digits, comparable with those of a split file."""
+        """Hash of the rows, six hex digits, comparable with the hashes of a split file."""
         return rows_hash(self.rows.cpu().numpy())
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all numbers that training sees: features, labels, attributes, and which classes are seen."""
+        """The hash of all numbers that training sees: features, labels, attributes, and which classes are seen."""
         digest = hashlib.sha256()
         for tensor in (self.features, self.labels, self.attributes, self.seen, self.unseen):
             digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -75,7 +75,7 @@ class TrainSplit:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are; stages make their networks there."""
+        """The device of the tensors, on which stages make their networks."""
         return self.features.device
 
     @property
@@ -84,16 +84,16 @@ class TrainSplit:
         return torch.searchsorted(self.seen, self.labels)
 
     def to(self, device: torch.device) -> Self:
-        """The same split on `device`."""
-        moved: dict[str, Any] = {
+        """Return the same split on `device`."""
+        tensors: dict[str, Any] = {
             f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
         }
         scaler = FeatureScaler(self.scaler.low.to(device), self.scaler.span.to(device))
-        return replace(self, scaler=scaler, **moved)
+        return replace(self, scaler=scaler, **tensors)
 
 
 def centre_attributes(train: TrainSplit, norm: float) -> TrainSplit:
-    """The same split with attributes as an AttributeScaler of its seen classes gives them."""
+    """Return the same split with its attributes scaled by an AttributeScaler that is fitted on its seen classes."""
     return replace(train, attributes=AttributeScaler.fit(train.attributes[train.seen], norm)(train.attributes))
 
 
@@ -101,9 +101,9 @@ def centre_attributes(train: TrainSplit, norm: float) -> TrainSplit:
 class LabelledFeatures:
     """Features and class ids of one test part."""
 
-    features: Tensor  # [N, D] scaled as the train rows were
+    features: Tensor  # [N, D] scaled like the trainval rows
     labels: Tensor  # [N]
-    rows: np.ndarray | None = None  # [N] official rows, where they are known
+    rows: np.ndarray | None = None  # [N] official rows; None if they are not known
 
     @property
     def facts(self) -> RowsFacts:
@@ -111,27 +111,27 @@ class LabelledFeatures:
         return RowsFacts(count=len(self.features), hash=None if self.rows is None else rows_hash(self.rows))
 
     def to(self, device: torch.device) -> Self:
-        """The same features on `device`."""
+        """Return the same features on `device`."""
         return replace(self, features=self.features.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TestSplit:
-    """What only `evaluate` may see."""
+    """The test rows, which only `evaluate` may see."""
 
-    __test__ = False  # a name that starts with Test is not a test case to pytest
+    __test__ = False  # pytest would take a class whose name starts with Test for a test case
     seen: LabelledFeatures  # test_seen rows
     unseen: LabelledFeatures  # test_unseen rows
 
     def to(self, device: torch.device) -> Self:
-        """The same split on `device`."""
+        """Return the same split on `device`."""
         return replace(self, seen=self.seen.to(device), unseen=self.unseen.to(device))
 
 
 def split_features(
     table: FeatureTable, splits: Splits, device: torch.device | None = None
 ) -> tuple[TrainSplit, TestSplit]:
-    """Deal the rows of `table` out, to `device` if one is given; the scaler is fitted on the trainval rows only.
+    """Split `table` into trainval and test rows, on `device` if given; the scaler is fitted on the trainval rows only.
 
     Raises:
         ValueError: the table lacks a row of the splits, or its labels contradict them.

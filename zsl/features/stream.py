@@ -1,4 +1,4 @@
-"""Shards to batches of decoded photos, read and decoded ahead of the model, each sample once and in stored order."""
+"""Read shards as batches of decoded photos, ahead of the model, each sample once and in stored order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from shards import Location, Sample, Shard, open_shard, read_samples
 
 OnError = Literal["stop", "quarantine"]
 Decoder = Literal["cpu", "nvjpeg"]
-AHEAD = 4  # batches read, or on a GPU decoded, before they are asked for
+AHEAD = 4  # number of batches that are read ahead, and for a GPU also decoded
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A photo that cannot be decoded, or more: a damaged sample has no label and file, an unreadable shard no row."""
+    """A photo that cannot be decoded, a damaged sample (no label, no file) or an unreadable shard (also no row)."""
 
     shard: str
     row: int | None
@@ -40,11 +40,11 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some photos of one shard; every shard ends in a batch that is its `last`."""
+    """Some photos of one shard; `last` marks the last batch, which every shard has."""
 
     shard: Shard
     samples: tuple[Sample, ...] = ()
-    images: Tensor | None = None  # uint8 [n, 3, H, W] or [n, 5, 3, H, W]; None before decoding and where n = 0
+    images: Tensor | None = None  # uint8 [n, 3, H, W] or [n, 5, 3, H, W]; None before decoding and if n = 0
     failures: tuple[Failure, ...] = ()
     last: bool
 
@@ -60,17 +60,17 @@ def stream_batches(
     allow_pipe: bool = False,
     decoder: Decoder = "cpu",
 ) -> Iterator[Batch]:
-    """Decoded batches of all `shards`, which are taken from the iterable as they are needed.
+    """Yield decoded batches of all `shards`; the iterable gives each shard when it is needed.
 
-    Reading (disk or network) runs in a thread, some batches ahead.  Decoding runs in as many threads as the model may
-    use: ahead too where the model runs on a GPU; on a CPU, where model and decoding want the same cores and a decoding
-    thread would make all cores of the model wait for one, between its steps.
+    A thread reads some batches ahead, from disk or network.  Decoding uses as many threads as the model may use.  For a
+    model on a GPU, these threads also run ahead.  On a CPU, they run between the steps of the model: both need the same
+    cores, and if one core decodes during a step, all other cores of the model wait for it.
 
     Raises:
         ValueError, FileNotFoundError: a shard cannot be read, or with `on_error` "stop" a photo cannot be decoded.
     """
     threads = max(1, torch.get_num_threads())
-    # One core a thread: torch would otherwise give each of them a pool of its own, all on the same cores.
+    # Each thread gets one core; otherwise torch would give each its own pool, all on the same cores.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
         def decode(batch: Batch) -> Batch:
@@ -113,7 +113,7 @@ def _read(
 
 
 def _shard_batches(stream: IO[bytes], shard: Shard, batch_size: int, on_error: OnError) -> Iterator[Batch]:
-    """Batches of one shard, not decoded; samples that are damaged are failures, or with "stop" an error."""
+    """Yield the batches of one shard, not decoded.  Damaged samples become failures, or with "stop" an error."""
     lost: list[Failure] = []
 
     def note(row: int, reason: str) -> None:
@@ -135,7 +135,7 @@ def _decode(
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[tuple[Item, ...], bool]]:
-    """Tuples of `size` items, at least one tuple, and whether it is the last one, which may be shorter."""
+    """Yield tuples of `size` items, at least one, each with whether it is the last one, which may be shorter."""
     iterator = iter(items)
     batch = tuple(islice(iterator, size))
     while True:
@@ -147,7 +147,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[tuple[Item, ...
 
 
 def _prefetch(items: Iterator[Item], ahead: int) -> Iterator[Item]:
-    """The same items, up to `ahead` of them computed by a thread before they are asked for."""
+    """Yield the same items; a thread computes up to `ahead` of them in advance."""
     end = object()
     pool = ThreadPoolExecutor(1)
     try:

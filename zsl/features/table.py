@@ -1,4 +1,4 @@
-"""The feature table: a folder of arrays by official row, and a manifest."""
+"""The feature table: a folder with arrays in the order of official rows, and a manifest."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 QUARANTINE_FILE, TUNED_FILE = "quarantine.csv", "tuned_rows.npy"
 REMEDY = "delete the folder and make the table anew"
-REASONS = {"allow_pickle": "it holds Python objects", "mmap length": "it is cut short"}  # for NumPy's words
+REASONS = {"allow_pickle": "it holds Python objects", "mmap length": "it is cut short"}  # by parts of NumPy's messages
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureTable:
-    """Features of a benchmark by official row, memory-mapped."""
+    """The memory-mapped features of a benchmark, in the order of official rows."""
 
     features: np.ndarray  # [N, D] float32
     labels: np.ndarray  # [N] int64, class ids
     rows: np.ndarray  # [N] int64, official rows, rising
     manifest: Manifest
-    # [n] official rows of photos that the backbone was fine-tuned on; None: not known, or it was not fine-tuned
+    # [n] official rows of the photos that the backbone was fine-tuned on; None: unknown, or it was not fine-tuned
     tuned_rows: np.ndarray | None = None
 
     def check_content(self) -> None:
-        """Check that the arrays hold what was written, where the manifest says what that was.
+        """Check that the arrays match the hashes in the manifest, if it has them.
 
         Raises:
-            ValueError: an array has changed since.
+            ValueError: an array has changed since it was written.
         """
         if self._changed:
             raise ValueError(
@@ -44,14 +44,14 @@ class FeatureTable:
 
     @cached_property
     def _changed(self) -> list[str]:
-        """The files whose arrays are not those of the manifest."""
+        """The names of the files whose arrays do not match the manifest."""
         if self.manifest.arrays_sha256 is None:
             return []
         hashes = arrays_sha256(self.features, self.labels, self.rows)
         return [f"{name}.npy" for name in hashes if self.manifest.arrays_sha256.get(name) != hashes[name]]
 
     def at(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Copies of the features [n, D] and labels [n] at official `rows` [n].
+        """Return copies of the features [n, D] and labels [n] at official `rows` [n].
 
         Raises:
             ValueError: the table has no such row.
@@ -68,7 +68,7 @@ class FeatureTable:
 
 
 def arrays_sha256(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> dict[str, str]:
-    """The sha256 of the content of each array of a table, in hex."""
+    """The sha256 in hex of the content of each array of a table."""
     arrays = {"features": features, "labels": labels, "rows": rows}
     return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
 
@@ -77,9 +77,9 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
     """Open the table in `folder`.
 
     Raises:
-        FileNotFoundError: there is no table, it was not finished, or lacks a file.
-        ValueError: a file is damaged or of another format, the files do not fit each other, or the table lacks
-            photos that could not be read, without `allow_incomplete`.
+        FileNotFoundError: there is no table, the table is unfinished, or it lacks a file.
+        ValueError: a file is damaged or has another format; the files do not fit each other; or unreadable photos are
+            absent from the table and `allow_incomplete` is not set.
     """
     folder = Path(folder)
     if not (folder / MANIFEST_FILE).is_file():
@@ -102,11 +102,11 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
 
 
 def _read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False) -> np.ndarray:
-    """The array in a .npy file, of that type and number of dimensions.
+    """Read an array of this type and number of dimensions from a .npy file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or of another type; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, or its array has another type or number of dimensions.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}, although its {MANIFEST_FILE} is there; {REMEDY}")
@@ -139,7 +139,7 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _looks_like(path: Path) -> str:
-    """In words, what a file is that is no array."""
+    """Say in words what a file is that holds no array."""
     if path.stat().st_size == 0:
         return "empty"
     with path.open("rb") as stream:
@@ -151,7 +151,7 @@ def _check_fit(table: FeatureTable, folder: Path) -> None:
     """Check that the files of a table fit each other and its manifest.
 
     Raises:
-        ValueError: they do not.
+        ValueError: two of them contradict each other, or a row or a label is impossible.
     """
     features, labels, rows, manifest = table.features, table.labels, table.rows, table.manifest
     if not len(features) == len(labels) == len(rows) == manifest.count:
