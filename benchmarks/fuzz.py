@@ -79,7 +79,6 @@ MODEL, SIDE = "test_vit", 40
 PATIENCE = 30  # seconds; a reader that takes longer counts as a hang
 CLASSES = tuple(f"class {number}" for number in range(7))
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF"}
-PROGRESSIVE = 2  # number of the progressive JPEG of each class
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}|object at|Traceback|allow_pickle|mmap length")
 TOLD = (ValueError, OSError, FloatingPointError)  # errors that `zsl.cli.run_script` prints as one line
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"

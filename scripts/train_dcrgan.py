@@ -34,20 +34,32 @@ from zsl.features.split import split_features
 class Args(FeatureArgs):
     """Train and score DCR-GAN, or another method."""
 
-    splits: Path | None = None  # folder with att_splits.mat, instead of make_shards' copy below --data
-    fold: Literal[1, 2, 3] | None = None  # train and score on this validation fold, which holds no test row
-    attributes: AttributeKind = "att"  # att: official, each class L2-normalised; original_att: as people gave them
-    normalise: bool = False  # divide each class's attributes by their L2 norm; att is already divided
-    recipe: str | None = None  # recipe other than the benchmark's: cub, paper-sun-gzsl, … (zsl/dcrgan/recipes.py)
-    method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
+    splits: Path | None = None
+    """Folder with att_splits.mat, instead of make_shards' copy below --data."""
+    fold: Literal[1, 2, 3] | None = None
+    """Train and score on this validation fold, which holds no test row."""
+    attributes: AttributeKind = "att"
+    """`att` is official, with each class L2-normalised; `original_att` is as people gave it."""
+    normalise: bool = False
+    """Divide each class's attributes by their L2 norm; att is already divided."""
+    recipe: str | None = None
+    """Recipe other than the benchmark's: cub, paper-sun-gzsl, … (zsl/dcrgan/recipes.py)."""
+    method: str = "dcrgan"
+    """`dcrgan`, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)."""
     gamma: Gamma = "auto"
     """Number that calibrated stacking subtracts; auto: γ of the recipe if it fits, else chosen on calibration folds."""
-    selection: Path | None = None  # file of scripts/choose.py with a configuration and γ from validation folds
-    protocol: Protocol = "honest"  # published: report the best of several test epochs, to measure the inflation
-    every: Count | None = None  # GAN steps between two tests of --protocol published; default: a tenth of all steps
+    selection: Path | None = None
+    """File of scripts/choose.py with a configuration and γ from validation folds."""
+    protocol: Protocol = "honest"
+    """`published` reports the best of several test epochs, to measure the inflation."""
+    every: Count | None = None
+    """GAN steps between two tests of --protocol published; default: a tenth of all steps."""
     seeds: tuple[Whole, ...] = (0, 1, 2)
-    precision: Literal["no", "bf16"] | None = None  # bf16: round the factors of matrix products in training
-    config: Any = None  # the method's configuration
+    """One run for each; results have their mean and standard deviation."""
+    precision: Literal["no", "bf16"] | None = None
+    """`bf16` rounds the factors of matrix products in training."""
+    config: Any = None
+    """The method's configuration."""
 
 
 def main(args: Args) -> None:

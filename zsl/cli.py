@@ -33,12 +33,19 @@ class FeatureArgs:
     """The flags of every script that starts from features."""
 
     benchmark: str = SHAPES
-    backbone: str | None = None  # backbone of the features; default resnet101, for shapes the offline preset
-    features: Path | None = None  # folder of a feature table, instead of the backbone's table below --data
-    allow_incomplete: bool = False  # go on without the features of photos that could not be read
-    name: str | None = None  # name of the folder below --runs; the default describes its content
+    """`shapes`, awa1, awa2, apy, cub, sun, or the name of a folder of your own that was packed."""
+    backbone: str | None = None
+    """Backbone of the features; default resnet101, for shapes the offline preset."""
+    features: Path | None = None
+    """Folder of a feature table, instead of the backbone's table below --data."""
+    allow_incomplete: bool = False
+    """Go on without the features of photos that could not be read."""
+    name: str | None = None
+    """Name of the folder below --runs; the default describes its content."""
     data: Path = Path("data")
+    """Where shards and features lie."""
     runs: Path = Path("runs")
+    """Where the folders of runs lie."""
 
     def read_table(self) -> FeatureTable:
         """Read the feature table that the flags name."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -64,3 +65,18 @@ def test_training_from_features_imports_nothing_heavy(tiny_features: Path, tmp_p
     assert {path.parent.name for path in tmp_path.glob("*/results.json")} == {"shapes", "shapes-eszsl"}
     assert not eszsl_modules & {*HEAVY, "torch._dynamo"}
     assert not dcrgan_modules & set(HEAVY)  # torch's own optimizers import torch._dynamo
+
+
+def test_each_flag_of_training_has_a_help_text() -> None:
+    """The class of its arguments is made when the method is known; comments beside fields are lost then."""
+    process = subprocess.run(
+        [sys.executable, SCRIPTS / "train_dcrgan.py", "--help"], capture_output=True, text=True,
+        env=os.environ | {"COLUMNS": "80"},
+    )  # fmt: skip
+    text = re.sub(r"[│╭╮╰╯─]", "", process.stdout)
+    own = text[text.index("show this help") : text.index("config options")]
+    flags = re.split(r"\n (?=--)", own)[1:]
+    assert len(flags) >= 15
+    for flag in flags:
+        head, _, told = flag.partition("\n")
+        assert len(re.sub(r"\(default:.*", "", told, flags=re.DOTALL).split()) >= 4, head
