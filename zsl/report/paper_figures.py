@@ -16,9 +16,11 @@ from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.reads import ACCESS_FILE, record_to
 from zsl.experiments.run import name_of_run
+from zsl.report.cells import Table, percent, word
 from zsl.report.context import Context
 from zsl.report.retraining import CURVES, Arrays, Retraining, cached, for_figures, retrain
 from zsl.report.runs import ReportRun
+from zsl.report.separation import SPACES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 LETTERS = 24  # of a class name in a legend of two columns, at most
 CACHE = "cache/paper.npz"
-FORMAT = 1  # of the cache
+FORMAT = 2  # of the cache
 
 HOLLOW: dict[str, Any] = {"markersize": 4, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
@@ -40,6 +42,7 @@ class PaperFigures:
     features: tuple[Plot, ...]  # Figure 9
     shown: int  # unseen classes in Figures 8 and 9
     of: int  # all unseen classes
+    separation: Table | None = None  # in the spaces of Figure 8
 
 
 def why_not(run: ReportRun, context: Context) -> str | None:
@@ -75,7 +78,14 @@ def paper_figures(run: ReportRun, context: Context, folder: Path) -> PaperFigure
         features=tuple(_feature_plot(arrays, kind, names, folder) for kind in ("A", "C")),
         shown=len(names),
         of=len(context.train.unseen),
+        separation=_separation_table(arrays),
     )
+
+
+def _separation_table(arrays: Arrays) -> Table:
+    """How many of the images of unseen classes lie nearest to their own class's mean, in each space."""
+    rows = zip(SPACES, arrays["separation"].tolist(), strict=True)
+    return Table(columns=("space", "nearest mean is right"), rows=tuple((word(space), percent(v)) for space, v in rows))
 
 
 def _compute(run: ReportRun, context: Context, unfinished: Path) -> Arrays:

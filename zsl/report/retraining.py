@@ -6,7 +6,7 @@ run's `test_access.jsonl`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from zsl.dcrgan.gan import synthesize
 from zsl.dcrgan.method import looks
 from zsl.dcrgan.metric import train_metric
 from zsl.dcrgan.model import Synthesizer
+from zsl.dcrgan.networks import MetricNet
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.run import name_of_run
 from zsl.features.scaling import signed_power
 from zsl.features.split import TestSplit, TrainSplit
+from zsl.report.separation import SPACES, separation
 from zsl.scores.evaluate import Record, evaluate_details, open_for_figures
 from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
@@ -73,7 +75,8 @@ def retrain(job: Retraining) -> Arrays:
     """All arrays that the figures show; about a minute on one core for CUB's first 50 classes.
 
     "classes" [n], "labels" [N] and "synthetic labels" [M] hold class ids.  "errors <variant>" [looks, 3] are error
-    curves; "representations <loss>" [N, 2] and "features <name>" [N + M, 2] are points in the plane.
+    curves; "representations <loss>" [N, 2] and "features <name>" [N + M, 2] are points in the plane; "separation" has
+    an accuracy for each of `separation.SPACES`.
     """
     job = replace(job, train=replace(job.train, reads=[]))
     arrays: Arrays = {"classes": job.train.unseen[:CLASSES].numpy()}
@@ -87,9 +90,16 @@ def retrain(job: Retraining) -> Arrays:
     shown = _some_of_each(unseen.labels, job.train.unseen[:CLASSES], REAL)
     features, labels = signed_power(unseen.features[shown], job.config.feature_power), unseen.labels[shown]
     arrays["labels"] = labels.numpy()
-    return (
-        arrays | _representations(job, synthesizers["C-1"], features, labels) | _features(job, synthesizers, features)
-    )
+    synthesizer = synthesizers["C-1"]
+    metrics = {
+        loss: train_metric(synthesizer.train, override(job.config.metric, {"modalities": modalities}), seed=job.seed)
+        for loss, modalities in LOSSES.items()
+    }
+    every = signed_power(unseen.features, job.config.feature_power)
+    apart = separation(metrics, synthesizer.regressors, every, unseen.labels, synthesizer.train.attributes)
+    arrays["separation"] = np.array([apart[name] for name in SPACES.values()])
+    arrays |= _representations(metrics, synthesizer.train, features, labels, job.seed)
+    return arrays | _features(job, synthesizers, features)
 
 
 def error_curve(job: Retraining) -> tuple[np.ndarray, Synthesizer]:
@@ -114,15 +124,15 @@ def error_curve(job: Retraining) -> tuple[np.ndarray, Synthesizer]:
     return np.array(points), train_synthesizer(job.train, config, seed=job.seed, log=journal)  # from its checkpoints
 
 
-def _representations(job: Retraining, synthesizer: Synthesizer, features: Tensor, labels: Tensor) -> Arrays:
+@torch.no_grad()
+def _representations(
+    metrics: Mapping[str, MetricNet], train: TrainSplit, features: Tensor, labels: Tensor, seed: int
+) -> Arrays:
     """Figure 8: points of test features [N, D] in the space of a metric network, trained with each triplet loss."""
-    train, arrays = synthesizer.train, {}
-    for loss, modalities in LOSSES.items():
-        metric = train_metric(train, override(job.config.metric, {"modalities": modalities}), seed=job.seed)
-        with torch.no_grad():
-            points = metric(features, train.attributes[labels])
-        arrays[f"representations {loss}"] = embed(points, job.seed)
-    return arrays
+    return {
+        f"representations {loss}": embed(metric(features, train.attributes[labels]), seed)
+        for loss, metric in metrics.items()
+    }
 
 
 def _features(job: Retraining, synthesizers: dict[str, Synthesizer], features: Tensor) -> Arrays:
