@@ -10,11 +10,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from backbones.tensor_hash import is_changed
@@ -70,7 +69,7 @@ def read_state(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except ChangedError:
         raise
-    except (SafetensorError, UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # readers of pickles raise many types of exceptions for broken files
         raise ValueError(
             f"{path} cannot be read as weights; needed is a .safetensors file, or a .pth that holds tensors alone"
         ) from error
@@ -223,17 +222,37 @@ def strip_prefix(state: State, names: ModelNames, path: Path) -> State:
 
 
 def check_finite(state: State, path: Path) -> None:
-    """Refuse weights with NaN or infinite numbers.
+    """Refuse weights with NaN or infinite numbers, also where they are infinite in fp32 alone.
 
     Raises:
-        ValueError: a tensor has such numbers; the message names the first such tensor in alphabetical order.
+        ValueError: a tensor has such numbers, or holds no plain numbers; the message names the first such tensor in
+            alphabetical order.
     """
     for name, tensor in sorted(state.items()):
-        if tensor.is_floating_point() and (bad := int((~tensor.isfinite()).sum())):
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+            raise ValueError(
+                f"{path}: the tensor {name} is {_storage(tensor)}; needed are plain numbers: save the weights dense, "
+                "as real floating-point numbers"
+            )
+        if not tensor.is_floating_point() and not name.endswith(COUNTER):
+            raise ValueError(
+                f"{path}: the tensor {name} holds whole numbers ({tensor.dtype}); needed are floating-point weights, "
+                "as they were before they were quantized"
+            )
+        if bad := int((~tensor.float().isfinite()).sum()):
             raise ValueError(
                 f"{path}: {bad:,} of {tensor.numel():,} numbers of the tensor {name} are NaN or infinite; the training "
                 "that wrote it failed, or the file is damaged: take an earlier checkpoint"
             )
+
+
+def _storage(tensor: Tensor) -> str:
+    """In words, what keeps a tensor from being plain numbers."""
+    if tensor.is_meta:
+        return "without content (on the device meta)"
+    if tensor.is_quantized:
+        return "quantized"
+    return "complex" if tensor.is_complex() else f"sparse ({tensor.layout})"
 
 
 def _some(names: Any) -> str:

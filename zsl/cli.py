@@ -25,6 +25,7 @@ from zsl.features.table import FeatureTable, read_features
 from zsl.training.method import Method
 
 Args = TypeVar("Args")
+MAX_GAMMA = 1e30  # scores are fp32, whose largest number is 3e38
 INTERRUPTED = 130  # exit code of a program that Ctrl-C has ended
 
 
@@ -103,6 +104,12 @@ def run_script(
         if os.environ.get("ZSL_TRACEBACK"):
             raise
         sys.exit(f"error: {in_words(error) if isinstance(error, OSError) else error}")
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch reports a lack of memory as a RuntimeError, which other faults of the program are too.
+        if os.environ.get("ZSL_TRACEBACK") or not (isinstance(error, MemoryError) or "allocate" in str(error)):
+            raise
+        reason = "".join(str(error).splitlines()[:1])
+        sys.exit(f"error: memory is not enough ({reason}); give smaller numbers, or fewer data at once")
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -115,7 +122,7 @@ def check_name(name: str | None) -> None:
         ValueError: it leads out of that folder.
     """
     path = PurePath(name or "")
-    if path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or (name and not path.parts):
         raise ValueError(f"--name {name}: the name of a folder below --runs; --runs says where that lies")
 
 
@@ -176,6 +183,8 @@ def check_gamma(gamma: Gamma) -> Gamma:
     """
     if gamma != "auto" and not math.isfinite(gamma):
         raise ValueError(f"--gamma {gamma}: a finite number is needed, or auto")
+    if gamma != "auto" and abs(gamma) > MAX_GAMMA:
+        raise ValueError(f"--gamma {gamma}: at most {MAX_GAMMA:g} can be taken off a score, which is fp32")
     return gamma
 
 

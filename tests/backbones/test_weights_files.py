@@ -115,6 +115,25 @@ def nan(state: State) -> State:
 
 REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
     "NaN": (nan, r"w\.pth: 3 of 64 numbers of the tensor blocks\.1\.norm1\.weight are NaN or infinite; .*earlier"),
+    "infinite in fp32": (
+        lambda state: {
+            name: tensor.double() * (1e39 if name == "norm.bias" else 1) + 1e39 * (name == "norm.bias")
+            for name, tensor in state.items()
+        },
+        r"64 of 64 numbers of the tensor norm\.bias are NaN or infinite",
+    ),
+    "complex": (
+        lambda state: state | {"norm.bias": state["norm.bias"].to(torch.complex64)},
+        r"the tensor norm\.bias is complex; needed are plain numbers",
+    ),
+    "sparse": (
+        lambda state: state | {"norm.bias": state["norm.bias"].to_sparse()},
+        r"the tensor norm\.bias is sparse .*; needed are plain numbers",
+    ),
+    "whole numbers": (
+        lambda state: state | {"norm.bias": state["norm.bias"].to(torch.int8)},
+        r"the tensor norm\.bias holds whole numbers \(torch\.int8\)",
+    ),
     "a list": (lambda state: list(state.values()), r"w\.pth holds a list; a state dict \(name -> tensor\) is needed"),
     "a tensor": (lambda state: state["norm.bias"], r"w\.pth holds a Tensor; a state dict"),
     "nothing": (lambda state: {}, r"w\.pth holds no tensors but nothing; needed is a state dict"),

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from zsl.cli import check_gamma, settle_config
+from zsl.cli import check_gamma, check_name, settle_config
 from zsl.common.config import override
+from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.methods import find_method
@@ -88,3 +89,21 @@ def test_gamma_is_auto_or_a_finite_number() -> None:
     for infinite in (math.nan, math.inf, -math.inf):
         with pytest.raises(ValueError, match=rf"--gamma {infinite}: a finite number is needed, or auto"):
             check_gamma(infinite)
+
+
+def test_gamma_fits_a_score() -> None:
+    with pytest.raises(ValueError, match="at most 1e\\+30 can be taken off a score"):
+        check_gamma(1e40)
+
+
+@pytest.mark.parametrize("name", ["/x", "../x", "a/../../x", "."])
+def test_a_run_lies_below_the_folder_of_runs(name: str) -> None:
+    with pytest.raises(ValueError, match="the name of a folder below --runs"):
+        check_name(name)
+    check_name("a/b")
+    check_name(None)
+
+
+def test_fusion_weights_are_not_all_zero() -> None:
+    with pytest.raises(ValueError, match="are all 0; give one above 0"):
+        ClassifierConfig(weight_vs=0, weight_ss=0, weight_srs=0)

@@ -25,6 +25,7 @@ REMEDIES = {  # the reason that stops a writer, and what to do about it
     errno.EPERM: "this user may not write there; change the permissions, or name another folder",
     errno.EEXIST: "a file lies where a folder is needed; move it away, or name another folder",
     errno.ENOTDIR: "a file lies where a folder is needed; move it away, or name another folder",
+    errno.EISDIR: "a folder has this name; move it away, or name another file",
     errno.ENAMETOOLONG: "the name is too long for the file system; name another folder or a shorter --name",
     errno.EIO: "the disk reports an error of its own; look at it, or name another folder",
 }

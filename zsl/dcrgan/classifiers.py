@@ -48,6 +48,8 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if not (self.weight_vs or self.weight_ss or self.weight_srs):
+            raise ValueError("the fusion weights weight_vs, weight_ss and weight_srs are all 0; give one above 0")
 
 
 class Ensemble(nn.Module):

@@ -120,7 +120,9 @@ def _check_names(columns: tuple[str, ...], names: tuple[str, ...]) -> None:
     absent = [name for name in names if name not in columns]
     unknown = [column for column in columns if column not in names]
     if absent or unknown:
-        faults = [f"no column {absent[0]!r}"] * bool(absent) + [f"a column {unknown[0]!r} it lacks"] * bool(unknown)
+        faults = [f"no column {name!r}" for name in absent[:1]] + [
+            f"a column {name!r} it lacks" for name in unknown[:1]
+        ]
         raise ValueError(
             f"the new classes' table has {' and '.join(faults)}; needed are the run's {len(names)} attributes "
             f"({names[0]}, …)"
