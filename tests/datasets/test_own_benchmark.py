@@ -426,3 +426,26 @@ def test_the_manifest_of_the_shards_says_whose_split_it_is(animals: Path, tmp_pa
     assert index["benchmark"] == "my animals"
     assert index["source"]["verdict"].startswith("unknown split, hash ")
     assert index["source"]["verdict"].endswith(", complete")
+
+
+def test_an_empty_photo_leaves_an_earlier_packing_as_it_is(animals: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_shards(str(animals), data)
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    assert any(path.name == "index.json" for path in before)
+    photo = sorted((animals / "images").glob("*/*"))[0]
+    photo.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"is empty \(row 0\)"):
+        make_shards(str(animals), data)
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+def test_attribute_names_of_an_earlier_packing_do_not_stay(animals: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_shards(str(animals), data)
+    assert (splits_folder(data, animals.name) / "attribute_names.txt").is_file()
+    shutil.copyfile(splits_folder(data, animals.name) / "att_splits.mat", animals / "att_splits.mat")
+    for table in ("attributes.csv", "splits.csv"):
+        (animals / table).unlink()
+    make_shards(str(animals), data)
+    assert not (splits_folder(data, animals.name) / "attribute_names.txt").exists()

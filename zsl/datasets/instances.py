@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in 0-based pixels; x1 and y1 are the first ones outside
 
@@ -17,3 +19,15 @@ class Instance:
     file: str  # relative to the benchmark's raw folder, with forward slashes
     box: Box | None = None  # None: the whole photo
     box_absent: bool = False  # True: the row is a box, and no file at hand states which
+
+
+def refuse_empty(folder: Path, instances: Sequence[Instance]) -> None:
+    """Refuse a photo without bytes, before anything of an earlier packing is touched.
+
+    Raises:
+        FileNotFoundError: a photo is absent below `folder`.
+        ValueError: a photo is empty.
+    """
+    for instance in instances:
+        if not (folder / instance.file).stat().st_size:
+            raise ValueError(f"{folder / instance.file} is empty (row {instance.row})")

@@ -10,9 +10,10 @@ from shards import Location, ShardIndex, open_index, read_index, write_shards
 from shards.index import INDEX_FILE
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
-from zsl.datasets.attribute_names import find_names, write_names
+from zsl.datasets.attribute_names import NAMES_FILE, find_names, write_names
 from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.class_lists import check_class_lists
+from zsl.datasets.instances import refuse_empty
 from zsl.datasets.places import (
     SHAPES,
     benchmark_name,
@@ -51,9 +52,12 @@ def make_shards(
     raw = _find_raw(benchmark, data, images, splits)
     content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
     check_class_lists(content.splits, content.split_folder)
+    refuse_empty(content.images, content.instances)
     _copy_split_files(content.split_folder, splits_folder(data, name))
     if attribute_names := find_names(raw.images, content.split_file.attributes.shape[1]):
         write_names(splits_folder(data, name), attribute_names)
+    else:  # names of an earlier packing may be of other attributes
+        (splits_folder(data, name) / NAMES_FILE).unlink(missing_ok=True)
     index = write_shards(
         content.instances,
         content.images,
