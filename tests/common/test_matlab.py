@@ -122,3 +122,14 @@ def test_a_cut_file_is_refused(tmp_path: Path, share: float) -> None:
         ValueError, match=r"x\.mat cannot be read as a MATLAB 5 file \(.*\); is the download complete\?"
     ):
         read_variables(path, ["att"])
+
+
+@pytest.mark.parametrize("value", [1e18, 1e30, 2.0**53])
+def test_numbers_that_are_not_exact_are_no_row_numbers(value: float) -> None:
+    with pytest.raises(ValueError, match=r"rows holds .*, which is no row number"):
+        whole_numbers(np.array([1.0, value]), Path("x.mat"), "rows", "row number")
+
+
+def test_complex_numbers_are_no_row_numbers() -> None:
+    with pytest.raises(ValueError, match=r"rows holds \(1\+2j\), which is no row number"):
+        whole_numbers(np.array([1 + 2j]), Path("x.mat"), "rows", "row number")

@@ -449,3 +449,21 @@ def test_attribute_names_of_an_earlier_packing_do_not_stay(animals: Path, tmp_pa
         (animals / table).unlink()
     make_shards(str(animals), data)
     assert not (splits_folder(data, animals.name) / "attribute_names.txt").exists()
+
+
+def test_classes_in_another_order_need_new_features(
+    animals: Path, tmp_path: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    data = tmp_path / "data"
+    index, _ = make_shards(str(animals), data)
+    out = features_folder(data, animals.name, tiny_backbone.name)
+    extract_features(tiny_backbone, shards_folder(data, animals.name), index, out, accelerator)
+    load_splits(animals.name, data, read_features(out))
+    lines = (animals / "attributes.csv").read_text().splitlines()
+    seen = [row.partition(",")[0] for row in (animals / "splits.csv").read_text().splitlines() if row.endswith(",seen")]
+    first, second = (next(i for i, line in enumerate(lines) if line.startswith(f"{name},")) for name in seen[:2])
+    lines[first], lines[second] = lines[second], lines[first]
+    (animals / "attributes.csv").write_text("\n".join(lines) + "\n")
+    make_shards(str(animals), data)
+    with pytest.raises(ValueError, match="made with other classes, or in another order"):
+        load_splits(animals.name, data, read_features(out))

@@ -16,7 +16,7 @@ from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.records import read_record
 from zsl.datasets.split_file import PARTS, SplitFile
-from zsl.datasets.splits import Splits
+from zsl.datasets.splits import Splits, attributes_hash
 from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import split_features
@@ -146,6 +146,8 @@ class RunClaims:
 
     features: dict[str, Any] = field(default_factory=dict)
     splits: str | None = None
+    attributes: str | None = None  # kind of the class attributes
+    attributes_hash: str | None = None
     protocol: str = "not stated"
     inductive: bool = False
 
@@ -159,6 +161,9 @@ def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     ]
     if differing:
         return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]
+    same_kind = claims.attributes == splits.attribute_kind
+    if same_kind and claims.attributes_hash not in (None, attributes_hash(splits.attributes)):
+        return [fail(check, "made with other class attributes than those of the split files that are there")]
     findings = []
     if claims.splits != splits.verdict:
         findings.append(warn(check, f"made on {claims.splits}, the splits here are {splits.verdict}"))

@@ -13,6 +13,7 @@ from zsl.common.files import LFS_POINTER
 from zsl.common.matlab_structure import check_structure
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"  # at byte 0, or at byte 512 after MATLAB's header
+LARGEST = 2.0**53  # whole numbers above this are not exact in MATLAB's own numbers
 COMPLETE = "is the download complete?"
 
 
@@ -114,9 +115,9 @@ def whole_numbers(values: np.ndarray, path: Path, name: str, meaning: str) -> np
         ValueError: a value is no number, not finite or has a fraction; `meaning` names the right values in the message.
     """
     flat = values.ravel()
-    if not np.issubdtype(flat.dtype, np.number):
+    if flat.dtype.kind not in "fiu":
         raise ValueError(f"{path}: {name} holds {_words(flat)}, which is no {meaning}")
-    strange = flat[~(np.isfinite(flat) & (flat == np.floor(flat)))]
+    strange = flat[~(np.isfinite(flat) & (flat == np.floor(flat)) & (abs(flat.astype(float)) < LARGEST))]
     if len(strange):
         raise ValueError(f"{path}: {name} holds {strange[0].item()!r}, which is no {meaning}")
     return flat.astype(np.int64)

@@ -25,6 +25,7 @@ from zsl.datasets.places import (
 )
 from zsl.datasets.registry import DATASETS, find_dataset
 from zsl.datasets.shapes import write_shapes
+from zsl.datasets.splits import classes_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,7 @@ def _describe_source(content: Benchmark) -> dict[str, object]:
     source: dict[str, object] = {
         "verdict": content.verdict,
         "split_hashes": list(content.split_file.hashes),
+        "classes_hash": classes_hash(content.split_file.class_names),
         "missing": content.missing,
         "classes_left": len(content.splits.seen) + len(content.splits.unseen),
     }

@@ -144,7 +144,10 @@ def _class_names(cells: np.ndarray, path: Path) -> tuple[str, ...]:
 
 def _strengths(values: np.ndarray, attributes: AttributeKind, names: tuple[str, ...], path: Path) -> np.ndarray:
     """The attributes [C, A] float32 of a file's [A, C]."""
-    strengths = np.ascontiguousarray(values.T, dtype=np.float32)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: {attributes} holds {values.dtype} values; it should be real numbers")
+    with np.errstate(over="ignore"):  # what does not fit is told below
+        strengths = np.ascontiguousarray(values.T, dtype=np.float32)
     if len(strengths) != len(names) or not np.isfinite(strengths).all():
         raise ValueError(
             f"{path}: {attributes} has {len(strengths)} classes for {len(names)} names, "
@@ -172,10 +175,9 @@ def _check_parts(parts: Mapping[str, np.ndarray], path: Path) -> None:
     if (counts > 1).any():
         raise ValueError(f"{path}: row {values[counts > 1][0] + 1} is listed twice in one part")
     if values[-1] != len(values) - 1:
-        missing = np.setdiff1d(np.arange(values[-1] + 1), values)
-        raise ValueError(
-            f"{path}: {len(missing)} rows of 1..{values[-1] + 1} are in no part, the first is {missing[0] + 1}"
-        )
+        gap = int((values != np.arange(len(values))).argmax())  # the rows may be too many for a list of all
+        missing = int(values[-1]) + 1 - len(values)
+        raise ValueError(f"{path}: {missing} rows of 1..{values[-1] + 1} are in no part, the first is {gap + 1}")
 
 
 def _leaks(content: Variables) -> dict[str, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,11 @@ class Splits:
         return (
             f"{rows} trainval / test_seen / test_unseen rows, {len(self.seen)} seen / {len(self.unseen)} unseen classes"
         )
+
+
+def classes_hash(names: Sequence[str]) -> str:
+    """Twelve hex digits of the names of all classes in the order of their ids."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def attributes_hash(attributes: np.ndarray) -> str:

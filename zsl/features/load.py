@@ -14,7 +14,7 @@ from zsl.datasets.class_lists import FOLDS, check_class_lists
 from zsl.datasets.folds import calibration_folds, validation_fold
 from zsl.datasets.places import benchmark_name, check_known, features_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
-from zsl.datasets.splits import Splits, make_splits
+from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE
 from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check_tuned_rows
 from zsl.features.split import TestSplit, TrainSplit, split_features
@@ -75,6 +75,11 @@ def load_splits(
             f"{'/'.join(split_file.hashes)}.  Features do not depend on splits: scripts/make_shards.py with the new "
             "ones, then scripts/extract.py, which keeps the features of the same photos and notes the new splits; or "
             "give the right --splits"
+        )
+    if manifest.source.classes_hash not in (None, classes_hash(split_file.class_names)):
+        raise ValueError(
+            f"the features were made with other classes, or in another order, than those of {folder}: class ids mean "
+            "other classes there.  Delete the features' folder and extract anew, or give the right --splits"
         )
     splits = make_splits(split_file, table.rows, table.labels)
     splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))

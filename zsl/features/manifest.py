@@ -44,6 +44,7 @@ class Source:
 
     verdict: str | None = None  # which split it is, and whether all photos are at hand, in words
     split_hashes: tuple[str, ...] | None = None  # of trainval, test_seen and test_unseen
+    classes_hash: str | None = None  # of the names of all classes in the order of their ids
     missing: int | None = None  # number of official rows without a photo
     classes_left: int | None = None
     shared_photos: dict[str, int] | None = None  # how far rows of several splits lie in one photo; None: no rows do

@@ -48,7 +48,8 @@ class Columns:
     @cached_property
     def single(self) -> np.ndarray:
         """The features in float32."""
-        return self.features.astype(np.float32)
+        with np.errstate(over="ignore", under="ignore"):
+            return self.features.astype(np.float32)
 
     @cached_property
     def exact_in_float32(self) -> bool:
@@ -177,6 +178,8 @@ def _columns(content: dict[str, np.ndarray], split_file: SplitFile, file: Path) 
     files = [f"row {row + 1}" for row in rows.tolist()]
     if "image_files" in content:
         files = list(strings(content["image_files"], file, "image_files"))
+    if features.ndim != 2:
+        raise ValueError(f"{file}: features have {features.ndim} dimensions; they should be D x N")
     if features.dtype not in (np.float32, np.float64):
         raise ValueError(f"{file}: features are {features.dtype}; float32 or float64 is needed")
     if not len(features) == len(labels) == len(files) == len(rows):
@@ -227,6 +230,12 @@ def _check_values(columns: Columns, classes: int, file: Path) -> None:
         raise ValueError(f"{file}: rows do not rise")
     if not np.isfinite(features).all():
         raise ValueError(f"{file}: column {int(np.argwhere(~np.isfinite(features))[0, 0]) + 1} is not finite")
+    lost = ~np.isfinite(columns.single) | ((features != 0) & (not columns.single.any()))
+    if lost.any():
+        row, dimension = (int(at) for at in np.argwhere(lost)[0])
+        raise ValueError(
+            f"{file}: column {row + 1} holds {features[row, dimension]:g}, which float32 cannot hold; scale them"
+        )
 
 
 def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
