@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from backbones.ranges import Count, Portion, check_ranges
+from backbones.ranges import Count, Interval, check_ranges
+
+CropShare = Annotated[float, Interval("[0.1, 1]")]  # below a tenth the scaled photo would not fit into memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +15,7 @@ class EncodeOptions:
     """How a photo becomes a feature; by default the whole image, in one pass, with the model's own pooling."""
 
     image_size: Count | None = None  # side of the input in pixels; None: the size of the weights
-    crop_pct: Portion | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
+    crop_pct: CropShare | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
     crops: Literal[1, 5] = 1  # 5: take the mean over four corners and the centre
     flip: bool = False  # take the mean over the image and its mirror image
     layer: str | None = None  # take the mean over positions of this stage's output, instead of the pooled output

@@ -54,7 +54,11 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{folder} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
-    paths = {int(path.parent.name.removeprefix("seed-")): path for path in folder.glob(f"seed-*/{DETAILS_FILE}")}
+    paths = {
+        int(path.parent.name.removeprefix("seed-")): path
+        for path in folder.glob(f"seed-*/{DETAILS_FILE}")
+        if path.parent.name.removeprefix("seed-").isdecimal()
+    }
     if not paths:
         raise FileNotFoundError(f"{folder} has no seed-*/{DETAILS_FILE}; it is unfinished or old: train it anew")
     details = {seed: load_details(paths[seed]) for seed in sorted(paths)}

@@ -131,7 +131,8 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
 
 def _find_seeds(folder: Path, seeds: Sequence[int]) -> Sequence[int]:
     """`seeds`, each of which `folder` has; for (), all seeds of `folder`."""
-    present = sorted(int(path.parent.name.removeprefix("seed-")) for path in folder.glob(f"seed-*/{SYNTHESIZER_FILE}"))
+    numbers = [path.parent.name.removeprefix("seed-") for path in folder.glob(f"seed-*/{SYNTHESIZER_FILE}")]
+    present = sorted(int(number) for number in numbers if number.isdecimal())  # a copy of a folder is no seed
     absent = [seed for seed in seeds if seed not in present]
     if absent or not present:
         wanted = f"seed {absent[0]}" if present else "seed that can predict"
