@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from backbones.ranges import Count, Interval, check_ranges
+from backbones.ranges import Count, Portion, check_ranges
 
-CropShare = Annotated[float, Interval("[0.1, 1]")]  # below a tenth the scaled photo would not fit into memory
+LEAST_CROP = 0.1  # of the shorter side; below that the scaled photo would not fit into memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class EncodeOptions:
     """How a photo becomes a feature; by default the whole image, in one pass, with the model's own pooling."""
 
     image_size: Count | None = None  # side of the input in pixels; None: the size of the weights
-    crop_pct: CropShare | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
+    crop_pct: Portion | None = None  # keep the aspect ratio and cut out the centre: this share of the shorter side
     crops: Literal[1, 5] = 1  # 5: take the mean over four corners and the centre
     flip: bool = False  # take the mean over the image and its mirror image
     layer: str | None = None  # take the mean over positions of this stage's output, instead of the pooled output
@@ -25,6 +25,8 @@ class EncodeOptions:
         if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"--image-size {self.image_size}: at least 1 pixel")
         check_ranges(self)
+        if self.crop_pct is not None and self.crop_pct < LEAST_CROP:
+            raise ValueError(f"crop_pct is {self.crop_pct}; it is at least {LEAST_CROP}, or a photo becomes too large")
 
     @property
     def tag(self) -> str:

@@ -199,6 +199,11 @@ def test_a_crop_that_keeps_nothing_or_more_than_all_is_refused(crop_pct: float) 
         EncodeOptions(crop_pct=crop_pct)
 
 
+def test_a_crop_that_makes_a_photo_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"crop_pct is 1e-09; it is at least 0\.1"):
+        EncodeOptions(crop_pct=1e-9)
+
+
 def test_an_image_size_that_does_not_suit_a_transformer_is_refused(tiny_weights: Path) -> None:
     with pytest.raises(ValueError, match=r"--image-size 90 does not suit this model|does not take images of 90 x 90"):
         load_backbone("test_vit", tiny_weights, EncodeOptions(image_size=90))

@@ -162,3 +162,17 @@ def test_a_file_that_holds_no_tensors_is_refused(tmp_path: Path, content: bytes,
     (tmp_path / "t").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_tensors(tmp_path / "t", "make it anew")
+
+
+def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
+    """The library's own order of the metadata differs from call to call."""
+    metadata = {name: f"value of {name}: \u00e4\n" for name in "hgfedcba"}
+    contents = set()
+    for number in range(20):
+        path = tmp_path / f"{number}.safetensors"
+        write_tensors(path, {"b": torch.arange(3.0), "a": torch.zeros(2, 2)}, metadata)
+        contents.add(path.read_bytes())
+        tensors, read = read_tensors(path, "")
+        assert metadata.items() <= read.items()
+        assert torch.equal(tensors["b"], torch.arange(3.0))
+    assert len(contents) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -27,11 +28,27 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         try:
             separate = _separate(tensors)
             save_file(separate, temporary, {**(metadata or {}), CONTENT: tensors_sha256(separate)})
+            _sort_metadata(temporary)
         except SafetensorError as error:
             if number := OS_ERROR.search(str(error)):
                 code = int(number[1])
                 raise OSError(code, os.strerror(code)) from error
             raise
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata into the order of their keys, so that equal content has equal bytes.
+
+    The library writes them in an order that differs from call to call.
+    """
+    with path.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            stream.seek(8)
+            stream.write(text.ljust(length))
 
 
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
