@@ -1,14 +1,16 @@
 """Decode the bytes of a photo to pixels: the one decoder of extraction, fine-tuning, prediction and reports.
 
-The limits are in `photo_limits`, and the formats in `photo_format`.  torchvision decodes JPEGs; Pillow decodes the
-other formats, and JPEGs that torchvision cannot decode.
+The limits are in `photo_limits`, and the formats in `photo_format`.  libjpeg-turbo decodes JPEGs, and tells of damage.
+Pillow decodes the other formats, and JPEGs that libjpeg-turbo cannot decode to RGB.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
@@ -26,13 +28,16 @@ from backbones.photo_header import (
 from backbones.photo_limits import PhotoLimits
 
 try:
-    from torchvision.io import ImageReadMode, decode_jpeg
+    from torchvision.io import ImageReadMode, decode_jpeg  # nvJPEG
 except ImportError:  # torchvision has announced that it will drop its decoders
     decode_jpeg = None
 
 Box = tuple[int, int, int, int]
 LIMITS = PhotoLimits()
 STRIP = 2**18  # number of pixels that are converted at a time
+DAMAGE = ("Corrupt JPEG data", "Premature end")  # how warnings of libjpeg begin that say that pixels are lost
+SURPLUS = re.compile(r"(\d+) extraneous bytes")
+MAX_SURPLUS = 64  # bytes after the pixels' data; some encoders leave a few, zeros in their place leave thousands
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +67,7 @@ def decode_photo(
             limits, or has pixels of unknown scale; or the box is empty or not inside the photo.
     """
     try:
-        header = read_header(data, limits, by_pillow=decode_jpeg is None)
+        header = read_header(data, limits)
         _check_box(box, header)
         pixels = _on_gpu(data, header, device)
         if pixels is None:
@@ -117,12 +122,32 @@ def _on_gpu(data: bytes, header: PhotoHeader, device: torch.device | None) -> Te
 
 def _stored(data: bytes, header: PhotoHeader, limits: PhotoLimits) -> Tensor:
     """Decode the stored pixels, uint8 [3, h, w], on the CPU."""
-    if header.format == "JPEG" and decode_jpeg is not None:
-        try:
-            return decode_jpeg(_as_tensor(data), ImageReadMode.RGB)
-        except RuntimeError:
-            read_header(data, limits, by_pillow=True)  # Pillow decodes more kinds of JPEG, but takes more memory
-    return torch.from_numpy(_by_pillow(data, header)).permute(2, 0, 1)
+    pixels = None
+    if header.format == "JPEG":
+        pixels = _by_libjpeg(data, "CMYK" if header.is_cmyk else "RGB")
+        if pixels is None or header.is_cmyk:  # Pillow takes more memory
+            read_header(data, limits, by_pillow=True)
+            pixels = None
+    return torch.from_numpy(_by_pillow(data, header) if pixels is None else pixels).permute(2, 0, 1)
+
+
+def _by_libjpeg(data: bytes, colours: str) -> np.ndarray | None:
+    """Decode a JPEG to uint8 [h, w, colours]; None if libjpeg-turbo has no decoder for this kind of JPEG.
+
+    Raises:
+        DamagedPhoto: pixels are lost, although there may be an end marker.
+    """
+    try:
+        return simplejpeg.decode_jpeg(data, colours, strict=True)
+    except ValueError as error:
+        warning = str(error)
+    surplus = SURPLUS.search(warning)
+    if any(word in warning for word in DAMAGE) and not (surplus and int(surplus[1]) <= MAX_SURPLUS):
+        raise DamagedPhoto(f"{DAMAGED} ({warning})")
+    try:
+        return simplejpeg.decode_jpeg(data, colours, strict=False)
+    except ValueError:
+        return None
 
 
 def _as_tensor(data: bytes) -> Tensor:

@@ -6,7 +6,7 @@ Decoders find the same markers, because they skip other bytes in the same way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,6 +15,8 @@ MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the other three are tables
 END, SCAN, EXIF_SEGMENT = 0xD9, 0xDA, 0xE1
 WITHOUT_LENGTH = {0x01, 0xD8, END}  # markers without a segment
+PROGRESSIVE = {0xC2, 0xCA}  # frames whose scans hold some coefficients each, or some bits of them
+COEFFICIENTS = 64  # of each component in a block
 EXIF = b"Exif\0\0"
 MAX_SEGMENTS = 10_000  # a photo has tens; each segment costs time, and four bytes are enough to make one
 
@@ -30,6 +32,7 @@ class JpegStructure:
     scans: int  # number of passes over the pixels
     exif: bytes  # EXIF from its byte order on; b"" without EXIF
     is_whole: bool  # whether there is an end marker
+    is_complete: bool  # whether the scans together hold all bits of all coefficients
     segments: int  # number of segments; reading stops after MAX_SEGMENTS + 1
 
 
@@ -39,15 +42,16 @@ def read_structure(data: bytes) -> JpegStructure:
     Raises:
         ValueError: the JPEG has no frame header.
     """
-    frame, exif, scans, segments, is_whole = b"", b"", 0, 0, False
+    frame, exif, segments, is_whole, is_progressive = b"", b"", 0, False, False
+    scans: list[bytes] = []
     for marker, segment in islice(_segments(data), MAX_SEGMENTS + 1):
         segments += 1
         if marker == END:
             is_whole = True
         elif marker == SCAN:
-            scans += 1
+            scans.append(segment)
         elif marker in FRAMES and not frame:
-            frame = segment
+            frame, is_progressive = segment, marker in PROGRESSIVE
         elif marker == EXIF_SEGMENT and not exif and segment.startswith(EXIF):
             exif = segment.removeprefix(EXIF)
     components = frame[5] if len(frame) > 5 else 0
@@ -58,9 +62,10 @@ def read_structure(data: bytes) -> JpegStructure:
         height=int.from_bytes(frame[1:3], "big"),
         components=components,
         samples=_samples([frame[7 + 3 * component] for component in range(components)]),
-        scans=scans,
+        scans=len(scans),
         exif=exif,
         is_whole=is_whole,
+        is_complete=_is_complete([frame[6 + 3 * k] for k in range(components)], scans, is_progressive=is_progressive),
         segments=segments,
     )
 
@@ -73,6 +78,20 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         length = 0 if marker in WITHOUT_LENGTH else int.from_bytes(data[at : at + 2], "big")
         yield marker, data[at + 2 : at + length]
         at += length
+
+
+def _is_complete(components: Sequence[int], scans: Sequence[bytes], *, is_progressive: bool) -> bool:
+    """Whether the scans hold all coefficients of the components, to the last bit."""
+    bits_left = {component: [1] * COEFFICIENTS for component in components}  # bits of each coefficient still to come
+    for scan in scans:
+        count = scan[0] if scan else 0
+        *_, first, last, bits = (0, COEFFICIENTS - 1, 0, *scan[1 + 2 * count : 4 + 2 * count])
+        if not is_progressive:
+            first, last, bits = 0, COEFFICIENTS - 1, 0
+        for component in set(scan[1 : 1 + 2 * count : 2]) & set(components):
+            for coefficient in range(first, min(last + 1, COEFFICIENTS)):
+                bits_left[component][coefficient] = bits & 15
+    return not any(any(bits) for bits in bits_left.values())
 
 
 def _samples(factors: list[int]) -> float:

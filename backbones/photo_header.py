@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,10 +16,13 @@ from backbones.jpeg import MAX_SEGMENTS, read_structure
 from backbones.orientation import TAG, UPRIGHT, read_orientation
 from backbones.photo_format import FORMATS, HEAD_BYTES, describe_bytes, photo_format
 from backbones.photo_limits import PhotoLimits, jpeg_memory, photo_memory
-from backbones.png import without_broken_chunks
+from backbones.png import check_rows, without_broken_chunks
 from backbones.webp import check_webp
 
-WIDTH_TAG, HEIGHT_TAG = 256, 257  # tags of a TIFF
+WIDTH_TAG, HEIGHT_TAG, BITS_TAG, PHOTOMETRIC_TAG = 256, 257, 258, 262  # tags of a TIFF
+BLACK_IS_ZERO = 1  # value of PHOTOMETRIC_TAG
+# Pillow's modes of pixels that can be converted to RGB; "I" is how older versions read 16 bits of a PNG.
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "I;16", "I;16L", "I;16B", "I;16N"}
 DAMAGED = "the image is cut short or damaged"
 MOVES = "animated or of several pages; save the frame you mean as a photo"
 CHECKS: dict[str, Callable[[bytes], object]] = {"GIF": check_gif, "WEBP": check_webp}
@@ -52,7 +56,7 @@ class PhotoHeader:
 def read_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool = False) -> PhotoHeader:
     """Read the header of the photo in `data`.
 
-    by_pillow: whether Pillow also decodes JPEGs, which takes more memory.
+    by_pillow: whether Pillow decodes this JPEG, which takes more memory.
 
     Raises:
         DamagedPhoto: the bytes are empty, of no format in FORMATS, or end too early.
@@ -77,6 +81,8 @@ def _jpeg_header(data: bytes, limits: PhotoLimits, *, by_pillow: bool) -> PhotoH
         raise ValueError(f"this JPEG has more than {MAX_SEGMENTS:,} segments; a photo has tens, save it anew")
     if not jpeg.is_whole:
         raise DamagedPhoto(f"{DAMAGED} (it has no end marker: its end is missing, or is zeros)")
+    if not jpeg.is_complete:
+        raise DamagedPhoto(f"{DAMAGED} (its last scans are missing)")
     return PhotoHeader(
         format="JPEG",
         width=jpeg.width,
@@ -98,8 +104,10 @@ def _pillow_header(data: bytes, kind: str, limits: PhotoLimits) -> PhotoHeader:
             width, height = _stored_size(image, kind)
             limits.check(width, height, kind, photo_memory(width, height, kind, len(data)))
             _check_frames(image)
-            if reason := _no_scale(image.mode, kind):
+            if reason := _unknown_pixels(image, kind):
                 raise ValueError(reason)
+            if kind == "PNG":
+                _check_rows(data)
             return PhotoHeader(
                 format=kind,
                 width=width,
@@ -158,6 +166,13 @@ def _sound_png(data: bytes) -> bytes:
         raise DamagedPhoto(f"{DAMAGED} ({error})") from error
 
 
+def _check_rows(data: bytes) -> None:
+    try:
+        check_rows(data)
+    except (ValueError, zlib.error) as error:
+        raise DamagedPhoto(f"{DAMAGED} ({error})") from error
+
+
 def _no_photo(reason: str) -> str:
     return f"not an image, whatever its name says: {reason}; read are {', '.join(FORMATS)}"
 
@@ -185,10 +200,19 @@ def _exif_of_old_pngs(image: Image.Image) -> bytes:
     return bytes.fromhex("".join(lines[3:]))
 
 
-def _no_scale(mode: str, kind: str) -> str | None:
-    """The reason why pixels of this Pillow mode and format cannot be converted to 8 bits; None if they can."""
+def _unknown_pixels(image: Image.Image, kind: str) -> str | None:
+    """The reason why pixels of this kind cannot be converted to 8-bit RGB; None if they can."""
+    mode = image.mode
     if mode == "F" or (mode == "I" and kind != "PNG"):
         return f"its pixels are 32-bit numbers without a known scale (mode {mode}); save it with 8 or 16 bits"
+    if mode not in MODES:
+        return f"its pixels are of mode {mode}, which is neither grey nor RGB nor CMYK; save it as RGB"
+    if kind == "TIFF" and mode.startswith("I;16"):
+        tags = image.tag_v2  # type: ignore[attr-defined]  # only TIFFs have tags
+        bits, photometric = tags.get(BITS_TAG, (16,))[0], tags.get(PHOTOMETRIC_TAG, BLACK_IS_ZERO)
+        if bits != 16 or photometric != BLACK_IS_ZERO:
+            white = ", and 0 is white" if photometric != BLACK_IS_ZERO else ""
+            return f"its grey pixels have {bits} bits{white}; save it with 8 or 16 bits, 0 for black"
     return None
 
 

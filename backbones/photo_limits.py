@@ -38,7 +38,7 @@ class PhotoLimits:
 
 # Peak bytes a pixel by format, measured and checked by a test: Pillow's buffers, and the 3 bytes of the result.
 PILLOW_BYTES = {"PNG": 7.5, "BMP": 7.5, "GIF": 7.5, "WEBP": 20.0, "TIFF": 16.0}
-TORCHVISION_BYTES, PILLOW_JPEG_BYTES = 3.0, 7.5
+LIBJPEG_BYTES, PILLOW_JPEG_BYTES = 3.0, 7.5
 TURNED_BYTES = 6.0  # bytes a pixel of a stored photo and its upright copy
 OVERHEAD_BYTES = 8e6  # bytes of a decoder's tables and of the strip in conversion
 
@@ -53,5 +53,5 @@ def jpeg_memory(
 ) -> float:
     """Bytes that decoding a JPEG takes.  With several scans, memory also holds all coefficients, of 2 bytes each."""
     coefficients = 2 * samples if scans > 1 else 0.0
-    decoding = (PILLOW_JPEG_BYTES if by_pillow else TORCHVISION_BYTES) + coefficients
+    decoding = (PILLOW_JPEG_BYTES if by_pillow else LIBJPEG_BYTES) + coefficients
     return width * height * max(decoding, TURNED_BYTES) + file_bytes + OVERHEAD_BYTES

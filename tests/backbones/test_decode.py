@@ -21,6 +21,7 @@ from backbones.orientation import read_orientation, turn, turn_back
 from backbones.photo_format import describe_bytes, photo_format
 from backbones.photo_header import read_header
 from backbones.photo_limits import MAX_SCANS
+from backbones.png import _bytes_of_rows
 
 LOSSLESS = {"PNG": {}, "GIF": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
 PATCH = (50, 5, 70, 15)  # of the photo below, in stored pixels
@@ -328,26 +329,6 @@ def test_decoding_takes_no_more_memory_than_is_stated(tmp_path: Any) -> None:
         assert stated < 3 * taken + 8e6  # and what is stated is no mere upper bound
 
 
-# --- without torchvision's decoder -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "progressive", "CMYK"])
-def test_without_torchvisions_decoder_pillow_decodes_jpegs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_torchvision = as_array(WHOLE[kind]).astype(int)
-    monkeypatch.setattr(decode, "decode_jpeg", None)
-    assert np.abs(as_array(WHOLE[kind]) - with_torchvision).max() <= 2
-    crop = as_array(with_patch("JPEG", 6), PATCH)
-    assert crop.shape == (20, 10, 3)
-    with pytest.raises(ValueError, match="not a whole image"):
-        decode_image(WHOLE[kind][:2000])
-
-
-def test_the_decoder_loads_where_torchvision_has_none() -> None:
-    code = "import torchvision.io as io; del io.decode_jpeg; import backbones.decode as d; assert d.decode_jpeg is None"
-    process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-
-
 def test_transparency_is_blended_alike_in_all_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(noise(mode="RGBA"), "PNG")
     photo = Image.open(io.BytesIO(data))
@@ -357,9 +338,131 @@ def test_transparency_is_blended_alike_in_all_strips(monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(as_array(data), np.asarray(white))
 
 
-def test_a_bomb_of_compressed_text_in_a_png_is_a_message() -> None:
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+BOMB = zlib.compress(bytes(200_000_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (b"zTXt", b"name\0\0" + BOMB),
+        (b"iTXt", b"name\0\1\0\0\0" + BOMB),
+        (b"iCCP", b"name\0\0" + BOMB),
+        (b"iCCP", b"no profile"),
+        (b"iTXt", b"no text"),
+        (b"tEXt", b""),
+    ],
+)
+def test_texts_and_profiles_of_a_png_are_not_read(name: bytes, content: bytes) -> None:
     whole = encoded(noise(), "PNG")
-    body = b"zTXt" + b"name\0\0" + zlib.compress(bytes(200_000_000))
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    with pytest.raises(ValueError, match="not a whole image: the image is cut short or damaged"):
-        decode_image(whole[:33] + chunk + whole[33:])
+    np.testing.assert_array_equal(as_array(whole[:33] + png_chunk(name, content) + whole[33:]), as_array(whole))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("missing", [0, 1, 20])
+def test_a_png_needs_the_data_of_all_of_its_rows(mode: str, missing: int) -> None:
+    """Each chunk is sound; only the number of rows in the header is larger."""
+    photo = noise(61, 40, "L").convert("I").convert("I;16") if mode == "I;16" else noise(61, 40, "RGB").convert(mode)
+    whole = encoded(photo, "PNG")
+    header = bytearray(whole[16:29])
+    header[4:8] = struct.pack(">I", 40 + missing)
+    data = whole[:8] + png_chunk(b"IHDR", bytes(header)) + whole[33:]
+    if missing:
+        with pytest.raises(ValueError, match=r"not a whole image: .*its data hold [\d,]+ of [\d,]+ bytes of its rows"):
+            decode_image(data)
+    else:
+        np.testing.assert_array_equal(as_array(data), as_array(whole))
+
+
+def test_an_interlaced_png_has_the_bytes_of_its_seven_passes() -> None:
+    """The counts are those of a list of pixels by pass, made from the standard's 8 x 8 pattern."""
+    pattern = [
+        "16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777",
+    ]  # fmt: skip
+    for width, height, depth, colour in ((1, 1, 8, 2), (7, 5, 8, 6), (9, 16, 1, 0), (33, 3, 4, 3)):
+        bits = depth * {0: 1, 2: 3, 3: 1, 6: 4}[colour]
+        rows: dict[tuple[int, str], int] = {}
+        for y in range(height):
+            for x in range(width):
+                key = (y, pattern[y % 8][x % 8])
+                rows[key] = rows.get(key, 0) + 1
+        expected = sum(1 + (columns * bits + 7) // 8 for columns in rows.values())
+        header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 1)
+        assert _bytes_of_rows(header) == expected
+
+
+JPEGS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "CMYK": {"mode": "CMYK"},
+    "grey": {"mode": "L"},
+    "restarts": {"restart_marker_blocks": 4},
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.95])
+@pytest.mark.parametrize("filling", ["zeros", "nothing"])
+def test_a_jpeg_that_lost_data_before_its_end_marker_is_refused(kind: str, share: float, filling: str) -> None:
+    options = dict(JPEGS[kind])
+    whole = encoded(noise(200, 150, options.pop("mode", "RGB")), "JPEG", **options)
+    head = whole[: int(share * len(whole))]
+    zeros = bytes(len(whole) - len(head) - 2) if filling == "zeros" else b""
+    with pytest.raises(ValueError, match=r"^[\d,]+ bytes are not a whole image: "):
+        decode_image(head + zeros + b"\xff\xd9")
+
+
+def test_a_progressive_jpeg_needs_all_of_its_scans() -> None:
+    whole = WHOLE["progressive"]
+    starts = [at for at in range(len(whole)) if whole[at : at + 2] == b"\xff\xda"]
+    assert len(starts) > 5
+    for start in starts[1:]:
+        with pytest.raises(ValueError, match="its last scans are missing"):
+            decode_image(whole[:start] + b"\xff\xd9")
+
+
+def test_a_jpeg_that_is_shorter_than_its_header_says_is_refused() -> None:
+    data = bytearray(encoded(noise(200, 150), "JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 7] = (300).to_bytes(2, "big")
+    with pytest.raises(ValueError, match=r"not a whole image: .*premature end"):
+        decode_image(bytes(data))
+
+
+def test_a_few_surplus_bytes_at_the_end_of_a_jpeg_do_not_matter() -> None:
+    whole = encoded(noise(), "JPEG")
+    for surplus in (b"\x12", b"\x12\x34" * 8):
+        np.testing.assert_array_equal(as_array(whole[:-2] + surplus + whole[-2:]), as_array(whole))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 2}])
+def test_jpegs_have_the_pixels_of_pillows_decoder(mode: str, options: dict[str, Any]) -> None:
+    data = encoded(noise(65, 43, mode), "JPEG", **options)
+    np.testing.assert_array_equal(as_array(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("photo", "options", "said"),
+    [
+        (Image.new("LAB", (9, 9)), {}, "mode LAB, which is neither grey nor RGB nor CMYK"),
+        (Image.new("I;16", (9, 9), 4000), {"tiffinfo": {262: 0}}, "16 bits, and 0 is white"),
+    ],
+)
+def test_a_tiff_of_other_pixels_is_refused(photo: Image.Image, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        decode_image(encoded(photo, "TIFF", **options))
+
+
+def test_a_tiff_of_12_bits_is_refused() -> None:
+    """Pillow reads such files and writes none: this one is made by hand, 2 x 1 pixels."""
+    tags = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 3}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags.items()
+    )
+    data = b"II*\0" + struct.pack("<I", 12) + b"\xff\xf0\x00\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+    with pytest.raises(ValueError, match="grey pixels have 12 bits; save it with 8 or 16 bits"):
+        decode_image(data)
