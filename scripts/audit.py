@@ -10,6 +10,8 @@ whether the backbone's training data hold unseen classes.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,6 +9,8 @@ seconds.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import asdict, dataclass
 from pathlib import Path
 

@@ -8,6 +8,8 @@ The exit code is 0 if everything is there.  The script downloads and writes noth
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path

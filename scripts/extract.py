@@ -10,6 +10,8 @@ Accelerate's mixed precision is in use.  After a kill, the same command continue
 about GPUs, clusters and object storage.
 """
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated

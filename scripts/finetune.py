@@ -10,6 +10,8 @@ the run.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass, field
 from pathlib import Path
 

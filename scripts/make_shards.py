@@ -8,6 +8,8 @@ The shards keep the original bytes.  CUB's 11,788 photos are packed at the speed
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -10,6 +10,8 @@ numbers.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 import json
 import sys
 from dataclasses import asdict, dataclass, field

@@ -11,6 +11,8 @@ The next report uses the results of audit and paper figures again.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -9,6 +9,8 @@ pip install 'zsl-dcrgan[serve]'.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

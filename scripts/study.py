@@ -11,6 +11,8 @@ to read the table.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated

@@ -9,6 +9,8 @@ command continues the sweep.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass
 
 from zsl.cli import FeatureArgs, run_script

@@ -10,6 +10,8 @@ configuration, which is chosen for dcrgan with `--budget` trainings.  Each of th
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass
 
 from zsl.baselines.registry import BASELINES

@@ -12,6 +12,8 @@ recipe and these flags.  After a kill, the same command continues the run.
 
 from __future__ import annotations
 
+import zsl.common.early  # noqa: F401  (before the imports that take seconds)
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal

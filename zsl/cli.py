@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, make_dataclass
@@ -17,6 +16,7 @@ import tyro
 from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
 from zsl.common.files import in_words
+from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
 from zsl.datasets.places import SHAPES
 from zsl.experiments.calibration import Gamma
@@ -26,7 +26,6 @@ from zsl.training.method import Method
 
 Args = TypeVar("Args")
 MAX_GAMMA = 1e30  # scores are fp32, whose largest number is 3e38
-INTERRUPTED = 130  # exit code of a program that Ctrl-C has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ def run_script(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # Without internet, the hub's client reports each of many attempts.  The error that follows is enough.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, _interrupt)
+    raise_interrupts()
     try:
         default = args() if find_config is None else _with_config(args, find_config(ConfigFlags.read()))
         given = tyro.cli(type(default), default=default, description=sys.modules["__main__"].__doc__)
@@ -111,7 +110,7 @@ def run_script(
         reason = "".join(str(error).splitlines()[:1])
         sys.exit(f"error: memory is not enough ({reason}); give smaller numbers, or fewer data at once")
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -124,11 +123,6 @@ def check_name(name: str | None) -> None:
     path = PurePath(name or "")
     if path.is_absolute() or ".." in path.parts or (name and not path.parts):
         raise ValueError(f"--name {name}: the name of a folder below --runs; --runs says where that lies")
-
-
-def _interrupt(*_: object) -> None:
-    """What a signal to end does: the same as Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def _with_config(args: Any, config: Any) -> Any:
