@@ -289,7 +289,10 @@ def _feature_size(encoder: nn.Module, example: Tensor) -> int:
             "vector: name a stage by --layer, or take another --backbone"
         )
     if not bool(features.isfinite().all()):
-        raise ValueError(f"the model's features of an image of {size} are not finite; give another --image-size")
+        raise ValueError(
+            f"the model's features of an image of {size} are not finite: the weights are too large for fp32, or the "
+            "size does not suit them; take other weights, or give another --image-size"
+        )
     return features.shape[1]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, five_crop, resize
 
+MOST_SCALED_PIXELS = 50_000_000  # of a photo that is scaled as a whole before it is cropped
 FIVE_CROPS_SHARE = 0.875  # share of each side that one of five crops keeps, without crop_pct
 
 
@@ -39,10 +40,16 @@ class Transform:
             raise ValueError(f"crop_pct needs a square input, that of this model is {self.size[0]} x {self.size[1]}")
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Scale uint8 [3, h, w] to uint8 [3, *size], or to five crops [5, 3, *size], with antialiasing in integers."""
+        """Scale uint8 [3, h, w] to uint8 [3, *size], or to five crops [5, 3, *size], with antialiasing in integers.
+
+        Raises:
+            ValueError: the photo is so narrow that its longer side would be scaled to too many pixels.
+        """
         size = list(self.size)
         if self.crop_pct is not None:
-            scaled = self._resize(image, [int(size[0] / self.crop_pct)])  # one number: the shorter side
+            shorter = int(size[0] / self.crop_pct)
+            _check_aspect(image, shorter)
+            scaled = self._resize(image, [shorter])
         elif self.crops == 5:
             scaled = self._resize(image, [int(side / FIVE_CROPS_SHARE) for side in size])
         else:
@@ -57,3 +64,13 @@ class Transform:
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
         return (images.float() - mean) / std
+
+
+def _check_aspect(image: Tensor, shorter: int) -> None:
+    """Check that the photo [3, h, w] is not too large when its shorter side is scaled to `shorter` pixels."""
+    sides = sorted(image.shape[-2:])
+    if shorter * shorter * sides[1] / sides[0] > MOST_SCALED_PIXELS:
+        raise ValueError(
+            f"{image.shape[-1]:,} x {image.shape[-2]:,} pixels are too narrow for --crop-pct: with {shorter} pixels on "
+            f"the shorter side it would be more than {MOST_SCALED_PIXELS // 10**6} megapixels"
+        )

@@ -42,16 +42,19 @@ class Interval:
         low, high = self.ends
         if math.isinf(low):
             return "finite"
-        first = f"at least {low:g}" if self.text[0] == "[" else f"above {low:g}"
+        first = f"at least {low:.10g}" if self.text[0] == "[" else f"above {low:.10g}"
         if math.isinf(high):
             return f"{first} and finite"
-        return f"{first} and {'at most' if self.text[-1] == ']' else 'below'} {high:g}"
+        return f"{first} and {'at most' if self.text[-1] == ']' else 'below'} {high:.10g}"
 
 
-Count = Annotated[int, Interval("[1, inf)")]
-Whole = Annotated[int, Interval("[0, inf)")]
+Count = Annotated[int, Interval("[1, 1000000000]")]  # products of two counts are below 2**63
+Whole = Annotated[int, Interval("[0, 4294967295]")]  # seeds, too
 Finite = Annotated[float, Interval("(-inf, inf)")]
 Positive = Annotated[float, Interval("(0, inf)")]
+Power = Annotated[float, Interval("[0.01, 100]")]  # an exponent: beyond, all powers of unequal numbers are 0 or 1
+Scale = Annotated[float, Interval("[0.000001, 1000000]")]  # a norm or a deviation that fp32 can square
+Gigabytes = Annotated[float, Interval("[0, 1000000]")]
 NotNegative = Annotated[float, Interval("[0, inf)")]
 Share = Annotated[float, Interval("[0, 1]")]
 Portion = Annotated[float, Interval("(0, 1]")]  # a share above 0

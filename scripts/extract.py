@@ -12,7 +12,7 @@ about GPUs, clusters and object storage.
 
 import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +27,8 @@ from zsl.datasets.places import features_folder, shards_folder
 from zsl.features.manifest import Manifest
 from zsl.features.mat import export_mat, import_mat
 from zsl.features.stream import Decoder, OnError
+
+OF_PHOTOS = ("backbone", "weights", "precision", "batch_size", "compile", "shards", "on_error", "decoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,7 @@ def main(args: Args) -> None:
     from backbones import load_backbone
     from zsl.features.extract import ExtractSettings, extract_features
 
-    if args.splits and not args.import_mat:
-        raise ValueError("--splits is for --import-mat; shards have brought their splits along")
+    _check_flags(args)
     accelerator = make_accelerator(args.precision)
     with accelerator.main_process_first():
         if args.import_mat:
@@ -79,6 +80,18 @@ def main(args: Args) -> None:
         if args.export_mat:
             export_mat(out, args.export_mat, shards)
     accelerator.end_training()
+
+
+def _check_flags(args: Args) -> None:
+    """Refuse flags without an effect: an imported table has no photos, weights or precision of ours."""
+    if args.splits and not args.import_mat:
+        raise ValueError("--splits is for --import-mat; shards have brought their splits along")
+    default = Args()
+    idle = [name for name in OF_PHOTOS if getattr(args, name) != getattr(default, name)]
+    idle += [name for name in asdict(default.options) if getattr(args.options, name) != getattr(default.options, name)]
+    if args.import_mat and idle:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise ValueError(f"--import-mat takes features as they are in the file; leave {flags} out, or --import-mat")
 
 
 def _origin(manifest: Manifest) -> str:

@@ -19,7 +19,7 @@ from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
 from zsl.common.locks import sole_process
-from zsl.common.ranges import Count, NotNegative, Share
+from zsl.common.ranges import Count, Gigabytes, NotNegative, Share
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import benchmark_name, shards_folder
 from zsl.finetune.verdict import Judge
@@ -40,7 +40,7 @@ class Args:
     margin: Share = 0.005  # least gain of H on the folds; the verdict on a smaller gain is to roll back
     precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, where training in bf16 is slow
     checkpoint_seconds: NotNegative = 30.0  # time between two checkpoints; each epoch also ends with one
-    memory_gb: NotNegative = 4.0  # GB of decoded photos in memory, a process; a temporary file holds the rest
+    memory_gb: Gigabytes = 4.0  # GB of decoded photos in memory, a process; a temporary file holds the rest
     name: str | None = None  # name of the run; default: benchmark-finetune
     data: Path = Path("data")
     runs: Path = Path("runs")

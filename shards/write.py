@@ -83,10 +83,15 @@ def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Sha
     rows = []
     temporary = path.with_suffix(".tmp")  # after a kill this file stays, and the next start writes over it
     # WebDataset writes the current time by default; a fixed owner and time give equal bytes for equal input.
-    with temporary.open("wb") as stream, wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar:
-        for instance in instances:
-            tar.write(_members(instance, images))
-            rows.append(instance.row)
+    try:
+        with temporary.open("wb") as stream, wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar:
+            for instance in instances:
+                tar.write(_members(instance, images))
+                rows.append(instance.row)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk: the error does not name the file
+            raise OSError(error.errno, error.strerror, str(temporary)) from error
+        raise
     temporary.rename(path)
     return Shard(path.name, len(rows), min(rows), max(rows), file_sha256(path), rows_sha256(rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 TINY_SHAPES = ShapesConfig(seen_classes=6, unseen_classes=3, images_per_class=8, image_size=64)
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM as they were before the test; importing a script changes what they do."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -250,7 +250,8 @@ def test_split_files_are_audited_before_anything_is_packed(
     findings = audit(benchmark, tmp_path, tmp_path / "out", splits=shared_data / "xlsa17" / folder)
     state = {finding.check: finding.severity for finding in findings}
     assert state == {
-        "splits": "ok", "vintage": "ok", "row overlap": "ok", "class lists": "ok", "not looked at": "warn"
+        "splits": "ok", "vintage": "ok", "attributes": "ok", "row overlap": "ok", "class lists": "ok",
+        "not looked at": "warn",
     }  # fmt: skip
     assert "photos, features, scaler and run" in found(findings, "not looked at").message
 
@@ -273,6 +274,16 @@ def no_labels(folder: Path) -> None:
     swap_lists(folder)
 
 
+def no_test_classes(folder: Path) -> None:
+    (folder / "testclasses.txt").write_text("\n")
+
+
+def equal_attributes(folder: Path) -> None:
+    content = {key: value for key, value in loadmat(folder / "att_splits.mat").items() if key[0] != "_"}
+    content["att"][:, 3] = 2 * content["att"][:, 7]
+    savemat(folder / "att_splits.mat", content)
+
+
 def strange_class(folder: Path) -> None:
     (folder / "labels_files.mat").unlink()
     (folder / "testclasses.txt").write_text("tapir\n")
@@ -281,6 +292,7 @@ def strange_class(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (no_test_classes, r"testclasses\.txt names no class; get the whole file"),
         (swap_lists, r"classes .*are not in testclasses\.txt|are both in"),
         (shift_labels, r"classes have trainval rows and test_unseen rows"),
         (cut_labels, r"labels_files\.mat has 30,474 labels, the split file has 30,475 rows"),
@@ -308,3 +320,13 @@ def test_the_script_refuses_the_leaky_vintage_without_a_word_of_python(shared_da
     assert "leaky vintage" in process.stdout
     assert "not looked at" in process.stdout
     assert "=True" not in process.stdout + process.stderr
+
+
+def test_split_files_with_classes_that_nothing_tells_apart_fail(shared_data: Path, tmp_path: Path) -> None:
+    splits = tmp_path / "splits"
+    shutil.copytree(shared_data / "xlsa17" / "AWA1", splits, copy_function=shutil.copyfile)
+    splits.chmod(0o755)
+    equal_attributes(splits)
+    finding = found(audit("awa1", tmp_path, tmp_path / "out", splits=splits), "attributes")
+    assert finding.severity == "fail"
+    assert "have equal or proportional attributes (1 such pairs)" in finding.message

@@ -58,6 +58,8 @@ def test_every_number_has_a_range_and_numbers_that_are_not_finite_are_refused(co
         ("gan", "steps", -5, "at least 0"),
         ("gan", "penalty_weight", -10.0, "at least 0"),
         ("gan", "batch_size", 0, "at least 1"),
+        ("gan", "batch_size", 10**18, "at least 1 and at most 1000000000"),
+        ("metric", "steps", 2**40, "at least 0 and at most 4294967295"),
         ("gan", "shortcut_ridge", 0.0, "above 0"),
         ("metric", "margin", -1.0, "above 0"),
         ("metric", "betas", (0.5, 1.0), "at least 0 and below 1"),
@@ -73,6 +75,20 @@ def test_numbers_outside_their_range_are_refused_with_what_would_be_right(
 ) -> None:
     with pytest.raises(ValueError, match=rf": {field} is .*; it is {right}"):
         replace(getattr(CUB, part), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("attribute_power", 1e6, r"at least 0\.01 and at most 100"),
+        ("feature_power", 1e-12, r"at least 0\.01 and at most 100"),
+        ("attribute_norm", 1e-40, "at least 1e-06 and at most 1000000"),
+        ("prototype_std", 1e20, "at least 1e-06 and at most 1000000"),
+    ],
+)
+def test_numbers_that_fp32_would_lose_are_refused(field: str, value: Any, right: str) -> None:
+    with pytest.raises(ValueError, match=rf"DCRGANConfig: {field} is .*; it is {right}"):
+        replace(CUB, **{field: value})
 
 
 @pytest.mark.parametrize("name", RECIPE_NAMES)
@@ -137,10 +153,11 @@ def test_every_number_on_a_command_line_has_a_range(path: Path, monkeypatch: pyt
         ("study", "budget", -1, "--budget is -1; it is at least 0"),
         ("sweep", "seeds", (-2,), "--seeds is -2; it is at least 0"),
         ("compare", "resamples", 0, "--resamples is 0; it is at least 1"),
+        ("finetune", "memory_gb", 1e300, "--memory-gb is 1e+300; it is at least 0 and at most 1000000"),
         ("finetune", "margin", math.nan, "--margin is nan; it is at least 0 and at most 1"),
         ("finetune", "margin", -0.1, "--margin is -0.1; it is at least 0 and at most 1"),
-        ("finetune", "memory_gb", math.inf, "--memory-gb is inf; it is at least 0 and finite"),
-        ("finetune", "memory_gb", -1.0, "--memory-gb is -1.0; it is at least 0 and finite"),
+        ("finetune", "memory_gb", math.inf, "--memory-gb is inf; it is at least 0 and at most 1000000"),
+        ("finetune", "memory_gb", -1.0, "--memory-gb is -1.0; it is at least 0 and at most 1000000"),
         ("finetune", "checkpoint_seconds", math.nan, "--checkpoint-seconds is nan; it is at least 0 and finite"),
         ("finetune", "folds", (-1,), "--folds is -1; it is at least 1"),
         ("serve", "port", 70_000, "--port is 70000; it is at least 0 and at most 65535"),

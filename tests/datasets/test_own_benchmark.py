@@ -249,6 +249,16 @@ def row_numbers(text: str) -> bytes:
     return "\n".join([f",{lines[0]}", *(f"{i},{line}" for i, line in enumerate(lines[1:]))]).encode()
 
 
+def two_forms(first: str, second: str) -> Callable[[Path], None]:
+    """Two photos, with a name in Unicode form NFC and in form NFD."""
+
+    def spoil(folder: Path) -> None:
+        for number, path in enumerate((first.format("\u00e9"), second.format("e\u0301"))):
+            write_photo(folder / "images" / path, number)
+
+    return spoil
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "Latin-1": (
         saved("attributes.csv", lambda text: text.replace("orca", "orça").encode("latin-1")),
@@ -332,6 +342,30 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         ),
         r"attributes\.csv: classes 'zebra' and 'horse' .* \(4 such pairs\)",
     ),
+    "huge attribute": (
+        table("attributes.csv", "0.9,0.6,0,", "1e200,0.6,0,"),
+        r"attributes\.csv: the largest attribute of class 'orca' is 1e\+200; it should be between 1e-30 and 1e\+30",
+    ),
+    "beyond fp32": (table("attributes.csv", "0.9,0.6,0,", "1e39,0.6,0,"), r"class 'orca' is 1e\+39; .*scale the"),
+    "tiny attributes": (
+        table("attributes.csv", "orca,0.9,0.6,0,0,0,1", "orca,1e-200,2e-200,0,0,0,0"),
+        r"the largest attribute of class 'orca' is 2e-200",
+    ),
+    "class of two lines": (
+        table("attributes.csv", "horse,", '"ho\nrse",'),
+        r"attributes\.csv: the name 'ho\\nrse' holds a line break; give it a name of one line",
+    ),
+    "Unicode line break": (table("attributes.csv", "horse,", "ho\u2028rse,"), r"'ho\\u2028rse' holds a line break"),
+    "attribute of two lines": (table("attributes.csv", "white", '"whi\nte"'), r"'whi\\nte' holds a line break"),
+    "LFS pointer": (
+        saved("splits.csv", lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        r"splits\.csv is a Git LFS pointer, not the file itself; git lfs pull",
+    ),
+    "two forms of a folder": (
+        two_forms("{}/1.jpg", "{}/2.jpg"),
+        r"look equal and differ in their bytes .*; rename one of them, or put the photos",
+    ),
+    "two forms of a photo": (two_forms("zebra/{}.jpg", "zebra/{}.jpg"), r"zebra/.*look equal and differ"),
     "no table": (lambda folder: (folder / "attributes.csv").unlink(), r"no attributes\.csv in .*own-benchmark\.md"),
     "no split": (lambda folder: (folder / "splits.csv").unlink(), r"no splits\.csv in"),
     "two splits": (second_split, r"has both splits\.csv and att_splits\.mat"),
@@ -467,3 +501,23 @@ def test_classes_in_another_order_need_new_features(
     make_shards(str(animals), data)
     with pytest.raises(ValueError, match="made with other classes, or in another order"):
         load_splits(animals.name, data, read_features(out))
+
+
+def test_a_refused_packing_leaves_an_earlier_one_as_it_is(animals: Path, tmp_path: Path) -> None:
+    """The split files, too, which the new tables would have replaced."""
+    make_shards(str(animals), tmp_path / "data")
+    before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    rewrite(animals, "attributes.csv", "horse,0.5,", "horse,0.6,")
+    (animals / "images" / "okapi" / "photo 0.v1.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        make_shards(str(animals), tmp_path / "data")
+    assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
+
+
+def test_class_lists_of_an_earlier_packing_do_not_stay(animals: Path, tmp_path: Path) -> None:
+    make_shards(str(animals), tmp_path / "data")
+    stale = splits_folder(tmp_path / "data", str(animals)) / "valclasses9.txt"
+    stale.write_text("zebra\n")
+    make_shards(str(animals), tmp_path / "data")
+    assert not stale.exists()
+    assert not list((tmp_path / "data").rglob("*.draft"))

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tiny import Rank, assert_same_rows, pack, tiny_instances
@@ -101,6 +102,45 @@ def test_quarantine_finishes_the_rest_and_lists_what_is_left_out(
     assert table.rows.tolist() == [row for row in range(72) if row not in (17, 19, 40)]
     np.testing.assert_allclose(table.features, whole.features[table.rows], atol=1e-3)
     np.testing.assert_array_equal(table.labels, whole.labels[table.rows])
+
+
+def test_a_table_without_any_photo_is_not_made(
+    own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    for row in range(72):
+        spoil(own_data, row)
+    index = pack(own_data, own_data / "shards")
+    with pytest.raises(ValueError, match=r"none of the 72 photos can be read, .* first one: row 0 .*; mend the cause"):
+        extract_features(
+            tiny_backbone, own_data / "shards", index, own_data / "out", accelerator,
+            ExtractSettings(on_error="quarantine"),
+        )  # fmt: skip
+    assert not (own_data / "out" / "manifest.json").exists()
+
+
+def test_a_lack_of_memory_is_no_fault_of_a_photo(
+    own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **options: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("backbones.preprocess.resize", fail)
+    index = pack(own_data, own_data / "shards")
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        extract_features(
+            tiny_backbone, own_data / "shards", index, own_data / "out", accelerator,
+            ExtractSettings(on_error="quarantine"),
+        )  # fmt: skip
+
+
+def test_a_photo_too_narrow_for_a_crop_is_named(
+    own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    Image.new("RGB", (1, 60_000)).save(own_data / "shapes" / "raw" / tiny_instances(own_data)[5].file)
+    index = pack(own_data, own_data / "shards")
+    cropping = replace(tiny_backbone, transform=replace(tiny_backbone.transform, crop_pct=0.875))
+    with pytest.raises(ValueError, match=r"row 5 .* 1 x 60,000 pixels are too narrow for --crop-pct"):
+        extract_features(cropping, own_data / "shards", index, own_data / "out", accelerator)
 
 
 def test_training_refuses_an_incomplete_table_unless_told(

@@ -1,5 +1,6 @@
 """`res101.mat` both ways: bit-exact round trips, a table that training takes at once, refusals in words."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import run
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
@@ -73,6 +75,11 @@ def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_feature
     np.testing.assert_array_equal(back.rows, ours.rows)
 
 
+def names(*first: str) -> np.ndarray:
+    """72 paths of photos, which begin with `first`."""
+    return np.array([*first, *(f"{number}.jpg" for number in range(72 - len(first)))], dtype=object)[:, None]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -83,6 +90,8 @@ def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_feature
         ({"labels": np.full((72, 1), 1.5)}, r"x\.mat: labels holds 1\.5, which is no class number"),
         ({"labels": np.full((72, 1), np.nan)}, r"labels holds nan, which is no class number"),
         ({"rows": np.arange(72)[:, None] + 0.5}, r"rows holds 0\.5, which is no row number"),
+        ({"image_files": names("a.jpg", "a.jpg")}, r"71 entries of image_files|1 entries of .*first is 'a.jpg'"),
+        ({"image_files": names("a\nb.jpg")}, r"the entry 'a\\nb\.jpg' of image_files holds a line break"),
         ({"labels": None}, "has no labels; it has features, image_files"),
         ({"features": None}, "has no features; it has labels, image_files"),
     ],
@@ -163,3 +172,30 @@ def test_labels_without_names_are_compared_with_the_official_ones(
     else:
         with pytest.raises(ValueError, match=r"x\.mat: 2 labels are not those of .*labels_files\.mat, the first is \d"):
             import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+
+
+def test_a_second_import_checks_the_splits_too(content: dict[str, Any], tiny_shapes: Path, tmp_path: Path) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    first = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+    assert import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits) == first
+    with pytest.raises(FileNotFoundError, match=r"no folder .*absent; --splits is the folder with att_"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        (("--backbone", "resnet50"), "--backbone"),
+        (("--weights", "x.pth"), "--weights"),
+        (("--crops", "5", "--flip"), "--flip, --crops|--crops, --flip"),
+        (("--on-error", "quarantine"), "--on-error"),
+        (("--shards", "s3://x"), "--shards"),
+    ],
+)
+def test_flags_for_photos_are_refused_beside_an_import(words: tuple[str, ...], flags: str, tmp_path: Path) -> None:
+    process = run("extract.py", "--import-mat", tmp_path / "x.mat", "--data", tmp_path, *words)
+    assert process.returncode == 1
+    assert re.search(
+        f"^error: --import-mat takes features as they are in the file; leave ({flags}) out", process.stderr
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.provenance import check_overlap, check_split_hashes
 from zsl.datasets.class_lists import check_class_lists, check_lists_alone
+from zsl.datasets.distinct import check_distinct
 from zsl.datasets.row_order import ORDER_FILES, read_official_rows
 from zsl.datasets.split_file import SplitFile, read_split_file
 from zsl.datasets.splits import make_splits
@@ -30,7 +31,21 @@ def check_split_files(benchmark: str, folder: Path, shards: Path) -> list[Findin
         split_file = read_split_file(folder)
     except ValueError as error:  # rows overlap, or the file is of the leaky vintage
         return [fail("splits", str(error)), not_read]
-    return [*check_split_hashes(benchmark, split_file), *_check_classes(split_file, folder), not_read]
+    return [
+        *check_split_hashes(benchmark, split_file),
+        _check_attributes(split_file),
+        *_check_classes(split_file, folder),
+        not_read,
+    ]
+
+
+def _check_attributes(split_file: SplitFile) -> Finding:
+    """Whether attributes tell the classes apart."""
+    try:
+        check_distinct(split_file.attributes, split_file.class_names, str(split_file.path))
+    except ValueError as error:
+        return fail("attributes", str(error))
+    return ok("attributes", f"tell the {len(split_file.class_names)} classes apart")
 
 
 def _check_classes(split_file: SplitFile, folder: Path) -> list[Finding]:

@@ -10,6 +10,8 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsl.common.files import LFS_POINTER
+
 REMEDY = "save the file as UTF-8"
 # The mark of UTF-32 begins with the mark of UTF-16, so the search begins with UTF-32.
 MARKS = {
@@ -19,6 +21,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 ODD_BYTE = re.compile("[\udc80-\udcff]")  # how Python holds a byte of a file's name that is not UTF-8
+LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # at which `str.splitlines` divides a text
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
@@ -33,13 +36,21 @@ def printable(name: str) -> str:
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
+def is_one_line(name: str) -> bool:
+    """Whether `name` can be a line of a list: it has no line break of any kind, at which `read_lines` would divide."""
+    return len(name.splitlines()) <= 1 and not name.endswith(tuple(LINE_BREAKS))
+
+
 def read_text(path: Path) -> str:
     """Read the characters of a UTF-8 file, without its byte order mark.
 
     Raises:
-        ValueError: the file has another encoding, a NUL byte, or ends within a character; the message names the line.
+        ValueError: the file is a Git LFS pointer, has another encoding, a NUL byte, or ends within a character; the
+            message names the line.
     """
     content = path.read_bytes()
+    if content.startswith(LFS_POINTER):
+        raise ValueError(f"{path} is a Git LFS pointer, not the file itself; git lfs pull fetches it")
     for mark, encoding in MARKS.items():
         if content.startswith(mark):
             raise ValueError(f"{path}, line 1: the file is {encoding}; {REMEDY}")

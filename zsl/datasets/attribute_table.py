@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsl.common.text import Row, Table, read_table
+from zsl.common.text import Row, Table, is_one_line, read_table
 
 ATTRIBUTES_FILE = "attributes.csv"
 
@@ -30,7 +30,7 @@ def read_attributes(path: Path, *, at_least: int = 4) -> AttributeTable:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no table in UTF-8; a class or attribute occurs twice; a value is absent or no number
-            (the message names line and column); or there are fewer than `at_least` classes.
+            (the message names line and column); a name holds a line break; or there are fewer than `at_least` classes.
     """
     table = read_own_table(path)
     if table.columns[0] != "class" or len(table.columns) < 2:
@@ -40,15 +40,14 @@ def read_attributes(path: Path, *, at_least: int = 4) -> AttributeTable:
     attributes, classes = table.columns[1:], tuple(row.cells[0] for row in table.rows)
     refuse_repeated(attributes, "attribute", path)
     refuse_repeated(classes, "class", path)
+    for name in (*attributes, *classes):
+        if not is_one_line(name):
+            raise ValueError(f"{path}: the name {name!r} holds a line break; give it a name of one line")
     if len(classes) < at_least:
         raise ValueError(
             f"{path} has {len(classes)} classes; at least 3 seen ones (for the folds) and 1 unseen are needed"
         )
     strengths = np.array([_numbers(row, table) for row in table.rows])
-    if len(empty := np.flatnonzero((strengths == 0).all(axis=1))):
-        raise ValueError(
-            f"{path}: class {classes[empty[0]]!r} has no attribute but 0; nothing tells what it looks like"
-        )
     return AttributeTable(classes=classes, attributes=attributes, strengths=strengths)
 
 

@@ -23,13 +23,15 @@ def read_class_list(path: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it names a class twice, or is not UTF-8.
+        ValueError: it names a class twice or names none, or is not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"no {path.name} in {path.parent}; the class lists come with the Proposed Splits archive"
         )
     names = read_names(path)
+    if not names:
+        raise ValueError(f"{path} names no class; get the whole file, or remove it")
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path} names {repeated!r} more than once")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+LEAST, MOST = 1e-30, 1e30  # size of a class's largest attribute; fp32 holds about 1e-38 to 3e38
 SAME = 1e-6  # distance of two unit vectors that float32 cannot tell apart
 
 
@@ -16,8 +17,8 @@ def check_distinct(attributes: np.ndarray, names: Sequence[str], where: str, *, 
     for the message.
 
     Raises:
-        ValueError: a class has no attribute but 0, there is one attribute only, or two classes have the same ones; the
-            message names the two.
+        ValueError: a class has no attribute but 0, or attributes that fp32 cannot hold; there is one attribute only; or
+            two classes have the same ones, which the message names.
     """
     strengths = np.asarray(attributes, dtype=np.float64)
     largest = np.abs(strengths).max(axis=1, initial=0)
@@ -25,6 +26,11 @@ def check_distinct(attributes: np.ndarray, names: Sequence[str], where: str, *, 
         raise ValueError(
             f"{where}: class {names[empty[0]]!r} has no attribute but 0; nothing tells what it looks like, give it "
             "strengths or leave the class out"
+        )
+    if len(odd := np.flatnonzero((largest < LEAST) | (largest > MOST))):
+        raise ValueError(
+            f"{where}: the largest attribute of class {names[odd[0]]!r} is {largest[odd[0]]:g}; it should be between "
+            f"{LEAST:g} and {MOST:g}, because fp32 holds no more: scale the attributes"
         )
     if by_direction:
         if strengths.shape[1] == 1 and len(strengths) > 1:

@@ -5,6 +5,7 @@ Rows are the sorted relative paths, in Unicode form NFC, so that a copy by macOS
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a file is no photo or lies elsewhere, a class is not in `class_names`, or labels are not those of
-            the split folder.
+        ValueError: a file is no photo or lies elsewhere, two names differ in their Unicode form alone, a class is not
+            in `class_names`, or labels are not those of the split folder.
     """
     root = images / "images"
     if not root.is_dir():
@@ -30,12 +31,24 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
     check_depth([entry.file for entry in entries], root, "images/<class>/", 1, 1)
     check_photos(root, entries)
     files = sorted((entry.file for entry in entries), key=nfc)
+    for names in (files, sorted({file.split("/", 1)[0] for file in files}, key=nfc)):
+        _refuse_alike(names, root)
     return make_instances(
         [f"images/{file}" for file in files],
         [file.split("/", 1)[0] for file in files],
         class_names,
         read_official_rows(split_folder),
     )
+
+
+def _refuse_alike(names: Sequence[str], root: Path) -> None:
+    """Refuse two of the sorted `names` that differ in their Unicode form alone."""
+    for first, second in itertools.pairwise(names):
+        if nfc(first) == nfc(second):
+            raise ValueError(
+                f"{root / first} and {second} look equal and differ in their bytes (Unicode forms NFC and NFD); rename "
+                "one of them, or put the photos of the two folders into one"
+            )
 
 
 SHAPES = Dataset(  # as `zsl.datasets.shapes` draws it at its default configuration

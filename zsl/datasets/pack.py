@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards import Location, ShardIndex, open_index, read_index, write_shards
 from shards.index import INDEX_FILE
+from zsl.common.files import atomic_path
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
 from zsl.datasets.attribute_names import NAMES_FILE, find_names, write_names
@@ -50,11 +53,15 @@ def make_shards(
             the user's own folder; or class lists and splits contradict each other.
     """
     name = benchmark_name(benchmark)
-    raw = _find_raw(benchmark, data, images, splits)
-    content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
-    check_class_lists(content.splits, content.split_folder)
-    refuse_empty(content.images, content.instances)
-    _copy_split_files(content.split_folder, splits_folder(data, name))
+    with _draft_folder(splits_folder(data, name)) as draft:
+        raw = _find_raw(benchmark, data, images, splits, draft)
+        content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
+        check_class_lists(content.splits, content.split_folder)
+        refuse_empty(content.images, content.instances)
+        # All is checked: from here on, an earlier packing is replaced.
+        _copy_split_files(content.split_folder, splits_folder(data, name))
+    if own.is_own(benchmark) and benchmark not in DATASETS:
+        note_folder(benchmark, data)
     if attribute_names := find_names(raw.images, content.split_file.attributes.shape[1]):
         write_names(splits_folder(data, name), attribute_names)
     else:  # names of an earlier packing may be of other attributes
@@ -71,10 +78,21 @@ def make_shards(
     return index, content
 
 
-def _find_raw(benchmark: str, data: Path, images: Path | None, splits: Path | None) -> _Raw:
-    """The raw folders of `benchmark`; those of the user's own folder are prepared, those of `shapes` drawn."""
+@contextmanager
+def _draft_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder beside `target` for files that are not yet checked; it is removed after the block."""
+    draft = target.with_name(f".{target.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a killed process
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _find_raw(benchmark: str, data: Path, images: Path | None, splits: Path | None, draft: Path) -> _Raw:
+    """The raw folders of `benchmark`; the user's own one is prepared in `draft`, and `shapes` is drawn."""
     if benchmark not in DATASETS and own.is_own(benchmark):
-        return _prepare_own(benchmark, data, images, splits)
+        return _prepare_own(benchmark, data, images, splits, draft)
     if benchmark == SHAPES and images is None and splits is None:
         return _draw_shapes(data)
     find_dataset(benchmark)
@@ -86,14 +104,13 @@ def _find_raw(benchmark: str, data: Path, images: Path | None, splits: Path | No
     return _Raw(dataset=benchmark, images=images, splits=splits)
 
 
-def _prepare_own(benchmark: str, data: Path, images: Path | None, splits: Path | None) -> _Raw:
+def _prepare_own(benchmark: str, data: Path, images: Path | None, splits: Path | None, draft: Path) -> _Raw:
     if images is not None or splits is not None:
         raise ValueError(f"--benchmark {benchmark} is a folder with photos and splits; leave --images and --splits out")
     folder = Path(benchmark)
     check_folder(benchmark, data)
-    own.prepare(folder, splits_folder(data, benchmark))
-    note_folder(benchmark, data)
-    return _Raw(dataset=SHAPES, images=folder, splits=splits_folder(data, benchmark))  # photos in class folders, too
+    own.prepare(folder, draft)
+    return _Raw(dataset=SHAPES, images=folder, splits=draft)  # photos in class folders, too
 
 
 def _draw_shapes(data: Path) -> _Raw:
@@ -116,11 +133,20 @@ def _describe_source(content: Benchmark) -> dict[str, object]:
 
 
 def _copy_split_files(source: Path, target: Path) -> None:
-    """Copy the split files byte for byte, so that their hashes still name the split; later stages read these."""
+    """Copy the split files byte for byte, so that their hashes still name the split; later stages read these.
+
+    Class lists of an earlier packing that `source` lacks are removed.
+    """
+    if source.resolve() == target.resolve():
+        return
     target.mkdir(parents=True, exist_ok=True)
-    for path in [*source.glob("att_splits.mat"), *source.glob("*classes*.txt")]:
-        if path.resolve() != (target / path.name).resolve():
-            shutil.copyfile(path, target / path.name)
+    paths = [*source.glob("att_splits.mat"), *source.glob("*classes*.txt")]
+    for stale in target.glob("*classes*.txt"):
+        if stale.name not in {path.name for path in paths}:
+            stale.unlink()
+    for path in paths:
+        with atomic_path(target / path.name) as temporary:
+            shutil.copyfile(path, temporary)
 
 
 def open_shards(

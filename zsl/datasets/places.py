@@ -61,6 +61,8 @@ def check_known(benchmark: str, data: Path) -> None:
         ValueError: none of the three is true, most often because of a typing error; or it is another folder of the same
             name.
     """
+    if benchmark in ("", ".", ".."):
+        raise ValueError(f"--benchmark {benchmark!r}: the name of a benchmark, or the path of a folder of your own")
     check_folder(benchmark, data)
     if benchmark not in DATASETS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
         packed = [path.parent.name for path in data.glob("*/shards")]

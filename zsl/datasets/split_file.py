@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from zsl.common.matlab import read_variables, strings, whole_numbers
-from zsl.common.text import nfc
+from zsl.common.text import is_one_line, nfc
 from zsl.datasets.dataset import Dataset
 from zsl.datasets.registry import recognise
 
@@ -135,6 +135,8 @@ def _class_names(cells: np.ndarray, path: Path) -> tuple[str, ...]:
     names = tuple(map(nfc, strings(cells, path, "allclasses_names")))
     if "" in names:
         raise ValueError(f"{path}: a name in allclasses_names is empty")
+    if odd := [name for name in names if not is_one_line(name)]:
+        raise ValueError(f"{path}: the name {odd[0]!r} in allclasses_names holds a line break; the class lists cannot")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
             f"{path}: {len(repeated)} class names occur twice in allclasses_names, the first is {repeated[0]!r}"

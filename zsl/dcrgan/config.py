@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from zsl.common.ranges import Positive, check_ranges
+from zsl.common.ranges import Positive, Power, Scale, check_ranges
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.gan import GANConfig
 from zsl.dcrgan.metric import MetricConfig
@@ -17,11 +17,11 @@ from zsl.dcrgan.srn import SRNConfig
 class DCRGANConfig:
     """All settings of the method; `zsl.dcrgan.recipes` has the settings for each benchmark."""
 
-    feature_power: Positive = 1.0  # exponent of the features in [0, 1]; square roots (0.5) are spread more evenly
-    attribute_power: Positive = 1.0  # exponent of the split file's attributes
-    attribute_norm: Positive | None = 1.0  # mean norm of the centred attributes; None: attributes as in the split file
+    feature_power: Power = 1.0  # exponent of the features in [0, 1]; square roots (0.5) are spread more evenly
+    attribute_power: Power = 1.0  # exponent of the split file's attributes
+    attribute_norm: Scale | None = 1.0  # mean norm of the centred attributes; None: attributes as in the split file
     unit_prototypes: bool = False  # scale the metric network's outputs to [0, 1] before class means (reference code)
-    prototype_std: Positive | None = 0.1  # standard deviation of the class prototypes; None: do not scale them
+    prototype_std: Scale | None = 0.1  # standard deviation of the class prototypes; None: do not scale them
     sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linear mixtures
     ldf_ridge: Positive = 0.1
     precision: Literal["no", "bf16"] = "no"  # precision of matrix products in training; see zsl.common.compute

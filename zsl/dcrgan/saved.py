@@ -134,6 +134,15 @@ def read_facts(folder: Path) -> PredictorFacts:
     return as_record(content, PredictorFacts, str(folder / FACTS_FILE), REMEDY)
 
 
+def read_config(content: Settings, where: str) -> DCRGANConfig:
+    """Make the configuration of DCR-GAN from the JSON `content` of the file `where`.
+
+    Raises:
+        ValueError: a field is of another type or outside its range; the message names file and field.
+    """
+    return as_record(content, DCRGANConfig, f"{where}, config", REMEDY)
+
+
 def _refuse_without_facts(folder: Path) -> None:
     config = read_object(folder / CONFIG_FILE, "train it anew") if (folder / CONFIG_FILE).is_file() else {}
     method, able = config.get("method"), ("dcrgan", *VARIANTS)

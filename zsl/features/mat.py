@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -21,8 +22,9 @@ from shards import Location, open_index, shard_samples
 from shards.index import file_sha256
 from zsl.common.files import atomic_path, write_text
 from zsl.common.matlab import read_variables, strings, whole_numbers
-from zsl.common.text import printable
+from zsl.common.text import is_one_line, printable
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
+from zsl.datasets.registry import DATASETS
 from zsl.datasets.row_order import read_official_rows
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import Splits, make_splits
@@ -70,10 +72,17 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     """
     content = _read(file)
     out = features_folder(data, benchmark, file.stem)
-    if (out / MANIFEST_FILE).is_file():
-        return out, _manifest_of(out, file)  # a second start, or a second process
+    if splits is not None and not splits.is_dir():
+        raise FileNotFoundError(f"no folder {splits}; --splits is the folder with {SPLIT_FILE}")
+    if (out / MANIFEST_FILE).is_file():  # a second start, or a second process
+        manifest = _manifest_of(out, file)
+        if splits is not None:
+            _keep_splits(splits, splits_folder(data, benchmark), read_split_file(splits))
+        return out, manifest
     split_file = read_split_file(splits or splits_folder(data, benchmark))
     columns = _with_official_rows(_columns(content, split_file, file), splits or splits_folder(data, benchmark), file)
+    dataset = DATASETS.get(benchmark)
+    _check_files(columns.files, file, rows_are_boxes=dataset is not None and bool(dataset.box_files))
     joined = make_splits(split_file, columns.rows, columns.labels)
     if splits is not None:
         _keep_splits(splits, splits_folder(data, benchmark), split_file)
@@ -201,6 +210,18 @@ def _columns(content: dict[str, np.ndarray], split_file: SplitFile, file: Path) 
     )
     _check_values(columns, len(split_file.class_names), file)
     return columns
+
+
+def _check_files(files: list[str], path: Path, *, rows_are_boxes: bool) -> None:
+    """Refuse a photo's path that two rows have, if rows are no boxes, or that cannot be a line of a list."""
+    if odd := [name for name in files if not is_one_line(name)]:
+        raise ValueError(f"{path}: the entry {odd[0]!r} of image_files holds a line break; it should be a photo's path")
+    repeated = [name for name, count in Counter(files).items() if count > 1]
+    if repeated and not rows_are_boxes:
+        raise ValueError(
+            f"{path}: {len(repeated):,} entries of image_files occur more than once, the first is {repeated[0]!r}; "
+            "each row is another photo"
+        )
 
 
 def _with_official_rows(columns: Columns, split_folder: Path, file: Path) -> Columns:

@@ -26,14 +26,19 @@ def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
     grow with the table.  The parts of an incomplete table stay for the run that completes it.
 
     Raises:
-        ValueError: a part is damaged or holds other rows than its shard; a row occurs twice; or a row is absent without
-            a failure that accounts for it.
+        ValueError: a part is damaged or holds other rows than its shard; a row occurs twice; a row is absent without a
+            failure that accounts for it; or all rows are absent.
     """
     kept = [_without_features(parts.path(shard), shard, manifest.dim) for shard in parts.index.shards]
     failures = [failure for part in kept for failure in part.failures]
     lost = _count_lost(parts, failures)
     rows, labels, tuned = (np.concatenate([getattr(part, name) for part in kept]) for name in OF_ROWS)
     _check_once(rows, lost, parts.index.count)
+    if not len(rows):
+        raise ValueError(
+            f"none of the {lost:,} photos can be read, so there is no table; the first one: {failures[0]}; mend the "
+            "cause, and start the command again"
+        )
     order = np.argsort(rows)
     (out / MANIFEST_FILE).unlink(missing_ok=True)  # an incomplete table may have left one
     _write_features(out / "features.npy", [parts.path(shard) for shard in parts.index.shards], order, manifest.dim)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 
 QUARANTINE_FILE, TUNED_FILE = "quarantine.csv", "tuned_rows.npy"
 REMEDY = "delete the folder and make the table anew"
+CHUNK = 2**20  # bytes that are read at a time
 REASONS = {"allow_pickle": "it holds Python objects", "mmap length": "it is cut short"}  # by parts of NumPy's messages
 
 
@@ -70,7 +72,20 @@ class FeatureTable:
 def arrays_sha256(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> dict[str, str]:
     """The sha256 in hex of the content of each array of a table."""
     arrays = {"features": features, "labels": labels, "rows": rows}
-    return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
+    return {name: _sha256(array) for name, array in arrays.items()}
+
+
+def _sha256(array: np.ndarray) -> str:
+    """Hash an array; a mapped one is read from its file, because pages of a map count as memory."""
+    if not (isinstance(array, np.memmap) and isinstance(array.base, mmap)):  # a part of a map has another base
+        return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    digest, left = hashlib.sha256(), array.nbytes
+    with Path(str(array.filename)).open("rb") as stream:
+        stream.seek(array.offset)
+        while chunk := stream.read(min(left, CHUNK)):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest.hexdigest()
 
 
 def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTable:

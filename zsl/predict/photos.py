@@ -16,6 +16,7 @@ import backbones
 from backbones.photo_limits import MEMORY_MEGABYTES
 from zsl.common.photo_files import list_entries
 from zsl.common.ranges import Positive, check_flags
+from zsl.common.text import printable as text_of_bytes
 
 MAX_MEGABYTES = 20.0
 
@@ -45,7 +46,8 @@ def printable(text: str) -> str:
     A file's or a class's name may hold bytes that are not UTF-8, which cannot be printed, and control characters, which
     would command the terminal.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = text_of_bytes(text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Path | Unread]:

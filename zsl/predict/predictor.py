@@ -17,17 +17,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zsl.common.config import flatten, override
 from zsl.common.tensors import write_tensors
-from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.model import DCRGAN
 from zsl.dcrgan.saved import (
+    FACTS_FILE,
     MODEL_FILE,
     SYNTHESIZER_FILE,
     TRAIN_FILE,
     PredictorFacts,
     load_model,
     load_train,
+    read_config,
     read_facts,
     save_shared,
     save_synthesizer,
@@ -120,7 +120,7 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
     """
     facts = read_facts(folder)
     seeds = _find_seeds(folder, seeds)
-    config = override(DCRGANConfig(), flatten(facts.config))
+    config = read_config(facts.config, str(folder / FACTS_FILE))
     try:
         train = load_train(folder / TRAIN_FILE, facts)
         models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds}

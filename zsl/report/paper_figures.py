@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsl.common.config import flatten, override
 from zsl.common.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
 from zsl.common.records import content_of
-from zsl.dcrgan.config import DCRGANConfig
+from zsl.dcrgan.saved import read_config
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.reads import ACCESS_FILE, record_to
 from zsl.experiments.run import name_of_run
@@ -92,7 +91,7 @@ def _compute(run: ReportRun, context: Context, unfinished: Path) -> Arrays:
     assert context.train is not None
     assert context.test is not None
     job = Retraining(
-        train=context.train, test=context.test, config=override(DCRGANConfig(), flatten(run.results.config)),
+        train=context.train, test=context.test, config=read_config(run.results.config, str(run.folder)),
         gamma=run.results.gamma.value, seed=run.first_seed,
         record=for_figures(record_to(run.folder / ACCESS_FILE, run.first_seed)), folder=unfinished,
     )  # fmt: skip

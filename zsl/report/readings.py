@@ -8,11 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zsl.common.config import flatten, override
-from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.evidence import attribute_evidence, usual_strengths
 from zsl.dcrgan.model import DCRGAN
-from zsl.dcrgan.saved import MODEL_FILE, SYNTHESIZER_FILE, load_model
+from zsl.dcrgan.saved import MODEL_FILE, SYNTHESIZER_FILE, load_model, read_config
 from zsl.experiments.reads import ACCESS_FILE, record_to
 from zsl.report.context import Context
 from zsl.report.runs import ReportRun
@@ -56,7 +54,7 @@ def read_attributes(run: ReportRun, context: Context, rows: Tensor) -> Readings 
     """
     assert context.train is not None
     assert context.test is not None
-    config = override(DCRGANConfig(), flatten(run.results.config))
+    config = read_config(run.results.config, str(run.folder))
     model: DCRGAN = load_model(_folder(run), context.train, config, run.first_seed).model
     unseen = open_for_figures(context.test, record_to(run.folder / ACCESS_FILE, run.first_seed))
     place = {row: i for i, row in enumerate([] if unseen.rows is None else unseen.rows.tolist())}
