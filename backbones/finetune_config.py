@@ -53,21 +53,21 @@ class FinetuneConfig:
     head: Literal["linear", "attributes"] = "linear"  # logits: W f + b, or scale · cos(W f, attributes)
     scale: Positive = 20.0  # factor of the cosine
     attribute_loss: NotNegative = 0.0  # weight of the squared error of regressed attributes, summed over attributes
-    label_smoothing: Decay = 0.1
+    label_smoothing: Decay = 0.1  # share of the target that all classes get alike
     image_size: Count | None = None  # input size of training and later extraction; None: the size of the weights
-    epochs: Count = 8
+    epochs: Count = 8  # passes over the training images at most
     patience: Count = 3  # training ends after so many epochs without a lower loss on the held-out images
     held_out: Part = 0.1  # share of each class's training images that is only used for early stopping
     batch_size: Count = 32  # images of one update, over all processes
     accumulation: Count = 1  # number of parts in which a process computes its share of a batch
     optimizer: str = "adamw"  # any optimizer of timm
     lr: Positive = 6e-4  # step size of the encoder's last layer
-    lr_head: Positive = 2e-3
+    lr_head: Positive = 2e-3  # step size of the head
     layer_decay: Positive = 0.8  # step size of a layer, as a share of the next layer's
-    weight_decay: NotNegative = 0.02
+    weight_decay: NotNegative = 0.02  # factor of the decay of weights in each update
     warmup: Decay = 0.1  # share of all updates in which the step size rises; then it falls along a cosine
     clip: NotNegative = 5.0  # largest norm of the gradient; 0: no limit
-    lr_probe: Positive = 2e-3
+    lr_probe: Positive = 2e-3  # step size of the head alone at the start
     probe_steps: Whole = 300  # updates of the head alone at the start, with a frozen encoder (Kumar et al. 2022)
     frozen_stages: Whole = 2  # 1: the stem is frozen, 2: also the first stage, …; 0: nothing is frozen
     freeze_norm: bool = True  # batch norms keep their statistics, because statistics of small batches are poor
@@ -75,7 +75,7 @@ class FinetuneConfig:
     l2sp: NotNegative = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
     wise: tuple[Portion, ...] = (0.5, 0.75, 1.0)  # shares of the tuned weights in the mean (Wortsman et al. 2022)
     checkpoint_gradients: bool = False  # take less memory and a third more time
-    seed: Whole = 0
+    seed: Whole = 0  # seed of all draws
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:

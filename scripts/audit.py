@@ -27,7 +27,7 @@ from zsl.features.load import find_features
 class Args:
     """Audit a benchmark's shards, splits and features, and a run if one is named."""
 
-    benchmark: str = "shapes"
+    benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None
     """Backbone of the features; default: the backbone of --run, or without --run every table below --data."""
     features: Path | None = None
@@ -36,7 +36,7 @@ class Args:
     """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
     run: Path | None = None
     """Run folder made from these features."""
-    data: Path = Path("data")
+    data: Path = Path("data")  # where shards and features lie
     out: Path | None = None
     """Folder for audit.json and the picture of near duplicates; default: data/<benchmark>/audit."""
 

@@ -32,8 +32,8 @@ class Args(FeatureArgs):
 
     method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
     goal: Goal | None = None  # the mean over the folds that is to be high: H at one γ, T1 or S; default: the method's
-    folds: tuple[Count, ...] = (1, 2, 3)
-    seed: Whole = 0
+    folds: tuple[Count, ...] = (1, 2, 3)  # validation folds to train on
+    seed: Whole = 0  # seed of all draws
     budget: Count = 20  # most configurations that need training; the configuration at the start counts as one
 
 

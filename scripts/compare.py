@@ -31,7 +31,7 @@ class Args:
     """Run folder A, with a details file for each seed."""
     run_b: Positional[Path] = tyro.MISSING
     """Run folder B."""
-    resamples: Count = 2000
+    resamples: Count = 2000  # draws of the bootstrap
     seed: Whole = 0
     """Seed of the resampling."""
     json: Path | None = None

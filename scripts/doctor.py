@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
 class Args:
     """Look for everything that a benchmark needs."""
 
-    benchmark: str = "shapes"
+    benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     images: Path | None = None
     """Raw folder of the benchmark, as for make_shards."""
     splits: Path | None = None
@@ -35,7 +35,7 @@ class Args:
     """Preset or any timm model; default: resnet101, but the offline preset for shapes."""
     weights: Path | None = None
     """Weights file instead of the published weights."""
-    data: Path = Path("data")
+    data: Path = Path("data")  # where shards and features lie
     allow_missing: bool = False
     """Report absent photos as a note, not as a failure."""
 

@@ -35,12 +35,12 @@ OF_PHOTOS = ("backbone", "weights", "precision", "batch_size", "compile", "shard
 class Args:
     """Extract features of all photos of a benchmark."""
 
-    benchmark: str = "shapes"
+    benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
     weights: Path | None = None  # weights file (.safetensors or .pth) instead of the published weights
     precision: Precision = "auto"  # auto: the precision in accelerate_config.yaml, if this hardware has it
-    data: Path = Path("data")
-    batch_size: Count = 32
+    data: Path = Path("data")  # where shards and features lie
+    batch_size: Count = 32  # photos that the backbone encodes at a time
     compile: bool = False  # use torch.compile: compiling takes up to a minute, then it is some per cent faster
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in

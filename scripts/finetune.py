@@ -29,7 +29,7 @@ from zsl.finetune.verdict import Judge
 class Args:
     """Fine-tune a backbone, judge it on validation classes, and write its weights."""
 
-    benchmark: str = "shapes"
+    benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
     weights: Path | None = None  # start from this file instead of the published weights
     folds: tuple[Count, ...] = (1,)  # validation folds of the verdict; each one costs another fine-tuning
@@ -42,8 +42,8 @@ class Args:
     checkpoint_seconds: NotNegative = 30.0  # time between two checkpoints; each epoch also ends with one
     memory_gb: Gigabytes = 4.0  # GB of decoded photos in memory, a process; a temporary file holds the rest
     name: str | None = None  # name of the run; default: benchmark-finetune
-    data: Path = Path("data")
-    runs: Path = Path("runs")
+    data: Path = Path("data")  # where shards and features lie
+    runs: Path = Path("runs")  # where the folders of runs lie
     config: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 

@@ -41,7 +41,7 @@ class Args:
     export: Path | None = None  # write the backbone and the models, with the new classes, to this folder
     weights: Path | None = None  # weights file of the backbone, if the features were made with one
     within: Path | None = None  # read no photo outside this folder
-    batch_size: int = 32
+    batch_size: int = 32  # photos that the backbone encodes at a time
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -31,11 +31,11 @@ from zsl.datasets.places import benchmark_name
 class Args:
     """Compare backbones."""
 
-    benchmark: str = "shapes"
+    benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default: resnet101, but the offline preset for shapes
     methods: tuple[str, ...] = ("eszsl", "dcrgan")
     """dcrgan, a variant or a baseline; published: C-5 with its best test epoch."""
-    seeds: tuple[Whole, ...] = (0, 1, 2)
+    seeds: tuple[Whole, ...] = (0, 1, 2)  # one run for each
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     precision: Precision = "auto"  # precision of extraction; training is in fp32
     batch_size: Count = 32  # batch size of extraction
@@ -44,8 +44,8 @@ class Args:
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
     name: str | None = None  # name of the folder below --runs; default: benchmark-study
-    data: Path = Path("data")
-    runs: Path = Path("runs")
+    data: Path = Path("data")  # where shards and features lie
+    runs: Path = Path("runs")  # where the folders of runs lie
 
 
 def main(args: Args) -> None:

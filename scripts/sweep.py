@@ -31,8 +31,8 @@ class Args(FeatureArgs):
     values: tuple[str, ...] = ("5", "10", "20", "40", "80")  # as on a command line; write a tuple as "0.8 0.2 0.5"
     methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; variants with equal networks share a training
     recipe: str | None = None  # recipe for all other fields; default: the recipe of the benchmark
-    folds: tuple[Count, ...] = (1, 2, 3)
-    seeds: tuple[Whole, ...] = (0, 1, 2)
+    folds: tuple[Count, ...] = (1, 2, 3)  # validation folds to train on
+    seeds: tuple[Whole, ...] = (0, 1, 2)  # one run for each
 
 
 def main(args: Args) -> None:

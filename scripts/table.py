@@ -35,7 +35,7 @@ class Args(FeatureArgs):
 
     methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)
     """Methods of docs/methods.md; published: C-5 with its best test epoch."""
-    seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)  # one run for each
     budget: Whole = 0  # most configurations of DCR-GAN that need training; the recipe is always one of them
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
 
