@@ -82,10 +82,14 @@ def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[byte
     """Open `file` at a URL, or the output of a command for it."""
     if not location.startswith(PIPE):
         try:
-            with fsspec.open(f"{location.rstrip('/')}/{file}", "rb") as stream:
+            remote = fsspec.open(f"{location.rstrip('/')}/{file}", "rb")
+        except (ImportError, ValueError) as error:  # fsspec's message names the scheme, or the package for it
+            raise ValueError(
+                f"{location} cannot be read: {error}; the shards' place is a folder, or a URL such as s3://bucket/shards"
+            ) from error
+        try:
+            with remote as stream:
                 yield stream
-        except ImportError as error:  # fsspec's message names the package for this scheme
-            raise ValueError(f"{location} cannot be read: {error}") from error
         except FileNotFoundError as error:
             raise FileNotFoundError(f"no {file} at {location}") from error
         return

@@ -257,6 +257,11 @@ def test_a_scheme_whose_package_is_absent_says_so(monkeypatch: pytest.MonkeyPatc
         open_index("s3://bucket/cub")
 
 
+def test_an_unknown_scheme_is_named_with_what_would_be_right() -> None:
+    with pytest.raises(ValueError, match=r"foo://x cannot be read: Protocol not known: foo; .*s3://bucket/shards"):
+        open_index("foo://x")
+
+
 def test_a_command_runs_only_when_allowed(tiny_shapes: Path, tmp_path: Path) -> None:
     index = pack(tiny_shapes, tmp_path / "shards")
     location = f"pipe:touch {tmp_path}/ran; cat {tmp_path}/shards/{{file}}"

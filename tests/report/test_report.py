@@ -22,6 +22,7 @@ from command_line import run as run_command
 from finished import finish_run
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.io import loadmat, savemat
 from tiny_configs import TINY
 from toy import toy_splits
 
@@ -300,6 +301,18 @@ def test_other_features_than_the_runs_are_refused(
     table = replace(table, manifest=replace(table.manifest, **{key: other}))
     with pytest.raises(ValueError, match=f"made from other features .*{key} differs"):
         check_table(read_report_run(runs / "honest"), table, tmp_path / "features")
+
+
+def test_attributes_that_changed_since_the_run_are_refused(runs: Path, tiny_shapes: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_shapes, tmp_path / "data")
+    path = tmp_path / "data" / "shapes" / "splits" / "att_splits.mat"
+    content = {key: value for key, value in loadmat(path).items() if key[0] != "_"}
+    run = read_report_run(runs / "honest")
+    find_context(run, tmp_path / "data", features=None, attribute_names=None)
+    content["att"][0] += 0.01
+    savemat(path, content)
+    with pytest.raises(ValueError, match=r"honest was trained on other attributes than .*splits has now; give the"):
+        find_context(run, tmp_path / "data", features=None, attribute_names=None)
 
 
 def test_runs_are_found_in_a_folder_of_runs_and_strangers_are_refused(runs: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import get_args
 
 from shards import ShardIndex, read_index
 from zsl.datasets.attribute_names import find_names_below, read_names_file, readable_attribute
-from zsl.datasets.places import shards_folder
+from zsl.datasets.places import shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind
-from zsl.datasets.splits import Splits
+from zsl.datasets.splits import Splits, attributes_hash
 from zsl.features.facts import describe_features
 from zsl.features.load import find_features, load_splits
 from zsl.features.split import TestSplit, TrainSplit, split_features
@@ -63,8 +63,8 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     names; None looks for one below `data`.
 
     Raises:
-        ValueError: the features are not those that the run was made from, or the file `attribute_names` does not fit
-            them.
+        ValueError: the features or attributes are not those that the run was made from, or the file `attribute_names`
+            does not fit them.
         FileNotFoundError: `features` or `attribute_names` is not there.
     """
     benchmark = run.results.benchmark
@@ -76,6 +76,11 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     table = read_features(folder, allow_incomplete=True)
     check_table(run, table, folder)
     splits = _splits_of(run, data, table)
+    if run.results.attributes_hash != attributes_hash(splits.attributes):
+        raise ValueError(
+            f"{run.folder} was trained on other attributes than {splits_folder(data, benchmark)} has now; give the "
+            "--data that it was trained on, or train it anew under another --name"
+        )
     train, test = split_features(table, splits)
     return Context(
         benchmark=benchmark, data=data, table_folder=folder, table=table, splits=splits, train=train, test=test,
