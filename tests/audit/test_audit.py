@@ -275,6 +275,7 @@ def no_labels(folder: Path) -> None:
 
 
 def no_test_classes(folder: Path) -> None:
+    (folder / "labels_files.mat").unlink()
     (folder / "testclasses.txt").write_text("\n")
 
 

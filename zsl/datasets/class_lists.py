@@ -23,15 +23,13 @@ def read_class_list(path: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it names a class twice or names none, or is not UTF-8.
+        ValueError: it names a class twice, or is not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"no {path.name} in {path.parent}; the class lists come with the Proposed Splits archive"
         )
     names = read_names(path)
-    if not names:
-        raise ValueError(f"{path} names no class; get the whole file, or remove it")
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path} names {repeated!r} more than once")
@@ -62,9 +60,12 @@ def check_lists_alone(class_names: Sequence[str], folder: Path) -> list[str]:
     """Check the class lists of `folder` as far as that can be done without labels; returns the titles that it has.
 
     Raises:
-        ValueError: a list contradicts another one, or the `class_names` of the split file.
+        ValueError: a list names no class, or contradicts another one or the `class_names` of the split file.
     """
     lists = _read_lists(folder)
+    for title, names in lists.items():
+        if not names:
+            raise ValueError(f"{Path(folder) / title}.txt names no class; get the whole file, or remove it")
     _check_names(lists, class_names)
     _check_order(lists, class_names)
     _check_disjoint(lists)
