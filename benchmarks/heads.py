@@ -24,6 +24,7 @@ from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.dcrgan import fit_classifiers, train_synthesizer
 from zsl.dcrgan.model import Synthesizer
 from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import PLUS
 from zsl.features.load import load_folds
 from zsl.features.split import TestSplit
 from zsl.scores.curves import choose_gamma
@@ -62,7 +63,7 @@ def main(args: Args) -> None:
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device)
-    recipe = find_recipe(args.benchmark).config
+    recipe = find_recipe(args.benchmark, form=PLUS).config
     ways = ways_of(recipe.classifiers)
     harmonic: dict[str, list[float]] = {name: [] for name in ways}
     took: dict[str, list[float]] = {name: [] for name in ways}

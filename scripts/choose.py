@@ -19,6 +19,7 @@ from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import DEFAULT, form_of
 from zsl.experiments.methods import find_method
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
@@ -30,8 +31,10 @@ from zsl.training.method import Goal
 class Args(FeatureArgs):
     """Search on validation folds."""
 
-    method: str = "dcrgan"  # dcrgan, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
-    goal: Goal | None = None  # the mean over the folds that is to be high: H at one γ, T1 or S; default: the method's
+    method: str = DEFAULT  # dcrgan+, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)
+    goal: Goal | None = (
+        None  # the mean over the folds that is to be high: H at one γ, T1, S or AUSUC; default: the method's
+    )
     folds: tuple[Count, ...] = (1, 2, 3)  # validation folds to train on
     seed: Whole = 0  # seed of all draws
     budget: Count = 20  # most configurations that need training; the configuration at the start counts as one
@@ -44,7 +47,7 @@ def main(args: Args) -> None:
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
     calibration = load_calibration(table, load_splits(args.benchmark, args.data, table), device)
     name = benchmark_name(args.benchmark)
-    method = find_method(args.method, find_recipe(args.benchmark).config)
+    method = find_method(args.method, find_recipe(args.benchmark, form=form_of(args.method)).config)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
     with sole_process(folder):
         chosen = select(

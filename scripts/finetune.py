@@ -34,7 +34,7 @@ class Args:
     weights: Path | None = None  # start from this file instead of the published weights
     folds: tuple[Count, ...] = (1,)  # validation folds of the verdict; each one costs another fine-tuning
     skip_verdict: bool = False  # only tune on all trainval photos, for all --config.epochs
-    judge: Judge = "dcrgan"  # dcrgan: trains a short DCR-GAN; eszsl: takes seconds, but judges worse
+    judge: Judge = "dcrgan+"  # dcrgan+: trains a short DCR-GAN; eszsl: takes seconds, but judges worse
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
     margin: Share = 0.005  # least gain of H on the folds; the verdict on a smaller gain is to roll back

@@ -33,8 +33,8 @@ class Args:
 
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default: resnet101, but the offline preset for shapes
-    methods: tuple[str, ...] = ("eszsl", "dcrgan")
-    """dcrgan, a variant or a baseline; published: C-5 with its best test epoch."""
+    methods: tuple[str, ...] = ("eszsl", "dcrgan+")
+    """dcrgan+, a variant or a baseline; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2)  # one run for each
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     precision: Precision = "auto"  # precision of extraction; training is in fp32

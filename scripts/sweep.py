@@ -19,6 +19,7 @@ from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import form_of
 from zsl.experiments.methods import find_method
 from zsl.features.load import load_folds
 
@@ -29,7 +30,10 @@ class Args(FeatureArgs):
 
     field: str = "metric.representation_dim"  # name with dots, as after `--config.` in train_dcrgan.py
     values: tuple[str, ...] = ("5", "10", "20", "40", "80")  # as on a command line; write a tuple as "0.8 0.2 0.5"
-    methods: tuple[str, ...] = ("C-5", "C-3")  # dcrgan and its variants; variants with equal networks share a training
+    methods: tuple[str, ...] = (
+        "C-5+",
+        "C-3+",
+    )  # variants with equal networks share a training
     recipe: str | None = None  # recipe for all other fields; default: the recipe of the benchmark
     folds: tuple[Count, ...] = (1, 2, 3)  # validation folds to train on
     seeds: tuple[Whole, ...] = (0, 1, 2)  # one run for each
@@ -42,8 +46,14 @@ def main(args: Args) -> None:
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
-    recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
-    methods = [find_method(name, recipe.config, variant_start=args.recipe is None) for name in args.methods]
+    recipes = [
+        find_recipe(args.benchmark, args.recipe, form=form_of(name), feature_dim=table.features.shape[1])
+        for name in args.methods
+    ]
+    methods = [
+        find_method(name, recipe.config, variant_start=args.recipe is None)
+        for name, recipe in zip(args.methods, recipes, strict=True)
+    ]
     field = args.field.replace("-", "_")
     values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")

@@ -4,8 +4,8 @@
     python scripts/table.py --benchmark cub --backbone efficientnet_lite0 --methods eszsl C-5 f-CLSWGAN
 
 Every run has a folder runs/<name>/<method>.  The script keeps finished runs, so the same command continues a killed
-table.  The table also shows earlier runs of the same features and seeds.  DCR-GAN and its variants share one
-configuration, which is chosen for dcrgan with `--budget` trainings.  Each of them has its own γ.
+table.  The table also shows earlier runs of the same features and seeds.  Variants of one form share one configuration,
+which is chosen for `dcrgan`, or for `dcrgan+`, with `--budget` trainings.  Each of them has its own γ.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from zsl.common.files import write_text
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
-from zsl.dcrgan.recipes import find_recipe
-from zsl.dcrgan.variants import VARIANTS
+from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.table import PUBLISHED, finished_methods, run_methods, scores_table
+from zsl.experiments.table import PUBLISHED, finished_methods, run_methods, scores_table, start_of
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
 
@@ -33,7 +32,7 @@ from zsl.features.split import split_features
 class Args(FeatureArgs):
     """Run methods and print their table."""
 
-    methods: tuple[str, ...] = (*BASELINES, *VARIANTS, PUBLISHED)
+    methods: tuple[str, ...] = (*BASELINES, *(name for name in VARIANTS if not name.startswith(NAME)), PUBLISHED)
     """Methods of docs/methods.md; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)  # one run for each
     budget: Whole = 0  # most configurations of DCR-GAN that need training; the recipe is always one of them
@@ -50,9 +49,8 @@ def main(args: Args) -> None:
     folds = load_folds(args.benchmark, args.data, table, device)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
-    config = find_recipe(args.benchmark).config
     with sole_process(folder):
-        results = run_methods(data, folds, args.methods, config, folder, args.budget, args.every)
+        results = run_methods(data, folds, args.methods, start_of(args.benchmark), folder, args.budget, args.every)
     text = scores_table(finished_methods(folder, results))
     write_text(folder / "table.md", text)
     print(splits.describe(), text, sep="\n")

@@ -18,16 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zsl.cli import ConfigFlags, FeatureArgs, check_gamma, run_name, run_script, settle_config
+from zsl.cli import ConfigFlags, FeatureArgs, check_gamma, describe_form, run_name, run_script, settle_config
 from zsl.common.compute import make_accelerator
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
 from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import DEFAULT, form_of
 from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment, Protocol
 from zsl.experiments.methods import find_method
-from zsl.experiments.results import RESULTS_FILE, protocol_text, score_table
+from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
 
@@ -46,8 +47,8 @@ class Args(FeatureArgs):
     """Divide each class's attributes by their L2 norm; att is already divided."""
     recipe: str | None = None
     """Recipe other than the benchmark's: cub, paper-sun-gzsl, … (zsl/dcrgan/recipes.py)."""
-    method: str = "dcrgan"
-    """`dcrgan`, a variant, a baseline (docs/methods.md), or FILE.py:NAME (docs/own-method.md)."""
+    method: str = DEFAULT
+    """`dcrgan` as published, `dcrgan+` with closed-form parts, a variant, a baseline, or FILE.py:NAME."""
     gamma: Gamma = "auto"
     """Number that calibrated stacking subtracts; auto: γ of the recipe if it fits, else chosen on calibration folds."""
     selection: Path | None = None
@@ -68,7 +69,7 @@ def main(args: Args) -> None:
     """Train, score, and print the table and the file of results."""
     accelerator = make_accelerator("no")
     table = args.read_table()
-    recipe = find_recipe(args.benchmark, args.recipe, feature_dim=table.features.shape[1])
+    recipe = find_recipe(args.benchmark, args.recipe, form=form_of(args.method), feature_dim=table.features.shape[1])
     method = find_method(args.method, recipe.config, variant_start=args.recipe is None)
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
@@ -83,6 +84,8 @@ def main(args: Args) -> None:
         protocol=args.protocol,
     )  # fmt: skip
     folder = args.runs / (args.name or usual)
+    if accelerator.is_main_process:
+        print(describe_form(method.name, method.form))
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     results = data.run(
         replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=args.selection,
@@ -91,14 +94,15 @@ def main(args: Args) -> None:
     if accelerator.is_main_process:
         if args.fold:
             print(f"validation fold {args.fold}: all of its rows are trainval rows, this is no test result")
-        lines = results.data, splits.describe(), protocol_text(results), score_table(results), folder / RESULTS_FILE
-        print(*lines, sep="\n")
+        ladder = [ladder_text(results)] if results.selected_on_test else []
+        lines = results.data, splits.describe(), protocol_text(results), score_table(results), *ladder
+        print(*lines, folder / RESULTS_FILE, sep="\n")
     accelerator.end_training()
 
 
 def find_config(flags: ConfigFlags) -> Any:
     """The configuration of the method that the command line names, from its recipe for its features."""
-    recipe = find_recipe(flags.benchmark, flags.recipe, feature_dim=flags.feature_dim)
+    recipe = find_recipe(flags.benchmark, flags.recipe, form=form_of(flags.method), feature_dim=flags.feature_dim)
     method = find_method(flags.method, recipe.config, variant_start=flags.recipe is None)
     return method.configured(method.config)
 

@@ -19,6 +19,7 @@ from zsl.common.files import in_words
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
 from zsl.datasets.places import SHAPES
+from zsl.dcrgan.variants import DEFAULT, FORMS, form_of
 from zsl.experiments.calibration import Gamma
 from zsl.features.load import find_features
 from zsl.features.table import FeatureTable, read_features
@@ -59,7 +60,7 @@ class ConfigFlags(FeatureArgs):
     """The flags that decide on the configuration that the `--config.…` flags change."""
 
     recipe: str | None = None
-    method: str = "dcrgan"
+    method: str = DEFAULT
 
     @classmethod
     def read(cls) -> Self:
@@ -182,9 +183,18 @@ def check_gamma(gamma: Gamma) -> Gamma:
     return gamma
 
 
+def describe_form(method: str, text: str) -> str:
+    """Say which form of a method it is, and the name of the other form; without `text` it has one form only."""
+    if not text:
+        return f"method {method}"
+    (other,) = (form for form in FORMS if form is not form_of(method))
+    base = method.removesuffix(form_of(method).suffix)
+    return f"method {method}, {text}; --method {base}{other.suffix}: {other.text}"
+
+
 def run_name(benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str) -> str:
     """Make the name of a run's folder without --name: the benchmark, and each setting that is not the default."""
-    parts = [benchmark, *[method] * (method != "dcrgan"), *[f"fold{fold}"] * (fold is not None)]
+    parts = [benchmark, *[method] * (method != DEFAULT), *[f"fold{fold}"] * (fold is not None)]
     parts += ["chosen"] * (selection is not None) + ["published"] * (protocol == "published")
     return "-".join(parts)
 

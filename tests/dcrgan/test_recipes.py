@@ -27,7 +27,7 @@ from zsl.dcrgan.heads import SoftmaxHead
 from zsl.dcrgan.losses import norm_representation_loss
 from zsl.dcrgan.metric import class_prototypes, train_metric
 from zsl.dcrgan.networks import SRN, Regressor
-from zsl.dcrgan.recipes import PUBLISHED, RECIPES, find_recipe
+from zsl.dcrgan.recipes import PUBLISHED, RECIPE_NAMES, find_recipe
 from zsl.dcrgan.regressors import RegressorConfig, train_regressors
 from zsl.dcrgan.srn import train_srn
 from zsl.experiments.experiment import Experiment
@@ -71,7 +71,7 @@ def cells(config: DCRGANConfig) -> tuple[Any, ...]:
 
 def test_there_are_twenty_published_recipes() -> None:
     assert set(PUBLISHED) == {f"{form}-{name}" for form in ("reference", "paper") for name in NAMES}
-    assert set(RECIPES) - set(PUBLISHED) == {"shapes", "cub"}
+    assert set(RECIPE_NAMES) - set(PUBLISHED) == {"shapes", "cub"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,6 +20,7 @@ from backbones.tuned import Rows, TunedFacts
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.recipes import LITE0, PUBLISHED, Recipe, find_recipe
+from zsl.dcrgan.variants import PLUS
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import protocol_text, read_results
@@ -31,7 +32,7 @@ from zsl.training.method import Method
 
 DCRGAN = find_method("dcrgan", TINY)
 ESZSL = find_method("eszsl", TINY)
-RECIPE = Recipe(config=TINY, gammas={"b": 2.25, "other": -1.5}, benchmark="toy")
+RECIPE = Recipe(config=TINY, gammas={("toy", "b"): 2.25, ("toy", "other"): -1.5})
 COUNT = 5  # calibration folds of 16 seen and 4 unseen classes
 
 
@@ -115,7 +116,7 @@ def test_a_recipes_gamma_is_for_its_benchmark_its_features_and_its_configuration
     for changed in ({"gan.steps": 6}, {"classifiers.weight_ss": 0.0}, {"feature_power": 0.5}):
         assert RECIPE.gamma_for("toy", "b", override(TINY, changed)) is None
     assert RECIPE.gamma_for("toy", "b", ESZSL.config) is None
-    cub = find_recipe("sun", "cub")  # `--recipe cub` on another benchmark
+    cub = find_recipe("sun", "cub", form=PLUS)  # `--recipe cub` on another benchmark
     assert cub.gamma_for("cub", f"{LITE0}-288px", cub.config) == 32.0
     assert cub.gamma_for("sun", LITE0, cub.config) is None
     assert cub.gamma_for("cub", "resnet101.tv_in1k", cub.config) is None
@@ -132,8 +133,8 @@ def test_neither_the_paper_nor_its_code_calibrates_on_any_benchmark(name: str) -
 
 @pytest.mark.parametrize(
     "recipe",
-    [replace(RECIPE, benchmark="cub"), replace(RECIPE, gammas={"c": 2.25}), replace(RECIPE, gammas={}), None,
-     replace(RECIPE, config=override(TINY, {"gan.steps": 6}))],
+    [replace(RECIPE, gammas={("cub", "b"): 2.25}), replace(RECIPE, gammas={("toy", "c"): 2.25}),
+     replace(RECIPE, gammas={}), None, replace(RECIPE, config=override(TINY, {"gan.steps": 6}))],
     ids=["of another benchmark", "of other features", "without", "none", "of another configuration"],
 )  # fmt: skip
 def test_where_a_recipe_does_not_fit_calibration_folds_choose(
@@ -206,7 +207,7 @@ def test_the_published_protocol_has_the_honest_ones_gamma(experiment: Experiment
     honest = one_seed.run(DCRGAN, tmp_path / "honest")
     published = one_seed.run(DCRGAN, tmp_path / "published", protocol="published", every=5)
     assert published.gamma == honest.gamma
-    assert published.seeds[0].harmonic == honest.seeds[0].harmonic  # one look, at the end
+    assert published.selected_on_test[0]["ladder"]["γ"] == honest.seeds[0].harmonic  # one look, at the end
     assert not published.is_honest
 
 

@@ -18,6 +18,7 @@ from toy import toy_splits
 from toy_runs import toy_experiment
 
 from zsl.cli import run_script
+from zsl.dcrgan.config import DCRGANConfig
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method, version_of
 from zsl.experiments.results import read_results
@@ -110,25 +111,29 @@ def test_its_configuration_is_chosen_and_taken_by_a_run(file: Path, experiment: 
         experiment.run(find_method("eszsl", ALL_STAGES), tmp_path / "other", selection=tmp_path / "s")
 
 
+def start(_: str) -> DCRGANConfig:
+    return ALL_STAGES
+
+
 def test_it_stands_in_a_table_beside_a_baseline(
     file: Path, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folds: Folds = dict(list(experiment.calibration.items())[:2])
     names = ["eszsl", f"{file}:METHOD"]
-    results = run_methods(experiment, folds, names, ALL_STAGES, tmp_path / "t", 0)
+    results = run_methods(experiment, folds, names, start, tmp_path / "t", 0)
     assert list(results) == ["eszsl", NAME]
     rows = [line.split("|")[1].strip() for line in scores_table(results).splitlines()]
     assert rows == ["method", "---", "eszsl", NAME]
-    alone = run_methods(experiment, folds, ["eszsl"], ALL_STAGES, tmp_path / "t", 0)
+    alone = run_methods(experiment, folds, ["eszsl"], start, tmp_path / "t", 0)
     assert finished_methods(tmp_path / "t", alone) == results  # an earlier call's is in the table, too
 
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(Trainer, "model", never)
-    assert run_methods(experiment, folds, names, ALL_STAGES, tmp_path / "t", 0) == results
+    assert run_methods(experiment, folds, names, start, tmp_path / "t", 0) == results
     with pytest.raises(ValueError, match="name one or several, each once"):
-        run_methods(experiment, folds, [names[1], names[1]], ALL_STAGES, tmp_path / "t", 0)
+        run_methods(experiment, folds, [names[1], names[1]], start, tmp_path / "t", 0)
 
 
 def test_a_field_of_its_configuration_is_swept(file: Path, experiment: Experiment, tmp_path: Path) -> None:

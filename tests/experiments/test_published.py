@@ -2,28 +2,33 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate import Accelerator
 from tiny_configs import ALL_STAGES
 from toy_runs import toy_experiment
 
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import train_dcrgan
-from zsl.dcrgan.method import SEEN_WEIGHTS, UNSEEN_WEIGHTS, looks
+from zsl.dcrgan.method import SEEN_WEIGHTS, UNSEEN_WEIGHTS, epochs, looks
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.results import Results
+from zsl.experiments.published import LADDER
+from zsl.experiments.results import Results, ladder_text
 from zsl.scores.details import load_details
 from zsl.scores.evaluate import evaluate, evaluate_details
 from zsl.scores.model import Calibrated
-from zsl.scores.summary import scores_of
+from zsl.scores.summary import Scores, scores_of
 from zsl.training.journal import Journal
 
 EVERY = 3  # steps of 8: looks after 3, 6 and 8
 GAMMA = 0.5
+PAPERS = find_method("C-5", ALL_STAGES).configured(ALL_STAGES)
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         left[0] -= 1
 
     def look(*args: Any) -> Any:
-        one_less()  # a look opens the test rows three times: it may end within
+        one_less()  # a look scores many models: it may end within
         return evaluate_details(*args)
 
     class Killing(Journal):
@@ -83,45 +88,85 @@ def test_kills_between_looks_and_within_them_change_no_bit(
     publish(experiment, tmp_path / "whole")
     kills = 0
     while True:
-        killing[0] = (2, 1, 3, 4, 5)[kills % 5]  # 8 steps and 3 looks of 3 readings: falls on all of them
+        killing[0] = (2, 30, 1, 60, 15)[kills % 5]  # 8 steps and 3 looks of some 25 readings: falls on all of them
         try:
             publish(experiment, tmp_path / "killed")
             break
         except Killed:
             kills += 1
-    assert kills >= 6
+    assert kills >= 4
     assert whole_files(tmp_path / "killed") == whole_files(tmp_path / "whole")
     assert not list(tmp_path.rglob("look-*"))
 
 
-def test_the_last_steps_are_looked_at_and_each_score_says_which_look_it_is_of(
-    experiment: Experiment, tmp_path: Path
-) -> None:
+def scores_at(model: Any, experiment: Experiment, gamma: float) -> Scores:
+    return evaluate(Calibrated(model, gamma, experiment.train.seen), experiment.test, lambda note: None)
+
+
+def oracle_at(model: Any, experiment: Experiment) -> float:
+    """H of S with the weights of seen images, and U with those of unseen ones."""
+    shares = []
+    for (ss, srs), part in ((SEEN_WEIGHTS, "acc_seen"), (UNSEEN_WEIGHTS, "acc_unseen")):
+        fused = model.fused_by(replace(PAPERS.classifiers, weight_vs=1.0, weight_ss=ss, weight_srs=srs))
+        shares.append(getattr(evaluate(fused, experiment.test, lambda note: None), part))
+    return 2 * shares[0] * shares[1] / sum(shares) if sum(shares) else 0.0
+
+
+def test_each_level_of_the_ladder_is_a_choice_more(experiment: Experiment, tmp_path: Path) -> None:
     results = publish(experiment, tmp_path)
     for entry, scores in zip(results.selected_on_test, results.seeds, strict=True):
-        seed = entry["seed"]
-        by_steps, models = {}, {}
-        for steps in (3, 6, 8):
-            models[steps] = train_dcrgan(experiment.train, override(ALL_STAGES, {"gan.steps": steps}), seed=seed)
-            by_steps[steps] = evaluate(
-                Calibrated(models[steps], GAMMA, experiment.train.seen), experiment.test, lambda note: None
-            )
-        assert scores["harmonic"] == by_steps[entry["steps"]].harmonic == max(s.harmonic for s in by_steps.values())
-        assert scores["acc_zsl"] == by_steps[entry["steps_of_zsl"]].acc_zsl == max(s.acc_zsl for s in by_steps.values())
+        seed, ladder = entry["seed"], entry["ladder"]
+        models = {
+            steps: train_dcrgan(experiment.train, override(PAPERS, {"gan.steps": steps}), seed=seed)
+            for steps in (3, 6, 8)
+        }
+        assert ladder["γ = 0"] == scores_at(models[8], experiment, 0.0).harmonic
+        assert ladder["γ"] == scores_at(models[8], experiment, GAMMA).harmonic
+        of_epochs = {
+            steps: [of.model(each) for of in [epochs(model)] for each in product(*map(range, of.counts))]
+            for steps, model in models.items()
+        }
+        assert all(len(made) == 2**3 for made in of_epochs.values())
+        harmonics = {
+            steps: [scores_at(model, experiment, GAMMA).harmonic for model in made] for steps, made in of_epochs.items()
+        }
+        assert ladder["γ"] <= ladder["classifier epochs"] <= max(harmonics[8])
+        assert ladder["classifier epochs"] in harmonics[8]
+        assert ladder["classifier epochs"] <= ladder["GAN epoch"] <= max(map(max, harmonics.values()))
+        chosen = epochs(models[entry["steps"]]).model([epoch - 1 for epoch in entry["epochs"]])
         kept = scores_of(load_details(tmp_path / f"seed-{seed}" / "details.safetensors"))
-        assert kept == by_steps[entry["steps"]]
-        oracles = []
-        for model in models.values():  # S with the weights of seen images, U with those of unseen ones
-            shares = []
-            for (ss, srs), part in ((SEEN_WEIGHTS, "acc_seen"), (UNSEEN_WEIGHTS, "acc_unseen")):
-                weights = {"weight_vs": 1.0, "weight_ss": ss, "weight_srs": srs}
-                fused = model.fused_by(override(ALL_STAGES.classifiers, weights))
-                shares.append(getattr(evaluate(fused, experiment.test, lambda note: None), part))
-            oracles.append(2 * shares[0] * shares[1] / sum(shares) if sum(shares) else 0.0)
-        assert entry["harmonic_oracle_weights"] == pytest.approx(max(oracles))
-    mean = sum(entry["harmonic_oracle_weights"] for entry in results.selected_on_test) / 2
-    assert results.mean["harmonic_oracle_weights"] == pytest.approx(mean)
+        assert kept == scores_at(chosen, experiment, GAMMA)
+        assert ladder["GAN epoch"] == scores["harmonic"] == kept.harmonic
+        last = [oracle_at(model, experiment) for model in models.values()]
+        every = [oracle_at(model, experiment) for made in of_epochs.values() for model in made]
+        assert max(last) <= ladder["oracle weights"] <= max(every)
+        assert ladder["oracle weights"] == entry["harmonic_oracle_weights"] == scores["harmonic_oracle_weights"]
+        assert scores["acc_zsl"] >= max(scores_at(model, experiment, GAMMA).acc_zsl for model in models.values())
+    levels = ladder_text(results).splitlines()[1:]
+    assert [line.split("  ")[0].strip() or line.strip().split("  ")[0] for line in levels] == list(LADDER)
     assert json.loads((tmp_path / "results.json").read_text())["mean"] == results.mean
+
+
+def test_the_last_epochs_make_the_trained_model_and_the_first_one_a_shorter_training(experiment: Experiment) -> None:
+    config = override(PAPERS, {"classifiers.lr_falls": False, "classifiers.epochs": 3})
+    model = train_dcrgan(experiment.train, config, seed=0)
+    of = epochs(model)
+    assert of.counts == (3, 3, 3)
+    features = experiment.test.unseen.features
+    last = of.model((2, 2, 2))
+    assert torch.equal(last.gzsl_scores(features), model.gzsl_scores(features))
+    assert torch.equal(last.zsl_scores(features), model.zsl_scores(features))
+    shorter = train_dcrgan(experiment.train, override(config, {"classifiers.epochs": 1}), seed=0)
+    # The first head of all is VS of ZSL; those after it have other draws.
+    assert torch.equal(of.model((0, 0, 0)).zsl.visual(features), shorter.zsl.visual(features))
+
+
+def test_classifiers_in_closed_form_have_one_epoch(experiment: Experiment) -> None:
+    model = train_dcrgan(experiment.train, override(ALL_STAGES, {"classifiers.fit": "discriminant"}), seed=0)
+    of = epochs(model)
+    assert of.counts == (1, 1, 1)
+    features = experiment.test.unseen.features
+    assert torch.equal(of.model((0, 0, 0)).gzsl_scores(features), model.gzsl_scores(features))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +181,7 @@ def test_the_last_steps_are_looked_at_and_each_score_says_which_look_it_is_of(
     ],
 )
 def test_looks_are_at_each_every_and_at_the_end(steps: int, every: int | None, at: list[int]) -> None:
-    whole = override(ALL_STAGES, {"gan.steps": steps})
+    whole = override(PAPERS, {"gan.steps": steps})
     found = looks(whole, every)
     assert [steps for steps, _ in found] == at
     assert [config for _, config in found] == [override(whole, {"gan.steps": steps}) for steps in at]

@@ -100,10 +100,10 @@ def test_every_backbone_gets_every_method_and_its_own_costs(
 def test_dcrgan_runs_on_features_of_another_size(
     data: Path, weights: dict[str, Path], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zsl.experiments.study, "find_recipe", lambda benchmark: Recipe(config=ALL_STAGES))
-    rows, failures = run_study(study_of(data, both(weights)[1], methods=("dcrgan",), seeds=1), accelerator)
+    monkeypatch.setattr(zsl.experiments.table, "find_recipe", lambda benchmark, form: Recipe(config=ALL_STAGES))
+    rows, failures = run_study(study_of(data, both(weights)[1], methods=("dcrgan", "dcrgan+"), seeds=1), accelerator)
     assert not failures
-    assert [row.method for row in rows] == ["dcrgan"]
+    assert [row.method for row in rows] == ["dcrgan", "dcrgan+"]
 
 
 def test_a_finished_study_opens_no_test_row_again_and_extracts_nothing(

@@ -63,20 +63,21 @@ def test_variants_of_equal_networks_share_them_and_a_killed_sweep_goes_on(
 
 def test_table_file_and_figure_show_every_point(tmp_path: Path) -> None:
     points = [
-        Point(method="C-5", value=10, acc_zsl=[0.5, 0.6], harmonic=[0.4, 0.5]),
-        Point(method="C-5", value=20, acc_zsl=[0.7, 0.7], harmonic=[0.6, 0.6]),
+        Point(method="C-5", value=10, acc_zsl=[0.5, 0.6], harmonic=[0.4, 0.5], ausuc=[0.3, 0.4]),
+        Point(method="C-5", value=20, acc_zsl=[0.7, 0.7], harmonic=[0.6, 0.6], ausuc=[0.5, 0.5]),
     ]
     text = write_sweep(points, FIELD, tmp_path)
     spread = f"{100 * stdev([0.5, 0.6]):.1f}"
     assert [line.split(" | ") for line in text.splitlines()] == [
-        [f"| `{FIELD}`", "C-5: T1", "C-5: H |"],
-        ["| ---", "---", "--- |"],
-        ["| 10", f"55.0 ± {spread}", f"45.0 ± {spread} |"],
-        ["| 20", "70.0 ± 0.0", "60.0 ± 0.0 |"],
+        [f"| `{FIELD}`", "C-5: T1", "C-5: H", "C-5: AUSUC |"],
+        ["| ---", "---", "---", "--- |"],
+        ["| 10", f"55.0 ± {spread}", f"45.0 ± {spread}", f"35.0 ± {spread} |"],
+        ["| 20", "70.0 ± 0.0", "60.0 ± 0.0", "50.0 ± 0.0 |"],
     ]
     assert (tmp_path / "sweep.md").read_text() == text
     content = json.loads((tmp_path / "sweep.json").read_text())
-    assert content["points"][0] == {"method": "C-5", "value": 10, "acc_zsl": [0.5, 0.6], "harmonic": [0.4, 0.5]}
+    of_first = {"acc_zsl": [0.5, 0.6], "harmonic": [0.4, 0.5], "ausuc": [0.3, 0.4]}
+    assert content["points"][0] == {"method": "C-5", "value": 10} | of_first
     figure = (tmp_path / "sweep.svg").read_text()
     assert all(f">{word}</text>" in figure for word in ("10", "20", "C-5", FIELD))
     assert (tmp_path / "sweep.png").stat().st_size > 0

@@ -185,7 +185,7 @@ def test_a_gain_within_the_margin_is_rolled_back(harmonic: float, expected: str)
 
 def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     config = override(DCRGAN, {"classifiers.fit": "discriminant"})  # without a closed-form start of G
-    monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark: Recipe(config=config))
+    monkeypatch.setattr(verdict_module, "find_recipe", lambda benchmark, form: Recipe(config=config))
     table, splits = toy_table()
     images = TrainImages(rows=table.rows, labels=table.labels, photo_hashes=(), sizes=())
     telling = torch.from_numpy(table.features)
@@ -195,7 +195,7 @@ def test_the_default_judge_sees_which_features_tell_unseen_classes_apart(monkeyp
         seeds = Finetuning.judge_seeds
         return judge_features([features], images, [splits], benchmark="toy", judge=Finetuning.judge, seeds=seeds)
 
-    assert Finetuning.judge == "dcrgan"
+    assert Finetuning.judge == "dcrgan+"
     assert judge(telling).acc_zsl > 0.8
     assert judge(telling).harmonic > judge(noise).harmonic + 0.3
     monkeypatch.setattr(verdict_module, "judge_config", lambda config: config)

@@ -33,6 +33,7 @@ from zsl.common.files import read_json, write_json
 from zsl.common.provenance import STARTS_FILE, commit
 from zsl.datasets.attribute_names import NAMES_FILE
 from zsl.dcrgan.model import Synthesizer
+from zsl.dcrgan.variants import PAPER
 from zsl.experiments.compare import compare, read_run
 from zsl.features.table import read_features
 from zsl.report import figures, page, paper_figures, retraining
@@ -424,7 +425,7 @@ def test_an_error_curve_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest
 
     def errors(folder: Path) -> tuple[np.ndarray, Synthesizer]:
         job = retraining.Retraining(
-            train=train, test=test, config=TINY, gamma=0.5, seed=0, record=lambda note: None, folder=folder
+            train=train, test=test, config=TINY, form=PAPER, gamma=0.5, seed=0, record=lambda note: None, folder=folder
         )
         return retraining.error_curve(job)
 

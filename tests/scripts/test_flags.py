@@ -11,11 +11,11 @@ from zsl.cli import check_gamma, check_name, settle_config
 from zsl.common.config import override
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.recipes import find_recipe
-from zsl.dcrgan.variants import VARIANTS
+from zsl.dcrgan.variants import PLUS, VARIANTS
 from zsl.experiments.methods import find_method
 
-RECIPE = find_recipe("cub").config
-A_OTHERWISE = override(RECIPE, {**VARIANTS["A"].settings, "gan.critic_sees": "attributes"})
+RECIPE = find_recipe("cub", form=PLUS).config
+A_OTHERWISE = override(RECIPE, {**VARIANTS["A+"].settings, "gan.critic_sees": "attributes"})
 CHANGED = override(RECIPE, {"gan.critic_sees": "attributes"})
 
 
@@ -26,10 +26,10 @@ def settle(name: str, config: Any = None, **given: Any) -> Any:
 
 
 def test_flags_that_fit_make_the_configuration() -> None:
-    assert settle("dcrgan") == RECIPE
-    assert settle("dcrgan", CHANGED) == CHANGED
-    assert settle("dcrgan", precision="bf16") == replace(RECIPE, precision="bf16")
-    assert settle("dcrgan", replace(CHANGED, precision="bf16"), precision="bf16") == replace(CHANGED, precision="bf16")
+    assert settle("dcrgan+") == RECIPE
+    assert settle("dcrgan+", CHANGED) == CHANGED
+    assert settle("dcrgan+", precision="bf16") == replace(RECIPE, precision="bf16")
+    assert settle("dcrgan+", replace(CHANGED, precision="bf16"), precision="bf16") == replace(CHANGED, precision="bf16")
     lean = find_method("f-CLSWGAN+", RECIPE)
     assert settle("f-CLSWGAN+").gan.critic_sees == "attributes"  # the variant's own value
     longer = override(lean.configured(RECIPE), {"gan.steps": 7})
@@ -46,9 +46,9 @@ def test_flags_that_fit_make_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("method", "config", "given", "message"),
     [
-        ("dcrgan", CHANGED, {"selection": Path("x")}, "leave --config.gan.critic-sees or --selection out"),
-        ("dcrgan", RECIPE, {"selection": Path("x"), "precision": "bf16"}, "leave --precision or --selection out"),
-        ("dcrgan", RECIPE, {"selection": Path("x"), "has_recipe": True}, "leave --recipe or --selection out"),
+        ("dcrgan+", CHANGED, {"selection": Path("x")}, "leave --config.gan.critic-sees or --selection out"),
+        ("dcrgan+", RECIPE, {"selection": Path("x"), "precision": "bf16"}, "leave --precision or --selection out"),
+        ("dcrgan+", RECIPE, {"selection": Path("x"), "has_recipe": True}, "leave --recipe or --selection out"),
         (
             "eszsl",
             None,
@@ -56,13 +56,13 @@ def test_flags_that_fit_make_the_configuration() -> None:
             "--recipe, --precision: that is for DCR-GAN, and --method eszsl takes nothing of it",
         ),
         (
-            "A",
+            "A+",
             A_OTHERWISE,
             {},
-            "--config.gan.critic-sees attributes: --method A has features",
+            "--config.gan.critic-sees attributes: --method A+ has features",
         ),
         (
-            "dcrgan",
+            "dcrgan+",
             replace(RECIPE, precision="bf16"),
             {"precision": "no"},
             "--precision no and --config.precision bf16",

@@ -85,9 +85,10 @@ def test_extract_refuses_an_unknown_backbone(packed: subprocess.CompletedProcess
 
 
 def test_a_run_is_named_by_what_is_not_as_usual() -> None:
-    usual: dict[str, Any] = {"method": "dcrgan", "fold": None, "selection": None, "protocol": "honest"}
+    usual: dict[str, Any] = {"method": "dcrgan+", "fold": None, "selection": None, "protocol": "honest"}
     assert run_name("cub", **usual) == "cub"
     assert run_name("cub", **usual | {"method": "LDF"}) == "cub-LDF"
+    assert run_name("cub", **usual | {"method": "dcrgan"}) == "cub-dcrgan"
     assert run_name("cub", **usual | {"fold": 2}) == "cub-fold2"
     assert run_name("cub", **usual | {"method": "C-3", "selection": Path("s")}) == "cub-C-3-chosen"
     assert run_name("cub", **usual | {"protocol": "published"}) == "cub-published"

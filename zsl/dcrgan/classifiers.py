@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -52,6 +53,10 @@ class ClassifierConfig:
             raise ValueError("the fusion weights weight_vs, weight_ss and weight_srs are all 0; give one above 0")
 
 
+History = list[SoftmaxHead]  # one head after each epoch
+Histories = list[tuple[History, History]]  # for VS, SS and SRS: of the heads for ZSL and for GZSL
+
+
 class Ensemble(nn.Module):
     """The fused classifier f = f_VS + ω1 f_SS + ω2 f_SRS over one set of classes (eq. 10).
 
@@ -85,6 +90,7 @@ def train_classifiers(
     regressors: Regressors,
     config: ClassifierConfig,
     *,
+    histories: Histories | None = None,
     log: Log = silent,
 ) -> tuple[Ensemble, Ensemble]:
     """Train the heads for ZSL and the heads for GZSL.
@@ -92,7 +98,8 @@ def train_classifiers(
     The heads for ZSL learn from synthetic features of unseen classes.  The heads for GZSL learn from these and from the
     real features of seen classes.  This is the first stage that uses the attributes of unseen classes.
 
-    condition: the generator's input for each class, beside noise [C, A + R].
+    condition: the generator's input for each class, beside noise [C, A + R].  histories: gets a copy of each head after
+    each epoch; a head in closed form counts as one epoch.
     """
     synthetic, targets = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
     zsl, gzsl = [], []
@@ -100,7 +107,10 @@ def train_classifiers(
         with torch.no_grad():
             real, fake = space.map(train.features), space.map(synthetic)
         fit = _fit_discriminants if config.fit == "discriminant" else _fit_softmax
-        zsl_head, gzsl_head = fit(space, train, real, fake, targets, config, log)
+        of_space: tuple[History, History] | None = None if histories is None else ([], [])
+        zsl_head, gzsl_head = fit(space, train, real, fake, targets, config, log, of_space)
+        if histories is not None and of_space is not None:
+            histories.append(of_space)
         zsl.append(zsl_head)
         gzsl.append(gzsl_head)
     return _frozen(Ensemble(*zsl)), _frozen(Ensemble(*gzsl))
@@ -126,22 +136,28 @@ def _spaces(regressors: Regressors, config: ClassifierConfig) -> tuple[_Space, _
 
 
 def _fit_discriminants(
-    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log
-) -> tuple[SoftmaxHead, SoftmaxHead]:
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log,
+    histories: tuple[History, History] | None,
+) -> tuple[SoftmaxHead, SoftmaxHead]:  # fmt: skip
     """Compute the head of the unseen classes and the head of all classes in closed form.
 
-    targets: position in `train.unseen` of the class of each row of `fake`.
+    targets: position in `train.unseen` of the class of each row of `fake`.  histories: of the two heads; they get one
+    head each.
     """
     seen_count = len(train.seen)
     seen_means = class_means(real, train.seen_labels, seen_count)
     means = torch.cat([seen_means, class_means(fake, targets, len(train.unseen))])
     weight, bias = discriminant(means, real - seen_means[train.seen_labels], space.shrinkage)
-    return SoftmaxHead.from_weights(weight[seen_count:], bias[seen_count:]), SoftmaxHead.from_weights(weight, bias)
+    heads = SoftmaxHead.from_weights(weight[seen_count:], bias[seen_count:]), SoftmaxHead.from_weights(weight, bias)
+    for history, head in zip(histories or (), heads, strict=False):
+        history.append(head)
+    return heads
 
 
 def _fit_softmax(
-    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log
-) -> tuple[SoftmaxHead, SoftmaxHead]:
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log,
+    histories: tuple[History, History] | None,
+) -> tuple[SoftmaxHead, SoftmaxHead]:  # fmt: skip
     """Train the same two heads by gradient; the parameters are those of `_fit_discriminants`."""
     seen_count, unseen_count = len(train.seen), len(train.unseen)
     yardstick = real if config.standardise else torch.zeros_like(real[:2])  # no spread: inputs do not change
@@ -150,8 +166,9 @@ def _fit_softmax(
         config = _for_semantic_heads(config)
     inputs = gzsl_head.standardise(torch.cat([real, fake]))
     all_targets = torch.cat([train.seen_labels, targets + seen_count])
-    fit_head(f"{space.name} of ZSL", zsl_head, inputs[len(real) :], targets, space.lr, config, log=log)
-    fit_head(f"{space.name} of GZSL", gzsl_head, inputs, all_targets, space.lr, config, log=log)
+    of_zsl, of_gzsl = histories or (None, None)
+    fit_head(f"{space.name} of ZSL", zsl_head, inputs[len(real) :], targets, space.lr, config, history=of_zsl, log=log)
+    fit_head(f"{space.name} of GZSL", gzsl_head, inputs, all_targets, space.lr, config, history=of_gzsl, log=log)
     return zsl_head, gzsl_head
 
 
@@ -176,9 +193,12 @@ def fit_head(
     lr: float,
     config: ClassifierConfig,
     *,
+    history: History | None = None,
     log: Log = silent,
 ) -> SoftmaxHead:
     """Train a head on its standardised inputs [N, dim] and its local class indices, targets [N].
+
+    history: gets a copy of the head after each epoch.
 
     The problem is convex.  So a few epochs with large steps do as well as many with small ones, if the last steps are
     small and the weights start at 0.  Random weights would be noise that so few steps cannot remove.
@@ -197,4 +217,6 @@ def fit_head(
             logits = softmax_gradients(head.linear, standardised[batch], targets[batch])
             optimizer.step()
         watch(epoch, {"cross entropy": cross_entropy(logits, targets[batch])})
+        if history is not None:
+            history.append(copy.deepcopy(head).eval())
     return head.eval()

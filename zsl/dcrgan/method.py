@@ -6,32 +6,33 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zsl.common.config import override
-from zsl.dcrgan.classifiers import ClassifierConfig, Ensemble, train_classifiers
+from zsl.dcrgan.classifiers import ClassifierConfig, Ensemble, Histories, train_classifiers
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import train_synthesizer
 from zsl.dcrgan.model import DCRGAN, Synthesizer
 from zsl.dcrgan.saved import save_synthesizer
-from zsl.dcrgan.variants import VARIANTS, Variant, search_rounds
+from zsl.dcrgan.variants import NAME, PLUS, RIDGE, VARIANTS, form_of, search_rounds
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log
-from zsl.training.method import Method, Step
+from zsl.training.method import Epochs, Method, Step
 
-NAME = "dcrgan"
 LOOKS = 10  # at the test rows by the published protocol; the default of --every
 # (ω1, ω2) of the reference code for CUB-GZSL, for images of test_seen and of test_unseen.  They give the answer away.
 SEEN_WEIGHTS, UNSEEN_WEIGHTS = (0.05, 0.01), (2.6, 0.05)
 
 
 def dcrgan_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
-    """Make the method DCR-GAN, or its variant `name`, from the configuration of a recipe.
+    """Make the method DCR-GAN, or one of its variants, from the configuration of a recipe.
 
-    variant_start: whether a variant with its own search starts at the settings of that search.  If not, it starts at
-    `config`: the user has named a recipe.
+    name: one of VARIANTS.  variant_start: whether a variant with its own search starts at the settings of that search.
+    If not, it starts at `config`: the user has named a recipe.
 
     Raises:
         KeyError: there is no such variant.
     """
-    variant = Variant(name=NAME, settings={}) if name == NAME else VARIANTS[name]
+    variant, form = VARIANTS[name], form_of(name)
+    if form is PLUS and config.gan.shortcut_ridge is None:
+        config = override(config, {"gan.shortcut_ridge": RIDGE})
     if variant.start is not None and variant_start:
         config = override(config, variant.start)
     return Method(
@@ -40,12 +41,15 @@ def dcrgan_method(name: str, config: DCRGANConfig, *, variant_start: bool = True
         config=config,
         rounds=search_rounds(override(config, variant.settings)),
         settings=variant.settings,
+        goal="ausuc",
         budget=variant.budget,
-        shares=NAME if variant.start is None and name != NAME else None,
+        shares=f"{NAME}{form.suffix}" if variant.start is None else None,
         citation=variant.citation,
+        form=form.text,
         takes_recipe=True,
         transductive=lambda config: config.gan.semantic_transductive,
         looks=looks,
+        epochs=epochs,
         oracle=oracle,
         keep=save_synthesizer,
     )
@@ -107,6 +111,22 @@ def looks(config: DCRGANConfig, every: int | None) -> Sequence[tuple[int, DCRGAN
     return [
         (steps, replace(config, gan=replace(config.gan, steps=steps))) for steps in [*range(every, total, every), total]
     ]
+
+
+def epochs(model: DCRGAN) -> Epochs:
+    """Train the three classifiers of a model once more, and return the models of all of their epochs."""
+    synthesizer, histories = model.synthesizer, Histories()
+    train_classifiers(
+        synthesizer.train, synthesizer.generator, synthesizer.condition, synthesizer.regressors, model.config,
+        seed=synthesizer.seed, histories=histories,
+    )  # fmt: skip
+
+    def of_epochs(chosen: Sequence[int]) -> DCRGAN:
+        pairs = [(zsl[epoch], gzsl[epoch]) for (zsl, gzsl), epoch in zip(histories, chosen, strict=True)]
+        zsl, gzsl = (Ensemble(*heads) for heads in zip(*pairs, strict=True))
+        return DCRGAN(synthesizer, zsl, gzsl, model.config)
+
+    return Epochs(counts=tuple(len(gzsl) for _, gzsl in histories), model=of_epochs)
 
 
 def oracle(model: DCRGAN) -> tuple[DCRGAN, DCRGAN]:

@@ -17,6 +17,7 @@ from zsl.dcrgan.gan import GANConfig
 from zsl.dcrgan.metric import MetricConfig
 from zsl.dcrgan.regressors import RegressorConfig
 from zsl.dcrgan.srn import SRNConfig
+from zsl.dcrgan.variants import PAPER, PLUS, Form
 
 LITE0 = "tf_efficientnet_lite0.offline_in1k"
 
@@ -26,8 +27,7 @@ class Recipe:
     """A configuration and its γ of calibrated stacking."""
 
     config: DCRGANConfig
-    gammas: Mapping[str, float] = field(default_factory=dict)  # by the backbone of the features that each was found for
-    benchmark: str | None = None  # on which they were found
+    gammas: Mapping[tuple[str, str], float] = field(default_factory=dict)  # by benchmark and backbone of its features
     calibrated: bool = True  # False: γ is 0, whatever the benchmark and the features; so it is in the paper
 
     def gamma_for(self, benchmark: str, backbone: str, config: Any) -> float | None:
@@ -38,7 +38,7 @@ class Recipe:
         if not self.calibrated:
             return 0.0
         same = _computed_alike(config) == _computed_alike(self.config)
-        return self.gammas.get(backbone) if same and benchmark == self.benchmark else None
+        return self.gammas.get((benchmark, backbone)) if same else None
 
 
 def _computed_alike(config: Any) -> Settings:
@@ -46,22 +46,22 @@ def _computed_alike(config: Any) -> Settings:
 
 
 def shapes() -> Recipe:
-    """The recipe for the embedded benchmark `shapes` and EfficientNet-Lite 0.
+    """The recipe of the paper's form for the embedded benchmark `shapes` and EfficientNet-Lite 0.
 
     It has fewer steps than real photos need, so that a first run is short.  γ is 0 for the same reason: calibration
     folds would take longer than the run.
     """
     config = DCRGANConfig(metric=MetricConfig(steps=200), gan=GANConfig(steps=250))
-    return Recipe(config=config, gammas={LITE0: 0.0}, benchmark="shapes")
+    return Recipe(config=config, gammas={("shapes", LITE0): 0.0})
 
 
-def cub() -> Recipe:
-    """The recipe for CUB and EfficientNet-Lite 0, chosen on validation folds of the first 50 classes, 288², seed 0.
+def plus() -> Recipe:
+    """The recipe of the form with closed-form parts, for every benchmark.
 
-    Features and attributes enter as square roots.  H on the folds is 68.3 with both roots, 66.7 with those of
-    attributes alone, and 67.1 with those of features alone.  G starts from the ridge regression of class means and
-    learns slowly: H is 68.3 after 200 steps, and 68.5 after 100.  The classifiers are discriminants.  Calibration folds
-    chose γ.
+    It was chosen on validation folds of CUB's first 50 classes, 288², EfficientNet-Lite 0, seed 0.  Features and
+    attributes enter as square roots.  H on the folds is 68.3 with both roots, 66.7 with those of attributes alone, and
+    67.1 with those of features alone.  G starts from the ridge regression of class means and learns slowly: H is 68.3
+    after 200 steps, and 68.5 after 100.  Calibration folds chose γ.
     """
     config = DCRGANConfig(
         feature_power=0.5,
@@ -75,7 +75,7 @@ def cub() -> Recipe:
             images_per_unseen_class=400,
         ),
     )
-    return Recipe(config=config, gammas={f"{LITE0}-288px": 32.0, LITE0: 29.7}, benchmark="cub")
+    return Recipe(config=config, gammas={("cub", f"{LITE0}-288px"): 32.0, ("cub", LITE0): 29.7})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,14 +209,20 @@ PUBLISHED: dict[str, Callable[..., DCRGANConfig]] = {}
 for _name, _row in _REFERENCE.items():
     PUBLISHED[f"reference-{_name}"] = partial(reference, _row)
     PUBLISHED[f"paper-{_name}"] = partial(paper, _row)
-RECIPES: dict[str, Callable[[], Recipe]] = {"shapes": shapes, "cub": cub}
-RECIPE_NAMES = (*RECIPES, *PUBLISHED)
+RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {  # by the suffix of a form, then by benchmark
+    PAPER.suffix: {"shapes": shapes},
+    PLUS.suffix: {"shapes": plus, "cub": plus},
+}
+RECIPE_NAMES = (*dict.fromkeys(name for of_form in RECIPES.values() for name in of_form), *PUBLISHED)
 
 
-def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | None = None) -> Recipe:
-    """Return the recipe `name`, or without a name the recipe of the benchmark, or the defaults if it has none.
+def find_recipe(
+    benchmark: str, name: str | None = None, *, form: Form = PAPER, feature_dim: int | None = None
+) -> Recipe:
+    """Return the recipe `name` for a form of DCR-GAN, or without a name the recipe of the benchmark.
 
-    Neither the paper nor its code calibrates.  So the γ of their recipes is 0, on any benchmark.
+    A benchmark without a recipe in this form gets the form's default.  Neither the paper nor its code calibrates.  So
+    the γ of their recipes is 0, on any benchmark.
 
     feature_dim: D of the features; the recipes of the paper and its code are for 2048, and adapt to other lengths.
 
@@ -229,9 +235,12 @@ def find_recipe(benchmark: str, name: str | None = None, *, feature_dim: int | N
         return Recipe(
             config=PUBLISHED[name](feature_dim=2048 if feature_dim is None else feature_dim), calibrated=False
         )
-    return RECIPES.get(name or benchmark, default)()
+    return RECIPES[form.suffix].get(name or benchmark, DEFAULTS[form.suffix])()
 
 
 def default() -> Recipe:
-    """The recipe for a benchmark without a recipe of its own: the defaults; calibration folds choose γ."""
-    return Recipe(config=DCRGANConfig())
+    """The recipe of the paper's form for a benchmark without one of its own; calibration folds choose γ."""
+    return Recipe(config=DCRGANConfig(attribute_power=0.5))
+
+
+DEFAULTS = {PAPER.suffix: default, PLUS.suffix: plus}

@@ -145,7 +145,7 @@ def read_config(content: Settings, where: str) -> DCRGANConfig:
 
 def _refuse_without_facts(folder: Path) -> None:
     config = read_object(folder / CONFIG_FILE, "train it anew") if (folder / CONFIG_FILE).is_file() else {}
-    method, able = config.get("method"), ("dcrgan", *VARIANTS)
+    method, able = config.get("method"), tuple(VARIANTS)
     if method is not None and method not in able:
         raise ValueError(f"{folder} is a run of {method}, which does not predict photos; {', '.join(able)} do")
     if method is None:

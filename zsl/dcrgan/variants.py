@@ -1,13 +1,46 @@
-"""Variants of DCR-GAN as changes of its configuration, and the settings that validation folds try for each."""
+"""Variants of DCR-GAN as changes of its configuration, their two forms, and the settings that folds try for each.
+
+Every variant has the form of its paper, and a form with closed-form parts.  The name of the latter ends with `+`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zsl.common.config import Overrides
 from zsl.dcrgan.config import DCRGANConfig
 
 YE, XIAN = "Ye et al. 2022", "Xian et al. 2018"
+NAME = "dcrgan"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A form of DCR-GAN and of its variants."""
+
+    suffix: str  # of the variants' names
+    settings: Overrides  # that make the form; no choice changes them
+    text: str
+
+
+PAPER = Form(
+    suffix="",
+    settings={"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},
+    text="as published: G learns from scratch, softmax classifiers by gradient",
+)
+PLUS = Form(
+    suffix="+",
+    settings={"classifiers.fit": "discriminant"},
+    text="with closed-form parts: G starts from a ridge regression, the classifiers are discriminants",
+)
+FORMS = (PAPER, PLUS)
+RIDGE = 0.3  # of the start of G, where a configuration has none
+DEFAULT = f"{NAME}{PLUS.suffix}"  # the method without --method
+
+
+def form_of(name: str) -> Form:
+    """Return the form of the method `name`."""
+    return PLUS if name.endswith(PLUS.suffix) else PAPER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +49,7 @@ class Variant:
 
     name: str
     settings: Overrides  # applied last, over the configuration that was chosen
-    start: Overrides | None = None  # settings where its own search starts; None: it shares the choices for dcrgan
+    start: Overrides | None = None  # where its own search starts; None: it shares the choices for DCR-GAN in its form
     budget: int | None = None  # most configurations for which its own search trains something
     citation: str = YE
 
@@ -49,6 +82,7 @@ CLSWGAN_START = {
 
 # The rows of Table III, and the comparisons in the paper's text.
 _ROWS = (
+    Variant(name=NAME, settings={}),
     Variant(name="A", settings=VS | LWGAN | GX),
     Variant(name="B", settings=VS | LWGAN),
     Variant(name="C-1", settings=VS),
@@ -73,18 +107,19 @@ _ROWS = (
     Variant(name="frozen", settings={"regressors.pretrain_epochs": 50, "regressors.frozen": True}),
     # cycle losses of the reference code, on unseen attributes
     Variant(name="transductive", settings={"gan.semantic_transductive": True}),
-    # its own losses, G without a shortcut, softmax by gradient; its own search chooses powers, steps and classifier
-    Variant(
-        name="f-CLSWGAN",
-        settings=VS | GX | CLSWGAN | {"gan.shortcut_ridge": None, "classifiers.fit": "softmax"},
-        start=CLSWGAN_START,
-        budget=5,
-        citation=XIAN,
-    ),
-    # with the start of G, the classifiers and the powers of the recipe
-    Variant(name="f-CLSWGAN+", settings=VS | GX | CLSWGAN, citation=XIAN),
+    # its own losses; in its paper's form its own search chooses powers, steps and classifier
+    Variant(name="f-CLSWGAN", settings=VS | GX | CLSWGAN, start=CLSWGAN_START, budget=5, citation=XIAN),
 )
-VARIANTS = {variant.name: variant for variant in _ROWS}
+
+
+def _in_form(variant: Variant, form: Form) -> Variant:
+    """Make the variant in a form.  With closed-form parts, each variant shares the choices for DCR-GAN in this form."""
+    start, budget = (variant.start, variant.budget) if form is PAPER else (None, None)
+    settings = {**variant.settings, **form.settings}
+    return replace(variant, name=f"{variant.name}{form.suffix}", settings=settings, start=start, budget=budget)
+
+
+VARIANTS = {made.name: made for made in (_in_form(variant, form) for form in FORMS for variant in _ROWS)}
 
 
 def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
@@ -92,14 +127,16 @@ def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
 
     `zsl/dcrgan/recipes.py` says how the other values of a recipe were chosen.
     """
-    heads = _DISCRIMINANTS if config.classifiers.fit == "discriminant" else _SOFTMAX
+    plus = config.classifiers.fit == "discriminant"
     fused = config.classifiers.weight_ss or config.classifiers.weight_srs
-    rounds = [*heads, *([_WEIGHTS] if fused else []), *_TRAINED]
+    rounds = [*(_DISCRIMINANTS if plus else _SOFTMAX), *([_WEIGHTS] if fused else [])]
+    rounds += [_each("attribute_power", 0.5, 1.0), _each("feature_power", 0.5, 1.0)]
+    rounds += [_each("gan.steps", *((200, 50, 450) if plus else (900, 200, 450))), _RATES, _CYCLES]
     if config.gan.generator_sees == "all":
         rounds.append(_each("metric.representation_dim", 10, 20, 40, 80))
     if config.gan.shortcut_ridge is not None:
         rounds.append(_each("gan.shortcut_ridge", 0.1, 0.3, 1.0))
-    return tuple(rounds)
+    return (*rounds, _each("gan.hidden_dim", 512, 2048))
 
 
 def _each(path: str, *values: object) -> tuple[Overrides, ...]:
@@ -117,8 +154,7 @@ _WEIGHTS = tuple(
     for ss in (0.1, 0.2, 0.3, 0.5, 1.0)
     for srs in (0.05, 0.1, 0.2, 0.5)
 )
-_TRAINED = (
-    _each("feature_power", 0.5, 1.0),
-    _each("attribute_power", 0.5, 1.0),
-    _each("gan.steps", 200, 900, 100, 450),
+_RATES = tuple(
+    {"gan.lr_generator": rate, "gan.lr_critic": critic} for rate, critic in ((1e-4, 1e-4), (1e-4, 5e-4), (1e-3, 1e-3))
 )
+_CYCLES = tuple({"gan.cycle_attributes": weight, "gan.cycle_representations": weight} for weight in (0.1, 10.0))

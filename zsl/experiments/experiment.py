@@ -167,6 +167,7 @@ class Experiment:
             **vars(describe_data(self.table, self.splits)),
             method=method.name,
             method_version=version_of(method),
+            form=method.form,
             protocol=f"{HONEST}: {choice}, nothing chosen on a test row",
             inductive=not method.transductive(config),
             gamma_asked=gamma,

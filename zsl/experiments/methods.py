@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from zsl.baselines.registry import BASELINES
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.method import NAME, dcrgan_method
+from zsl.dcrgan.method import dcrgan_method
 from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.own_method import is_own_method, load_own_method
 from zsl.training.method import Method
 
-METHOD_VERSION = 2  # every change that moves results raises it, so that old and new results are not mixed
-METHOD_NAMES = (NAME, *VARIANTS, *BASELINES)
+METHOD_VERSION = 3  # every change that moves results raises it, so that old and new results are not mixed
+METHOD_NAMES = (*VARIANTS, *BASELINES)
 
 
 def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
-    """Return the method `name`: dcrgan, one of its variants, a baseline, or `FILE.py:NAME`.
+    """Return the method `name`: a variant of DCR-GAN, a baseline, or `FILE.py:NAME`.
 
-    config: the configuration of DCR-GAN, from a recipe or a search.  variant_start: see `dcrgan_method`.
+    config: the configuration of DCR-GAN in the method's form, from a recipe or a search.  variant_start: see
+    `dcrgan_method`.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -26,7 +27,7 @@ def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) 
         return load_own_method(name, METHOD_NAMES)
     if name in BASELINES:
         return BASELINES[name]
-    if name not in (NAME, *VARIANTS):
+    if name not in VARIANTS:
         raise ValueError(
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
         )

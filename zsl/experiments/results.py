@@ -43,6 +43,7 @@ class RunFacts(DataFacts):
     method: str
     method_version: int | str
     protocol: str
+    form: str = ""  # in words: which form of a published method it is; "" where there is only one
     inductive: bool  # whether no training loss uses attributes of unseen classes
     gamma_asked: float | str  # "auto", or the number of --gamma
     selection: Settings | None  # the content of selection.json
@@ -155,8 +156,20 @@ def percent(mean: float, std: float, seeds: int) -> str:
 
 def protocol_text(results: Results) -> str:
     """Write the protocol and the γ of the scores and, for the published protocol, H with oracle weights."""
-    lines = [f"protocol {results.protocol}", f"γ {results.gamma.value:.4g} ({results.gamma.source})"]
-    if ORACLE in results.mean:
-        oracle = spread_text(results, ORACLE)
-        lines.append(f"H {oracle} with the reference code's fusion weights, which know which test images are unseen")
+    lines = [f"{results.method}, {results.form}"] * bool(results.form)
+    lines += [f"protocol {results.protocol}", f"γ {results.gamma.value:.4g} ({results.gamma.source})"]
+    return "\n".join(lines)
+
+
+def ladder_text(results: Results) -> str:
+    """Write the ladder of the published protocol: H after each choice on the test rows, and the gain of the choice."""
+    ladders = [entry["ladder"] for entry in results.selected_on_test]
+    lines, before = [f"{'H with the choice of':>24}  {'mean ± sd':>12}  {'gain':>6}  {'chosen':>8}"], None
+    for level in ladders[0]:
+        values = [ladder[level] for ladder in ladders]
+        mean, spread = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        gain = "" if before is None else f"{100 * (mean - before):+.1f}"
+        source = "honestly" if level.startswith("γ") else "on test"
+        lines.append(f"{level:>24}  {percent(mean, spread, len(values)):>12}  {gain:>6}  {source:>8}")
+        before = mean
     return "\n".join(lines)

@@ -23,11 +23,10 @@ from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.pack import open_or_draw_shards, open_shards
 from zsl.datasets.places import features_folder, shards_folder
-from zsl.dcrgan.recipes import find_recipe
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import Results
-from zsl.experiments.table import PUBLISHED, run_methods
+from zsl.experiments.table import PUBLISHED, run_methods, start_of
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_folds, load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest
@@ -91,7 +90,7 @@ class Study:
         """
         for name in self.methods:
             if name != PUBLISHED:
-                find_method(name, find_recipe(self.benchmark).config)
+                find_method(name, start_of(self.benchmark)(name))
         for flag, values in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"--{flag} {' '.join(map(str, values))}: at least one is needed, and each once")
@@ -271,8 +270,7 @@ def run_on_table(
     data = Experiment(
         table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds
     )
-    config = find_recipe(study.benchmark).config
-    return run_methods(data, folds, study.methods, config, folder, study.budget, study.every)
+    return run_methods(data, folds, study.methods, start_of(study.benchmark), folder, study.budget, study.every)
 
 
 def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from zsl.training.method import Method
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SCORES = {"T1": "acc_zsl", "H": "harmonic"}  # scores of a trial
+SCORES = {"T1": "acc_zsl", "H": "harmonic", "AUSUC": "ausuc"}  # scores of a trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class Point:
     value: Any
     acc_zsl: list[float]
     harmonic: list[float]
+    ausuc: list[float]
 
 
 def read_values(field: str, texts: Sequence[str], config: Any) -> list[Any]:
@@ -95,8 +96,8 @@ def sweep(
                 scores.append(getattr(trial.scores, name))
         clear_steps(folder)
     return [
-        Point(method=method, value=value, acc_zsl=acc_zsl, harmonic=harmonic)
-        for (method, value), (acc_zsl, harmonic) in columns.items()
+        Point(method=method, value=value, **dict(zip(SCORES.values(), scores, strict=True)))
+        for (method, value), scores in columns.items()
     ]
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten
 from zsl.common.markdown import markdown_table
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.method import NAME
-from zsl.dcrgan.variants import VARIANTS
+from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import FORMS, NAME, VARIANTS, form_of
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
@@ -19,6 +19,7 @@ from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.training.method import Method
 
+Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
@@ -26,37 +27,38 @@ def run_methods(
     data: Experiment,
     folds: Folds,
     names: Sequence[str],
-    config: DCRGANConfig,
+    start: Start,
     folder: Path,
     budget: int,
     every: int | None = None,
 ) -> dict[str, Results]:
     """Choose a configuration for each method, run the method, and return the results by name.
 
-    DCR-GAN's search comes first if a method needs it; its variants share the result.
+    Variants of one form share the search for DCR-GAN in this form.
 
-    folds: the validation folds, which choose configurations.  config: the start of DCR-GAN's search.  budget: the
-    budget of that search.
+    folds: the validation folds, which choose configurations.  start: where DCR-GAN's search starts.  budget: the budget
+    of that search.
 
     Raises:
         ValueError: there is no method, a name is unknown, or a name occurs twice.
     """
-    methods = _find_methods(names, config)
+    methods = _find_methods(names, start)
     trainer = Trainer()
 
-    def search(method: Method, budget: int | None) -> Selection:
+    def search(name: str, method: Method) -> Selection:
+        if name != method.name:
+            method = find_method(name, start(name))
+        of_search = budget if method.takes_recipe and method.budget is None else method.budget
         return select(
             method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
-            budget=budget, calibration=data.calibration, trainer=trainer,
+            budget=of_search, calibration=data.calibration, trainer=trainer,
         )  # fmt: skip
 
     selections: dict[str, Selection] = {}
-    if any(method.selected_as == NAME for method in methods.values()):
-        selections[NAME] = search(find_method(NAME, config), budget)
     results = {}
     for name, method in methods.items():
         if method.selected_as not in selections:
-            selections[method.selected_as] = search(method, method.budget)
+            selections[method.selected_as] = search(method.selected_as, method)
         selection = selections[method.selected_as]
         settings = method.configured(selection.config(method))
         if name == PUBLISHED:
@@ -68,9 +70,15 @@ def run_methods(
     return results
 
 
-def _find_methods(names: Sequence[str], config: DCRGANConfig) -> dict[str, Method]:
+def start_of(benchmark: str) -> Start:
+    """Return the function that maps a method's name to the configuration of the benchmark's recipe in its form."""
+    return lambda name: find_recipe(benchmark, form=form_of(name)).config
+
+
+def _find_methods(names: Sequence[str], start: Start) -> dict[str, Method]:
     """Find the methods, by the names of their rows."""
-    methods = [(name, find_method("C-5" if name == PUBLISHED else name, config)) for name in names]
+    of_rows = [(name, "C-5" if name == PUBLISHED else name) for name in names]
+    methods = [(row, find_method(name, start(name))) for row, name in of_rows]
     rows = [name if name == PUBLISHED else method.name for name, method in methods]
     if not names or len(set(rows)) < len(rows):
         raise ValueError(f"--methods {' '.join(names) or 'without any'}: name one or several, each once")
@@ -81,29 +89,32 @@ def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, 
     """Add the results of earlier calls in `folder` to `results`, so that a table never loses rows.
 
     An earlier result must have the same features, attributes, seeds and version.  A variant must also have the
-    configuration that the folder's search chose last.
+    configuration that the folder's search chose last for its form.
     """
-    path = folder / f"{NAME}-selection/{SELECTION_FILE}"
-    choice = flatten(load_selection(path).best.config) if path.is_file() else {}
+    paths = {form.suffix: folder / f"{NAME}{form.suffix}-selection/{SELECTION_FILE}" for form in FORMS}
+    choices = {
+        suffix: flatten(load_selection(path).best.config) if path.is_file() else {} for suffix, path in paths.items()
+    }
     kind = _kind(next(iter(results.values())))
     others = sorted(path.parent.name for path in folder.glob(f"*/{RESULTS_FILE}"))
     finished = {}
-    for name in dict.fromkeys((*BASELINES, NAME, *VARIANTS, PUBLISHED, *others)):
+    for name in dict.fromkeys((*BASELINES, *VARIANTS, PUBLISHED, *others)):
         if name in results:
             finished[name] = results[name]
-        elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, choice):
+        elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, choices):
             finished[name] = earlier
     return finished
 
 
-def _belongs(result: Results, kind: Sequence[object], choice: Mapping[str, object]) -> bool:
-    """Whether an earlier result is of this kind; a variant of DCR-GAN must have the configuration `choice`."""
+def _belongs(result: Results, kind: Sequence[object], choices: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether an earlier result is of this kind; a variant of DCR-GAN must have the choice for its form."""
     if _kind(result)[: len(kind)] != list(kind):
         return False
     variant = VARIANTS.get(result.method)
-    shares = result.method == NAME or (variant is not None and variant.start is None)
-    settings = {} if variant is None else dict(variant.settings)
-    return not shares or flatten(result.config) == flatten(dict(choice)) | settings
+    if variant is None or variant.start is not None:
+        return True
+    choice = choices[form_of(variant.name).suffix]
+    return flatten(result.config) == flatten(dict(choice)) | dict(variant.settings)
 
 
 def _kind(result: Results) -> list[object]:

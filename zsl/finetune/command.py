@@ -36,7 +36,7 @@ from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
 from zsl.finetune.tuning import Tuning
-from zsl.finetune.verdict import Judge
+from zsl.finetune.verdict import JUDGE, Judge
 
 CACHE_SCALE = 1.15  # photos are kept this much larger than the input, for crops
 EARLIER_CHECKPOINT = "checkpoint.pt"  # of earlier versions
@@ -54,7 +54,7 @@ class Finetuning:
     allow_pipe: bool = False  # let `shards` be a command
     config: FinetuneConfig
     folds: tuple[Count, ...] = (1,)  # judged on these; empty: no verdict
-    judge: Judge = "dcrgan"
+    judge: Judge = JUDGE
     judge_seeds: tuple[Whole, ...] = (0, 1)
     margin: Share = 0.005  # gain of H on the folds below which the weights are not worth keeping
     checkpoint_seconds: NotNegative = 30.0

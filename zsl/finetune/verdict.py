@@ -15,6 +15,7 @@ from zsl.common.progress import progress_bar
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import form_of
 from zsl.experiments.methods import find_method
 from zsl.features.manifest import Manifest
 from zsl.features.split import split_features
@@ -27,9 +28,9 @@ from zsl.scores.folds import FoldScores, score_folds
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Judge = Literal["dcrgan", "eszsl"]
-JUDGE_STEPS = 100  # of a judging DCR-GAN, at most; as many as CUB's: the closed-form start of G does most of the work
-JUDGE_SHORTCUT = 0.3  # its ridge where the recipe has none: from noise, 100 steps would not get G anywhere
+Judge = Literal["dcrgan+", "eszsl"]
+JUDGE: Judge = "dcrgan+"
+JUDGE_STEPS = 100  # of a judging DCR-GAN, at most: the closed-form start of G does most of the work
 BATCH = 64
 
 
@@ -59,9 +60,9 @@ def judge_features(
     features: [N, D] of all trainval photos, for each of `folds` by the encoder that was tuned without its validation
     classes.  seeds: of the method; a closed form has need of none.
     """
-    method = find_method(judge, find_recipe(benchmark).config)
+    method = find_method(judge, find_recipe(benchmark, form=form_of(judge)).config)
     config = method.configured(method.config)
-    if judge == "dcrgan":
+    if judge == JUDGE:
         config = judge_config(config)
     details: list[Details] = []
     for of_fold, splits in zip(features, folds, strict=True):
@@ -72,13 +73,11 @@ def judge_features(
             manifest=Manifest.in_memory(benchmark, count=len(of_fold), dim=of_fold.shape[1]),
         )
         train, test = split_features(table, splits)
-        for seed in seeds if judge == "dcrgan" else (0,):
+        for seed in seeds if judge == JUDGE else (0,):
             details.append(evaluate_details(method.train(train, config, seed=seed), test, lambda note: None))
     return score_folds(details)
 
 
 def judge_config(config: DCRGANConfig) -> DCRGANConfig:
-    """A recipe as a judge uses it: short, and from a closed-form start."""
-    ridge = JUDGE_SHORTCUT if config.gan.shortcut_ridge is None else config.gan.shortcut_ridge
-    short = {"gan.steps": min(config.gan.steps, JUDGE_STEPS), "gan.shortcut_ridge": ridge}
-    return override(config, short)
+    """A recipe as a judge uses it: short."""
+    return override(config, {"gan.steps": min(config.gan.steps, JUDGE_STEPS)})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zsl.common.drawing import COLOURS, DASHES, INK, MARKERS, Plot, drawing, finish, shorten
 from zsl.common.records import content_of
 from zsl.dcrgan.saved import read_config
-from zsl.dcrgan.variants import VARIANTS
+from zsl.dcrgan.variants import NAME, VARIANTS, form_of
 from zsl.experiments.reads import ACCESS_FILE, record_to
 from zsl.experiments.run import name_of_run
 from zsl.report.cells import Table, percent, word
@@ -47,7 +47,7 @@ class PaperFigures:
 def why_not(run: ReportRun, context: Context) -> str | None:
     """Why the paper's figures cannot be drawn for this run; None where they can."""
     method = run.results.method
-    if method != "dcrgan" and not method.startswith("C-"):
+    if not method.startswith((NAME, "C-")):
         return (
             "The paper's figures set variants of DCR-GAN beside each other, made from the recipe of the whole method: "
             f"they are drawn for runs of dcrgan and of C-1 to C-5; this run is of {method}"
@@ -92,7 +92,7 @@ def _compute(run: ReportRun, context: Context, unfinished: Path) -> Arrays:
     assert context.test is not None
     job = Retraining(
         train=context.train, test=context.test, config=read_config(run.results.config, str(run.folder)),
-        gamma=run.results.gamma.value, seed=run.first_seed,
+        form=form_of(run.results.method), gamma=run.results.gamma.value, seed=run.first_seed,
         record=for_figures(record_to(run.folder / ACCESS_FILE, run.first_seed)), folder=unfinished,
     )  # fmt: skip
     return retrain(job)

@@ -25,7 +25,7 @@ from zsl.dcrgan.method import looks
 from zsl.dcrgan.metric import train_metric
 from zsl.dcrgan.model import Synthesizer
 from zsl.dcrgan.networks import MetricNet
-from zsl.dcrgan.variants import VARIANTS
+from zsl.dcrgan.variants import VARIANTS, Form
 from zsl.experiments.run import name_of_run
 from zsl.features.scaling import signed_power
 from zsl.features.split import TestSplit, TrainSplit
@@ -52,6 +52,7 @@ class Retraining:
     train: TrainSplit
     test: TestSplit
     config: DCRGANConfig  # of the run
+    form: Form  # of the run
     gamma: float  # of the run
     seed: int
     record: Record  # notes that test rows are opened
@@ -82,9 +83,8 @@ def retrain(job: Retraining) -> Arrays:
     arrays: Arrays = {"classes": job.train.unseen[:CLASSES].numpy()}
     synthesizers = {}
     for variant in CURVES:
-        of_variant = replace(
-            job, config=override(job.config, VARIANTS[variant].settings), folder=job.folder / variant
-        )  # fmt: skip
+        settings = VARIANTS[f"{variant}{job.form.suffix}"].settings
+        of_variant = replace(job, config=override(job.config, settings), folder=job.folder / variant)
         arrays[f"errors {variant}"], synthesizers[variant] = error_curve(of_variant)
     unseen = open_for_figures(job.test, job.record)
     shown = _some_of_each(unseen.labels, job.train.unseen[:CLASSES], REAL)

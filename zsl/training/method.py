@@ -16,7 +16,7 @@ from zsl.features.split import TrainSplit
 from zsl.scores.model import ZeroShotModel
 from zsl.training.log import Log, silent
 
-Goal = Literal["harmonic", "acc_zsl", "acc_seen"]
+Goal = Literal["harmonic", "acc_zsl", "acc_seen", "ausuc"]
 Part = Callable[[Any], Any]  # maps a configuration to the part of it that a result depends on
 
 
@@ -51,6 +51,15 @@ def one_step(train_model: TrainModel) -> tuple[Step, ...]:
     return (Step(name=f"{train_model.__module__}.{train_model.__name__}", run=run),)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """The models of one training with its classifiers after any of their epochs."""
+
+    counts: tuple[int, ...]  # number of epochs of each classifier
+    model: Callable[[Sequence[int]], Any]
+    """Makes the model from an epoch of each classifier, from 0; the last ones make the trained model."""
+
+
 def never(_: Any) -> bool:
     """Return False: no configuration of the method trains on attributes of unseen classes."""
     return False
@@ -69,11 +78,14 @@ class Method:
     budget: int | None = None  # most configurations for which a table's search trains something; None: all
     shares: str | None = None  # the method whose search also serves this method; None: it has its own search
     citation: str = ""
+    form: str = ""  # in words: which of several forms of a published method it is
     takes_recipe: bool = False  # whether its configuration comes from a recipe of DCR-GAN
     version: str | None = None  # hash of the file of a user's own method
     transductive: Callable[[Any], bool] = never  # whether training with a config uses attributes of unseen classes
     looks: Callable[[Any, int | None], Sequence[tuple[int, Any]]] | None = None
     """Lists (steps, config) of each look at the test rows by the published protocol; None: the method has no looks."""
+    epochs: Callable[[Any], Epochs] | None = None
+    """Trains the classifiers of a model once more, and keeps them after each epoch; None: the method has no epochs."""
     oracle: Callable[[Any], tuple[ZeroShotModel, ZeroShotModel]] | None = None
     """Makes the models with the literature's weights for seen test images, and with those for unseen test images."""
     keep: Callable[[Any, Path], None] | None = None
