@@ -49,10 +49,14 @@ STEPS = {
 }  # fmt: skip
 CONFIG = [word for key, value in STEPS.items() for word in (f"--config.{key}", str(value))]
 RUNS = {  # the first run also trains on calibration folds
-    "dcrgan": [*CONFIG, "--seeds", "0", "1"],
+    "dcrgan": [*CONFIG, "--seeds", "0", "1", "--method", "dcrgan"],
+    "dcrgan+": [*CONFIG, "--seeds", "0", "--gamma", "0"],
     "f-CLSWGAN": [*CONFIG, "--seeds", "0", "--method", "f-CLSWGAN", "--gamma", "0"],
     "devise": ["--seeds", "0", "--method", "devise", "--gamma", "0"],
-    "published": [*CONFIG, "--seeds", "0", "--protocol", "published", "--every", "5", "--gamma", "0"],
+    "published": [
+        *CONFIG,
+        *["--seeds", "0", "--method", "dcrgan", "--protocol", "published", "--every", "5", "--gamma", "0"],
+    ],
 }
 TIMED = ("starts.jsonl", "test_access.jsonl")  # files that hold times
 KILLS_A_RUN = 6  # after so many kills a run may finish, so that every run gets some kills

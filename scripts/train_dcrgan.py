@@ -5,6 +5,7 @@
     accelerate launch scripts/train_dcrgan.py --config.gan.steps 500 --config.metric.representation-dim 30 --name r30
     accelerate launch scripts/train_dcrgan.py --method my_method.py:METHOD --gamma 0
     accelerate launch scripts/train_dcrgan.py --method LDF --selection runs/shapes-dcrgan-selection
+    accelerate launch scripts/train_dcrgan.py --benchmark sun --backbone efficientnet_lite0 --selection auto
 
 Each field of the method's configuration has a flag `--config.…`.  A `--selection` of scripts/choose.py replaces the
 recipe and these flags.  After a kill, the same command continues the run.
@@ -16,21 +17,33 @@ import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.cli import ConfigFlags, FeatureArgs, check_gamma, describe_form, run_name, run_script, settle_config
 from zsl.common.compute import make_accelerator
+from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
+from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
+from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import DEFAULT, form_of
 from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment, Protocol
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
-from zsl.features.load import load_splits
+from zsl.experiments.search import select
+from zsl.experiments.selection import SELECTION_FILE
+from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
+from zsl.features.table import FeatureTable
+from zsl.training.method import Method
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+AUTO, AUTO_BUDGET = Path("auto"), 3  # --selection auto; the most configurations for which it trains something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +65,7 @@ class Args(FeatureArgs):
     gamma: Gamma = "auto"
     """Number that calibrated stacking subtracts; auto: γ of the recipe if it fits, else chosen on calibration folds."""
     selection: Path | None = None
-    """File of scripts/choose.py with a configuration and γ from validation folds."""
+    """File of scripts/choose.py with a configuration and γ of validation folds; auto: a small search first."""
     protocol: Protocol = "honest"
     """`published` reports the best of several test epochs, to measure the inflation."""
     every: Count | None = None
@@ -86,9 +99,12 @@ def main(args: Args) -> None:
     folder = args.runs / (args.name or usual)
     if accelerator.is_main_process:
         print(describe_form(method.name, method.form))
+    selection = args.selection
+    if selection == AUTO:
+        selection = search(args, table, splits, method, folder / "selection", accelerator)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     results = data.run(
-        replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=args.selection,
+        replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
         protocol=args.protocol, every=args.every,
     )  # fmt: skip
     if accelerator.is_main_process:
@@ -98,6 +114,39 @@ def main(args: Args) -> None:
         lines = results.data, splits.describe(), protocol_text(results), score_table(results), *ladder
         print(*lines, folder / RESULTS_FILE, sep="\n")
     accelerator.end_training()
+
+
+def search(
+    args: Args, table: FeatureTable, splits: Splits, method: Method, folder: Path, accelerator: Accelerator
+) -> Path:
+    """Search a configuration for a benchmark without a recipe of its own, on validation folds; return its file.
+
+    Raises:
+        ValueError: the run itself is one on a fold, or the method has nothing to choose.
+    """
+    if args.fold is not None:
+        raise ValueError("--selection auto chooses on the validation folds; leave it or --fold out")
+    if method.selected_as != method.name:  # the search for DCR-GAN also serves its variants
+        recipe = find_recipe(args.benchmark, form=form_of(method.name), feature_dim=table.features.shape[1])
+        method = find_method(method.selected_as, recipe.config)
+    with accelerator.main_process_first(), sole_process(folder, when=accelerator.is_main_process):
+        if accelerator.is_main_process:
+            folds = {
+                fold: split_features(
+                    table,
+                    load_splits(
+                        args.benchmark, args.data, table, args.splits,
+                        fold=fold, attributes=args.attributes, normalise=args.normalise,
+                    ),
+                    accelerator.device,
+                )
+                for fold in FOLDS
+            }  # fmt: skip
+            select(
+                method, folds, folder, manifest=table.manifest, goal=method.goal, seed=0, budget=AUTO_BUDGET,
+                calibration=load_calibration(table, splits, accelerator.device),
+            )  # fmt: skip
+    return folder / SELECTION_FILE
 
 
 def find_config(flags: ConfigFlags) -> Any:

@@ -19,7 +19,7 @@ from zsl.dcrgan.networks import MetricNet
 from zsl.dcrgan.recipes import default, find_recipe
 from zsl.dcrgan.regressors import train_regressors
 from zsl.dcrgan.srn import sample_linearly
-from zsl.dcrgan.variants import PLUS, VARIANTS
+from zsl.dcrgan.variants import PAPER, PLUS, RIDGE, VARIANTS
 from zsl.experiments.methods import find_method
 from zsl.scores.evaluate import evaluate
 from zsl.scores.model import Calibrated
@@ -55,6 +55,25 @@ def test_every_variant_votes_and_learns_with_the_parts_it_has(name: str) -> None
     assert (config.classifiers.fit, config.gan.shortcut_ridge is None) == (
         ("discriminant", False) if name.endswith("+") else ("softmax", True)
     )
+
+
+def test_one_mechanism_makes_the_plus_form_of_every_variant() -> None:
+    names = [name for name in VARIANTS if not name.endswith("+")]
+    assert list(VARIANTS) == [*names, *(f"{name}+" for name in names)]
+    for name in names:
+        paper, plus = dict(VARIANTS[name].settings), dict(VARIANTS[f"{name}+"].settings)
+        assert paper.pop("gan.shortcut_ridge") is None
+        assert (paper.pop("classifiers.fit"), plus.pop("classifiers.fit")) == ("softmax", "discriminant")
+        assert paper == plus
+        assert find_method(name, ALL_STAGES).form == PAPER.text
+        assert find_method(f"{name}+", ALL_STAGES).form == PLUS.text
+
+
+def test_the_plus_form_starts_in_closed_form_on_any_recipe() -> None:
+    paper = find_recipe("cub", "paper-cub-gzsl").config
+    assert paper.gan.shortcut_ridge is None
+    made = find_method("dcrgan+", paper)
+    assert made.configured(made.config).gan.shortcut_ridge == RIDGE
 
 
 def test_variants_do_not_train_on_unseen_attributes_unless_they_say_so() -> None:

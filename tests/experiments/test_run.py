@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import assert_refused
+from command_line import run as run_command
 from safetensors.torch import load_file
 from tiny_configs import TINY, state
 from toy import toy_splits
 from toy_runs import FACTS, NO_GAMMA
 
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.variants import PLUS
 from zsl.experiments.results import GammaFacts, Results, SeedScores, read_results, score_table, summarise
 from zsl.experiments.run import run_seeds
 from zsl.features.split import TrainSplit
@@ -152,12 +155,30 @@ def test_the_script_trains_scores_and_writes_what_the_contract_says(tiny_feature
     assert done.stdout.rstrip().endswith(str(tmp_path / "try" / "results.json"))
     results = json.loads((tmp_path / "try" / "results.json").read_text())
     assert results["benchmark"] == "shapes"
-    assert results["method"] == "dcrgan"
+    assert results["method"] == "dcrgan+"
+    assert done.stdout.startswith("method dcrgan+, with closed-form parts: ")
+    assert results["form"] == PLUS.text
     assert results["inductive"] is True
     assert results["protocol"].startswith("honest")
     assert results["config"]["gan"]["steps"] == 3
     assert [entry["seed"] for entry in results["seeds"]] == [0, 1]
     assert {"acc_zsl", "acc_unseen", "acc_seen", "harmonic"} <= results["mean"].keys()
+
+
+def test_a_small_search_before_a_run_chooses_its_configuration(tiny_features: Path, tmp_path: Path) -> None:
+    words = ["--features", str(tiny_features), "--data", str(tiny_features.parents[2]), "--runs", str(tmp_path)]
+    words += ["--method", "eszsl", "--seeds", "0", "--selection", "auto"]
+    done = run_command("train_dcrgan.py", *words)
+    assert done.returncode == 0, done.stderr
+    results = read_results(tmp_path / "shapes-eszsl-chosen" / "results.json")
+    selection = json.loads((tmp_path / "shapes-eszsl-chosen" / "selection" / "selection.json").read_text())
+    assert results.config == selection["best"]["config"]
+    assert results.gamma.source == "of the selection's folds"
+    assert results.gamma.value == selection["gamma"]
+    assert results.protocol.startswith("honest: chosen on validation folds")
+    assert_refused(
+        run_command("train_dcrgan.py", *words, "--fold", "1"), "--selection auto chooses on the validation folds"
+    )
 
 
 def test_two_ranks_share_the_seeds_and_give_the_results_of_one(tiny_features: Path, tmp_path: Path) -> None:

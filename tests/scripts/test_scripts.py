@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import assert_refused, run
+from tiny_configs import TINY
 
 from backbones import Backbone
 from shards import read_index, read_shard
-from zsl.cli import run_name
+from zsl.cli import describe_form, run_name
 from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.pack import open_shards
+from zsl.experiments.methods import find_method
 from zsl.features.table import read_features
 
 
@@ -92,6 +94,14 @@ def test_a_run_is_named_by_what_is_not_as_usual() -> None:
     assert run_name("cub", **usual | {"fold": 2}) == "cub-fold2"
     assert run_name("cub", **usual | {"method": "C-3", "selection": Path("s")}) == "cub-C-3-chosen"
     assert run_name("cub", **usual | {"protocol": "published"}) == "cub-published"
+
+
+def test_the_first_line_of_a_training_says_which_form_it_is_and_names_the_other() -> None:
+    for name, other in (("dcrgan", "dcrgan+"), ("A+", "A"), ("f-CLSWGAN", "f-CLSWGAN+")):
+        line = describe_form(name, find_method(name, TINY).form)
+        assert line.startswith(f"method {name}, {'with closed-form parts' if '+' in name else 'as published'}: ")
+        assert f"; --method {other}: " in line
+    assert describe_form("eszsl", find_method("eszsl", TINY).form) == "method eszsl"
 
 
 def test_a_benchmark_that_is_not_at_hand_can_have_its_shards_elsewhere(
