@@ -43,7 +43,7 @@ def test_every_variant_votes_and_learns_with_the_parts_it_has(name: str) -> None
     method = find_method(name, ALL_STAGES)
     config = method.configured(method.config)
     model = train_dcrgan(train, config, seed=0)
-    votes = model.gzsl.votes(test.unseen.features, model.regressors, model.config)
+    votes = model.votes(test.unseen.features)
     assert all(vote.isfinite().all() for vote in votes)
     given = {space for space, vote in zip(("VS", "SS", "SRS"), votes, strict=True) if vote.any()}
     base = name.removesuffix("+")

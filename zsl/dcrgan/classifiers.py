@@ -53,6 +53,7 @@ class ClassifierConfig:
             raise ValueError("the fusion weights weight_vs, weight_ss and weight_srs are all 0; give one above 0")
 
 
+Spaces = tuple[Tensor, Tensor, Tensor]  # of images: features x [B, D], F1(x) [B, A], F2(x) [B, R]
 History = list[SoftmaxHead]  # one head after each epoch
 Histories = list[tuple[History, History]]  # for VS, SS and SRS: of the heads for ZSL and for GZSL
 
@@ -68,17 +69,18 @@ class Ensemble(nn.Module):
         super().__init__()
         self.visual, self.semantic, self.representation = visual, semantic, representation
 
-    def forward(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> Tensor:
-        """Map features [B, D] to fused scores [B, classes]."""
-        visual, semantic, representation = self.votes(features, regressors, config)
+    def forward(self, spaces: Spaces, config: ClassifierConfig) -> Tensor:
+        """Map the images' places in the three spaces to fused scores [B, classes]."""
+        visual, semantic, representation = self.votes(spaces, config)
         return visual + semantic + representation
 
-    def votes(self, features: Tensor, regressors: Regressors, config: ClassifierConfig) -> tuple[Tensor, ...]:
+    def votes(self, spaces: Spaces, config: ClassifierConfig) -> tuple[Tensor, ...]:
         """Return the summands of the fused scores: weighted log-probabilities of VS, SS and SRS, each [B, classes]."""
+        visual, semantic, representation = spaces
         return (
-            config.weight_vs * self.visual(features),
-            config.weight_ss * self.semantic(regressors.attributes(features)),
-            config.weight_srs * self.representation(regressors.representations(features)),
+            config.weight_vs * self.visual(visual),
+            config.weight_ss * self.semantic(semantic),
+            config.weight_srs * self.representation(representation),
         )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from torch import Tensor
+
 from zsl.common.config import override
-from zsl.dcrgan.classifiers import ClassifierConfig, Ensemble, Histories, train_classifiers
+from zsl.dcrgan.classifiers import ClassifierConfig, Ensemble, Histories, Spaces, train_classifiers
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import train_synthesizer
 from zsl.dcrgan.model import DCRGAN, Synthesizer
@@ -121,10 +123,14 @@ def epochs(model: DCRGAN) -> Epochs:
         seed=synthesizer.seed, histories=histories,
     )  # fmt: skip
 
+    remembered: dict[int, tuple[Tensor, Spaces]] = {}  # all epochs have the same F1 and F2
+
     def of_epochs(chosen: Sequence[int]) -> DCRGAN:
         pairs = [(zsl[epoch], gzsl[epoch]) for (zsl, gzsl), epoch in zip(histories, chosen, strict=True)]
         zsl, gzsl = (Ensemble(*heads) for heads in zip(*pairs, strict=True))
-        return DCRGAN(synthesizer, zsl, gzsl, model.config)
+        of_these = DCRGAN(synthesizer, zsl, gzsl, model.config)
+        of_these.remembered = remembered
+        return of_these
 
     return Epochs(counts=tuple(len(gzsl) for _, gzsl in histories), model=of_epochs)
 

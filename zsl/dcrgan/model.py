@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from zsl.dcrgan.classifiers import ClassifierConfig, Ensemble
+from zsl.dcrgan.classifiers import ClassifierConfig, Ensemble, Spaces
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.networks import SRN, Generator
 from zsl.dcrgan.regressors import Regressors
@@ -43,13 +43,29 @@ class DCRGAN(nn.Module):
         train = synthesizer.train
         self.synthesizer, self.config = synthesizer, config
         self.regressors, self.zsl, self.gzsl = synthesizer.regressors, zsl, gzsl
+        self.remembered: dict[int, tuple[Tensor, Spaces]] | None = None  # by id of the features; None: nothing is
         self.register_buffer("zsl_classes", train.unseen)
         self.register_buffer("gzsl_classes", torch.cat([train.seen, train.unseen]))
         self.eval().requires_grad_(False)
 
     def fused_by(self, config: ClassifierConfig) -> Self:
         """Return a model with the same heads, fused by the weights of `config`."""
-        return type(self)(self.synthesizer, self.zsl, self.gzsl, config)
+        model = type(self)(self.synthesizer, self.zsl, self.gzsl, config)
+        model.remembered = self.remembered
+        return model
+
+    def spaces(self, features: Tensor) -> Spaces:
+        """Map features [N, D], scaled on trainval rows, to the inputs of the heads."""
+        if self.remembered is not None and id(features) in self.remembered:
+            return self.remembered[id(features)][1]
+        visual = self.inputs(features)
+        spaces = visual, self.regressors.attributes(visual), self.regressors.representations(visual)
+        if self.remembered is not None:
+            self.remembered[id(features)] = (
+                features,
+                spaces,
+            )  # the features stay alive, so that no other ones get their id
+        return spaces
 
     def inputs(self, features: Tensor) -> Tensor:
         """Bring features [N, D], scaled on trainval rows, to the form that the networks take."""
@@ -57,12 +73,12 @@ class DCRGAN(nn.Module):
 
     def zsl_scores(self, features: Tensor) -> Tensor:
         """Map features [N, D] to scores of unseen classes [N, U]."""
-        return self.zsl(self.inputs(features), self.regressors, self.config)
+        return self.zsl(self.spaces(features), self.config)
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
         """Map features [N, D] to scores of all classes [N, S + U]."""
-        return self.gzsl(self.inputs(features), self.regressors, self.config)
+        return self.gzsl(self.spaces(features), self.config)
 
     def votes(self, features: Tensor) -> tuple[Tensor, ...]:
         """Return the summands of the GZSL scores: the weighted log-probabilities of VS, SS and SRS, each [N, S + U]."""
-        return self.gzsl.votes(self.inputs(features), self.regressors, self.config)
+        return self.gzsl.votes(self.spaces(features), self.config)
