@@ -16,7 +16,7 @@ from zsl.dcrgan.gan import train_gan
 from zsl.dcrgan.heads import discriminant
 from zsl.dcrgan.losses import batch_hard_triplet_loss, class_means
 from zsl.dcrgan.networks import MetricNet
-from zsl.dcrgan.recipes import default, find_recipe
+from zsl.dcrgan.recipes import find_recipe, paper_form
 from zsl.dcrgan.regressors import train_regressors
 from zsl.dcrgan.srn import sample_linearly
 from zsl.dcrgan.variants import PAPER, PLUS, RIDGE, VARIANTS
@@ -175,7 +175,7 @@ def test_discriminant_heads_recognise_the_toy_problem() -> None:
 def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"no recipe 'sun'; there are shapes, cub, reference-cub-gzsl"):
         find_recipe("sun", "sun")
-    assert find_recipe("sun").config == default().config
+    assert find_recipe("sun").config == paper_form().config
     assert find_recipe("sun", form=PLUS) == find_recipe("cub", form=PLUS)
     assert find_recipe("sun").gamma_for("sun", "resnet101.tv_in1k", DCRGANConfig()) is None
 

@@ -55,13 +55,28 @@ def shapes() -> Recipe:
     return Recipe(config=config, gammas={("shapes", LITE0): 0.0})
 
 
+def paper_form() -> Recipe:
+    """The recipe of the paper's form, for every benchmark without one of its own.
+
+    It was chosen by AUSUC on validation folds of CUB's first 50 classes, 288², EfficientNet-Lite 0, seed 0, with three
+    trained configurations: AUSUC is 52.1 with square roots of attributes, 50.5 without, and 49.6 with square roots of
+    features, too.  The classifiers' values moved it from 50.5.  Steps, learning rates, cycle weights, R and hidden
+    units are the defaults; they were not searched.
+    """
+    config = DCRGANConfig(
+        attribute_power=0.5,
+        classifiers=ClassifierConfig(lr_vs=3e-3, epochs=20, images_per_unseen_class=400, weight_ss=0.2, weight_srs=0.5),
+    )
+    return Recipe(config=config, gammas={("cub", f"{LITE0}-288px"): 4.4})
+
+
 def plus() -> Recipe:
     """The recipe of the form with closed-form parts, for every benchmark.
 
     It was chosen on validation folds of CUB's first 50 classes, 288², EfficientNet-Lite 0, seed 0.  Features and
     attributes enter as square roots.  H on the folds is 68.3 with both roots, 66.7 with those of attributes alone, and
     67.1 with those of features alone.  G starts from the ridge regression of class means and learns slowly: H is 68.3
-    after 200 steps, and 68.5 after 100.  Calibration folds chose γ.
+    after 200 steps, and 68.5 after 100.  Calibration folds chose each γ.
     """
     config = DCRGANConfig(
         feature_power=0.5,
@@ -75,7 +90,9 @@ def plus() -> Recipe:
             images_per_unseen_class=400,
         ),
     )
-    return Recipe(config=config, gammas={("cub", f"{LITE0}-288px"): 32.0, ("cub", LITE0): 29.7})
+    return Recipe(
+        config=config, gammas={("cub", f"{LITE0}-288px"): 32.0, ("cub", LITE0): 29.7, ("shapes", LITE0): 50.3}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +227,7 @@ for _name, _row in _REFERENCE.items():
     PUBLISHED[f"reference-{_name}"] = partial(reference, _row)
     PUBLISHED[f"paper-{_name}"] = partial(paper, _row)
 RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {  # by the suffix of a form, then by benchmark
-    PAPER.suffix: {"shapes": shapes},
+    PAPER.suffix: {"shapes": shapes, "cub": paper_form},
     PLUS.suffix: {"shapes": plus, "cub": plus},
 }
 RECIPE_NAMES = (*dict.fromkeys(name for of_form in RECIPES.values() for name in of_form), *PUBLISHED)
@@ -238,9 +255,4 @@ def find_recipe(
     return RECIPES[form.suffix].get(name or benchmark, DEFAULTS[form.suffix])()
 
 
-def default() -> Recipe:
-    """The recipe of the paper's form for a benchmark without one of its own; calibration folds choose γ."""
-    return Recipe(config=DCRGANConfig(attribute_power=0.5))
-
-
-DEFAULTS = {PAPER.suffix: default, PLUS.suffix: plus}
+DEFAULTS = {PAPER.suffix: paper_form, PLUS.suffix: plus}
