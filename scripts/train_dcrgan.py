@@ -19,7 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zsl.cli import ConfigFlags, FeatureArgs, check_gamma, describe_form, run_name, run_script, settle_config
+from zsl.cli import (
+    ConfigFlags,
+    FeatureArgs,
+    check_gamma,
+    describe_form,
+    method_name,
+    run_name,
+    run_script,
+    settle_config,
+)
 from zsl.common.compute import make_accelerator
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
@@ -28,7 +37,7 @@ from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import find_recipe
-from zsl.dcrgan.variants import DEFAULT, form_of
+from zsl.dcrgan.variants import form_of
 from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment, Protocol
 from zsl.experiments.methods import find_method
@@ -60,8 +69,8 @@ class Args(FeatureArgs):
     """Divide each class's attributes by their L2 norm; att is already divided."""
     recipe: str | None = None
     """Recipe other than the benchmark's: cub, paper-sun-gzsl, … (zsl/dcrgan/recipes.py)."""
-    method: str = DEFAULT
-    """`dcrgan` as published, `dcrgan+` with closed-form parts, a variant, a baseline, or FILE.py:NAME."""
+    method: str | None = None
+    """`dcrgan` as published, `dcrgan+` (the default) with closed-form parts, a variant, a baseline, or FILE.py:NAME."""
     gamma: Gamma = "auto"
     """Number that calibrated stacking subtracts; auto: γ of the recipe if it fits, else chosen on calibration folds."""
     selection: Path | None = None
@@ -82,8 +91,9 @@ def main(args: Args) -> None:
     """Train, score, and print the table and the file of results."""
     accelerator = make_accelerator("no")
     table = args.read_table()
-    recipe = find_recipe(args.benchmark, args.recipe, form=form_of(args.method), feature_dim=table.features.shape[1])
-    method = find_method(args.method, recipe.config, variant_start=args.recipe is None)
+    name = method_name(args.method, args.recipe)
+    recipe = find_recipe(args.benchmark, args.recipe, form=form_of(name), feature_dim=table.features.shape[1])
+    method = find_method(name, recipe.config, variant_start=args.recipe is None)
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
@@ -151,8 +161,9 @@ def search(
 
 def find_config(flags: ConfigFlags) -> Any:
     """The configuration of the method that the command line names, from its recipe for its features."""
-    recipe = find_recipe(flags.benchmark, flags.recipe, form=form_of(flags.method), feature_dim=flags.feature_dim)
-    method = find_method(flags.method, recipe.config, variant_start=flags.recipe is None)
+    name = method_name(flags.method, flags.recipe)
+    recipe = find_recipe(flags.benchmark, flags.recipe, form=form_of(name), feature_dim=flags.feature_dim)
+    method = find_method(name, recipe.config, variant_start=flags.recipe is None)
     return method.configured(method.config)
 
 

@@ -19,7 +19,7 @@ from zsl.common.files import in_words
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
 from zsl.datasets.places import SHAPES
-from zsl.dcrgan.variants import DEFAULT, FORMS, form_of
+from zsl.dcrgan.variants import DEFAULT, FORMS, NAME, form_of
 from zsl.experiments.calibration import Gamma
 from zsl.features.load import find_features
 from zsl.features.table import FeatureTable, read_features
@@ -60,7 +60,7 @@ class ConfigFlags(FeatureArgs):
     """The flags that decide on the configuration that the `--config.…` flags change."""
 
     recipe: str | None = None
-    method: str = DEFAULT
+    method: str | None = None
 
     @classmethod
     def read(cls) -> Self:
@@ -181,6 +181,16 @@ def check_gamma(gamma: Gamma) -> Gamma:
     if gamma != "auto" and abs(gamma) > MAX_GAMMA:
         raise ValueError(f"--gamma {gamma}: at most {MAX_GAMMA:g} can be taken off a score, which is fp32")
     return gamma
+
+
+def method_name(method: str | None, recipe: str | None) -> str:
+    """Return the name of the method of a run.
+
+    Without --method it is `dcrgan+`; with a recipe of the paper or its code it is `dcrgan`, which they are for.
+    """
+    if method is not None:
+        return method
+    return NAME if recipe is not None and recipe.startswith(("paper-", "reference-")) else DEFAULT
 
 
 def describe_form(method: str, text: str) -> str:

@@ -13,7 +13,7 @@ from tiny_configs import TINY
 
 from backbones import Backbone
 from shards import read_index, read_shard
-from zsl.cli import describe_form, run_name
+from zsl.cli import describe_form, method_name, run_name
 from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.pack import open_shards
 from zsl.experiments.methods import find_method
@@ -101,6 +101,9 @@ def test_the_first_line_of_a_training_says_which_form_it_is_and_names_the_other(
         line = describe_form(name, find_method(name, TINY).form)
         assert line.startswith(f"method {name}, {'with closed-form parts' if '+' in name else 'as published'}: ")
         assert f"; --method {other}: " in line
+    assert method_name(None, None) == method_name(None, "cub") == "dcrgan+"
+    assert method_name(None, "reference-cub-gzsl") == method_name(None, "paper-sun-zsl") == "dcrgan"
+    assert method_name("A+", "paper-sun-zsl") == "A+"
     assert describe_form("eszsl", find_method("eszsl", TINY).form) == "method eszsl"
 
 
