@@ -207,7 +207,7 @@ class Experiment:
             for seed, published in of_seeds.items()
         ]
         choices = tuple(
-            {"seed": seed} | {key: value for key, value in asdict(published).items() if key != "best"}
+            {"seed": seed} | {key: value for key, value in content_of(published).items() if key != "best"}
             for seed, published in of_seeds.items()
         )
         details = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
