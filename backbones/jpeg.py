@@ -16,6 +16,7 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the other three ar
 END, SCAN, EXIF_SEGMENT = 0xD9, 0xDA, 0xE1
 WITHOUT_LENGTH = {0x01, 0xD8, END}  # markers without a segment
 PROGRESSIVE = {0xC2, 0xCA}  # frames whose scans hold some coefficients each, or some bits of them
+SCAN_HEADER_BYTES = 4 + 2 * 255  # at most, after the length field
 COEFFICIENTS = 64  # of each component in a block
 EXIF = b"Exif\0\0"
 MAX_SEGMENTS = 10_000  # a photo has tens; each segment costs time, and four bytes are enough to make one
@@ -32,8 +33,15 @@ class JpegStructure:
     scans: int  # number of passes over the pixels
     exif: bytes  # EXIF from its byte order on; b"" without EXIF
     is_whole: bool  # whether there is an end marker
-    is_complete: bool  # whether the scans together hold all bits of all coefficients
     segments: int  # number of segments; reading stops after MAX_SEGMENTS + 1
+    component_ids: tuple[int, ...]
+    scan_headers: tuple[bytes, ...]
+    is_progressive: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the scans together hold all bits of all coefficients; check the number of scans first."""
+        return _is_complete(self.component_ids, self.scan_headers, is_progressive=self.is_progressive)
 
 
 def read_structure(data: bytes) -> JpegStructure:
@@ -49,7 +57,7 @@ def read_structure(data: bytes) -> JpegStructure:
         if marker == END:
             is_whole = True
         elif marker == SCAN:
-            scans.append(segment)
+            scans.append(segment[:SCAN_HEADER_BYTES])
         elif marker in FRAMES and not frame:
             frame, is_progressive = segment, marker in PROGRESSIVE
         elif marker == EXIF_SEGMENT and not exif and segment.startswith(EXIF):
@@ -65,8 +73,10 @@ def read_structure(data: bytes) -> JpegStructure:
         scans=len(scans),
         exif=exif,
         is_whole=is_whole,
-        is_complete=_is_complete([frame[6 + 3 * k] for k in range(components)], scans, is_progressive=is_progressive),
         segments=segments,
+        component_ids=tuple(frame[6 + 3 * component] for component in range(components)),
+        scan_headers=tuple(scans),
+        is_progressive=is_progressive,
     )
 
 

@@ -424,6 +424,19 @@ def test_a_progressive_jpeg_needs_all_of_its_scans() -> None:
             decode_image(whole[:start] + b"\xff\xd9")
 
 
+def test_scans_are_counted_before_it_is_checked_what_they_hold() -> None:
+    """A frame of 255 components and 9,000 scans of all of them: checking these would take half a minute."""
+    components = b"".join(bytes((number, 0x11, 0)) for number in range(255))
+    frame = b"\x08" + struct.pack(">HH", 64, 64) + bytes([255]) + components
+    scan = bytes([255]) + b"".join(bytes((number, 0)) for number in range(255)) + b"\x00\x3f\x00"
+    data = b"\xff\xd8\xff\xc2" + struct.pack(">H", len(frame) + 2) + frame
+    data += (b"\xff\xda" + struct.pack(">H", len(scan) + 2) + scan) * 9_000 + b"\xff\xd9"
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"this JPEG has 9,000 scans, the limit is 32"):
+        decode_image(data)
+    assert time.process_time() - started < 5
+
+
 def test_a_jpeg_that_is_shorter_than_its_header_says_is_refused() -> None:
     data = bytearray(encoded(noise(200, 150), "JPEG"))
     at = data.index(b"\xff\xc0")
