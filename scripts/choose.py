@@ -18,9 +18,8 @@ from zsl.common.compute import make_accelerator
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
-from zsl.dcrgan.recipes import find_recipe
-from zsl.dcrgan.variants import DEFAULT, form_of
-from zsl.experiments.methods import find_method
+from zsl.dcrgan.variants import DEFAULT
+from zsl.experiments.methods import method_and_recipe
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
 from zsl.features.load import load_calibration, load_folds, load_splits
@@ -47,7 +46,7 @@ def main(args: Args) -> None:
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
     calibration = load_calibration(table, load_splits(args.benchmark, args.data, table), device)
     name = benchmark_name(args.benchmark)
-    method = find_method(args.method, find_recipe(args.benchmark, form=form_of(args.method)).config)
+    method, _ = method_and_recipe(args.method, args.benchmark)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
     with sole_process(folder):
         chosen = select(

@@ -18,9 +18,7 @@ from zsl.common.compute import make_accelerator
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
-from zsl.dcrgan.recipes import find_recipe
-from zsl.dcrgan.variants import form_of
-from zsl.experiments.methods import find_method
+from zsl.experiments.methods import method_and_recipe
 from zsl.features.load import load_folds
 
 
@@ -46,14 +44,8 @@ def main(args: Args) -> None:
     device = make_accelerator("no").device
     table = args.read_table()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds)
-    recipes = [
-        find_recipe(args.benchmark, args.recipe, form=form_of(name), feature_dim=table.features.shape[1])
-        for name in args.methods
-    ]
-    methods = [
-        find_method(name, recipe.config, variant_start=args.recipe is None)
-        for name, recipe in zip(args.methods, recipes, strict=True)
-    ]
+    dim = table.features.shape[1]
+    methods = [method_and_recipe(name, args.benchmark, recipe=args.recipe, feature_dim=dim)[0] for name in args.methods]
     field = args.field.replace("-", "_")
     values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")

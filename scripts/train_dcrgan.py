@@ -36,11 +36,9 @@ from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits
-from zsl.dcrgan.recipes import find_recipe
-from zsl.dcrgan.variants import form_of
 from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment, Protocol
-from zsl.experiments.methods import find_method
+from zsl.experiments.methods import method_and_recipe
 from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
@@ -92,8 +90,8 @@ def main(args: Args) -> None:
     accelerator = make_accelerator("no")
     table = args.read_table()
     name = method_name(args.method, args.recipe)
-    recipe = find_recipe(args.benchmark, args.recipe, form=form_of(name), feature_dim=table.features.shape[1])
-    method = find_method(name, recipe.config, variant_start=args.recipe is None)
+    dim = table.features.shape[1]
+    method, recipe = method_and_recipe(name, args.benchmark, recipe=args.recipe, feature_dim=dim)
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
@@ -137,8 +135,7 @@ def search(
     if args.fold is not None:
         raise ValueError("--selection auto chooses on the validation folds; leave it or --fold out")
     if method.selected_as != method.name:  # the search for DCR-GAN also serves its variants
-        recipe = find_recipe(args.benchmark, form=form_of(method.name), feature_dim=table.features.shape[1])
-        method = find_method(method.selected_as, recipe.config)
+        method, _ = method_and_recipe(method.selected_as, args.benchmark)
     with accelerator.main_process_first(), sole_process(folder, when=accelerator.is_main_process):
         if accelerator.is_main_process:
             folds = {
@@ -162,8 +159,7 @@ def search(
 def find_config(flags: ConfigFlags) -> Any:
     """The configuration of the method that the command line names, from its recipe for its features."""
     name = method_name(flags.method, flags.recipe)
-    recipe = find_recipe(flags.benchmark, flags.recipe, form=form_of(name), feature_dim=flags.feature_dim)
-    method = find_method(name, recipe.config, variant_start=flags.recipe is None)
+    method, _ = method_and_recipe(name, flags.benchmark, recipe=flags.recipe, feature_dim=flags.feature_dim)
     return method.configured(method.config)
 
 

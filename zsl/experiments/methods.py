@@ -5,7 +5,8 @@ from __future__ import annotations
 from zsl.baselines.registry import BASELINES
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import dcrgan_method
-from zsl.dcrgan.variants import VARIANTS
+from zsl.dcrgan.recipes import Recipe, find_recipe
+from zsl.dcrgan.variants import VARIANTS, form_of
 from zsl.experiments.own_method import is_own_method, load_own_method
 from zsl.training.method import Method
 
@@ -32,6 +33,20 @@ def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) 
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
         )
     return dcrgan_method(name, config, variant_start=variant_start)
+
+
+def method_and_recipe(
+    name: str, benchmark: str, *, recipe: str | None = None, feature_dim: int | None = None
+) -> tuple[Method, Recipe]:
+    """Return the method `name` with the configuration of a recipe in its form, and that recipe.
+
+    recipe: the recipe that the user names; None: the benchmark's.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `find_method` and `find_recipe`.
+    """
+    found = find_recipe(benchmark, recipe, form=form_of(name), feature_dim=feature_dim)
+    return find_method(name, found.config, variant_start=recipe is None), found
 
 
 def version_of(method: Method) -> int | str:
