@@ -130,7 +130,7 @@ def search(
     """Search a configuration for a benchmark without a recipe of its own, on validation folds; return its file.
 
     Raises:
-        ValueError: the run itself is one on a fold, or the method has nothing to choose.
+        ValueError: the run itself is one on a fold.
     """
     if args.fold is not None:
         raise ValueError("--selection auto chooses on the validation folds; leave it or --fold out")
