@@ -62,7 +62,7 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
         ("weights sha256", str(features.weights_sha256)),
         ("shards sha256", str(features.shards_sha256)),
         ("features", f"{features.count:,} x {features.dim}, precision {features.precision}"),
-        ("method", r.method),
+        ("method", f"{r.method}, {r.form}" if r.form else r.method),
         ("protocol", r.protocol),
         ("γ", f"{r.gamma.value:.4g} ({r.gamma.source})"),
         ("inductive", "yes: no training loss saw an unseen class's attributes" if r.inductive
