@@ -130,13 +130,16 @@ def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
     plus = config.classifiers.fit == "discriminant"
     fused = config.classifiers.weight_ss or config.classifiers.weight_srs
     rounds = [*(_DISCRIMINANTS if plus else _SOFTMAX), *([_WEIGHTS] if fused else [])]
-    rounds += [_each("attribute_power", 0.5, 1.0), _each("feature_power", 0.5, 1.0)]
-    rounds += [_each("gan.steps", *((200, 50, 450) if plus else (900, 200, 450))), _RATES, _CYCLES]
+    powers = [_each("attribute_power", 0.5, 1.0), _each("feature_power", 0.5, 1.0)]
+    rounds += [_each("gan.steps", *((200, 50, 450) if plus else (200, 900))), _RATES]
+    if config.gan.cycle_attributes:
+        rounds.append(_CYCLES)
+    rounds += [*powers, _each("gan.hidden_dim", 512, 2048)]
     if config.gan.generator_sees == "all":
-        rounds.append(_each("metric.representation_dim", 10, 20, 40, 80))
+        rounds.append(_each("metric.representation_dim", 10, 40, 80))
     if config.gan.shortcut_ridge is not None:
         rounds.append(_each("gan.shortcut_ridge", 0.1, 0.3, 1.0))
-    return (*rounds, _each("gan.hidden_dim", 512, 2048))
+    return tuple(rounds)
 
 
 def _each(path: str, *values: object) -> tuple[Overrides, ...]:
