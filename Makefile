@@ -14,7 +14,7 @@ quickstart: environment
 	$(BIN)/python scripts/report.py runs/quickstart
 
 test: environment
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 quality: environment
 	$(BIN)/ruff check .
