@@ -3,8 +3,10 @@
     python scripts/compare.py runs/cub runs/cub-other
     python scripts/compare.py runs/cub runs/cub-other --json comparison.json
 
-The script prints B - A in T1, U, S and H with the 95 % interval of a paired bootstrap over the test images.  It takes
-seconds.
+    python scripts/compare.py runs/cub runs/cub-other --over images classes seeds
+
+The script prints B - A in T1, U, S, H and AUSUC with the 95 % interval of a paired bootstrap over the test images, and
+over classes and seeds where asked.  It takes seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from tyro.conf import Positional
 from zsl.cli import run_script
 from zsl.common.files import write_json
 from zsl.common.ranges import Count, Whole
+from zsl.experiments.bootstrap import Level
 from zsl.experiments.compare import check_comparable, compare, read_run, table
 
 
@@ -32,6 +35,8 @@ class Args:
     run_b: Positional[Path] = tyro.MISSING
     """Run folder B."""
     resamples: Count = 2000  # draws of the bootstrap
+    over: tuple[Level, ...] = ("images",)
+    """What the bootstrap draws: test images within their classes, classes, seeds, or several of these."""
     seed: Whole = 0
     """Seed of the resampling."""
     json: Path | None = None
@@ -42,11 +47,11 @@ def main(args: Args) -> None:
     """Read both runs, check that they can be compared, and print their differences."""
     a, b = read_run(args.run_a), read_run(args.run_b)
     check_comparable(a, b)
-    differences = compare(a.details, b.details, resamples=args.resamples, seed=args.seed)
+    differences = compare(a.details, b.details, over=args.over, resamples=args.resamples, seed=args.seed)
     print(table(a, b, differences))
     if args.json:
         runs = {name: {"run": str(run.folder), "seeds": list(run.details)} for name, run in (("a", a), ("b", b))}
-        facts = {"benchmark": a.benchmark, "resamples": args.resamples, "seed": args.seed}
+        facts = {"benchmark": a.benchmark, "over": list(args.over), "resamples": args.resamples, "seed": args.seed}
         write_json(args.json, runs | facts | {"differences": [asdict(difference) for difference in differences]})
 
 

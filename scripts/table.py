@@ -23,7 +23,7 @@ from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.table import PUBLISHED, finished_methods, run_methods, scores_table, start_of
+from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
 
@@ -50,8 +50,11 @@ def main(args: Args) -> None:
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
     with sole_process(folder):
-        results = run_methods(data, folds, args.methods, start_of(args.benchmark), folder, args.budget, args.every)
-    text = scores_table(finished_methods(folder, results))
+        failures: dict[str, str] = {}
+        start = start_of(args.benchmark)
+        results = run_methods(data, folds, args.methods, start, folder, args.budget, args.every, failures)
+    finished = finished_methods(folder, results)
+    text = scores_table(finished, read_costs(folder, finished), failures)
     write_text(folder / "table.md", text)
     print(splits.describe(), text, sep="\n")
     print(

@@ -23,7 +23,7 @@ from zsl.experiments.methods import find_method
 from zsl.experiments.published import LABEL
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
-from zsl.experiments.table import finished_methods, run_methods, scores_table
+from zsl.experiments.table import finished_methods, read_costs, run_methods, scores_table
 from zsl.experiments.trainer import Trainer
 from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
@@ -277,6 +277,8 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     names = ["eszsl", "C-1", "C-5", "published"]
     given = experiment, folds, names, start, tmp_path, 0, 4
     results = run_methods(*given)
+    costs = read_costs(tmp_path, results)
+    assert all(cost.seconds > 0 for cost in costs.values())
     lines = scores_table(results).splitlines()
     assert [line.split("|")[1].strip() for line in lines] == ["method", "---", *names]
     only = run_methods(experiment, folds, ["C-1"], start, tmp_path, 0)
@@ -302,6 +304,23 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     monkeypatch.setattr(Trainer, "model", never)
     monkeypatch.setattr("zsl.experiments.experiment.train_published", never)
     assert run_methods(*given) == results
+    assert read_costs(tmp_path, results) == costs  # nothing was trained in that call
+
+
+def test_a_method_that_fails_is_a_row_that_says_so(
+    experiment: Experiment, folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise FloatingPointError("gan stage, step 3: 'critic' is not finite")
+
+    monkeypatch.setattr("zsl.dcrgan.method.train_synthesizer", fail)
+    given = experiment, folds, ["C-1", "eszsl"], start, tmp_path, 0
+    failures: dict[str, str] = {}
+    results = run_methods(*given, failures=failures)
+    assert list(results) == ["eszsl"]
+    assert "gan stage, step 3" in scores_table(results, failures=failures).splitlines()[-1]
+    with pytest.raises(FloatingPointError):
+        run_methods(*given)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
-"""The difference between two runs: a paired bootstrap over their test images, and the spread over seeds.
+"""The difference between two runs: a paired bootstrap over their test, and the spread over seeds.
 
-Accuracies are means over classes, so the bootstrap draws images within each class.  All models of both runs get the
-same draw, so easy images do not blur the difference.  The interval shows the effect of other test images of the same
-classes.  The spread over seeds shows the effect of other seeds.
+All models of both runs get the same draw, so easy images do not blur the difference.  Accuracies are means over
+classes, so images are drawn within each class: the interval shows the effect of other test images of the same classes.
+The bootstrap can also draw classes and seeds: the interval then shows the effect of other classes and seeds, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from zsl.common.files import read_object
 from zsl.datasets.split_file import rows_hash
+from zsl.experiments.bootstrap import COLUMNS, Level, Resamples, resampled_seeds
 from zsl.experiments.results import CONFIG_FILE
 from zsl.scores.details import DETAILS_FILE, Details, load_details
 
-COLUMNS = ("T1", "U", "S", "H")
+TIE = 1e-12  # rounding error of sums of weights; unequal scores differ by more
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,27 +102,35 @@ def _describe(rows: Tensor) -> str:
 
 
 def compare(
-    a: Mapping[int, Details], b: Mapping[int, Details], *, resamples: int = 2000, seed: int = 0
+    a: Mapping[int, Details],
+    b: Mapping[int, Details],
+    *,
+    over: Collection[Level] = ("images",),
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> list[Difference]:
-    """Compute the differences of T1, U, S and H between two runs; `a` and `b` hold details of equal rows, by seed."""
-    both = [*a.values(), *b.values()]
-    unseen, seen = both[0].unseen_labels.numpy(), both[0].seen_labels.numpy()
-    hits = (
-        np.stack([(d.unseen_zsl_predicted == d.unseen_labels).double().numpy() for d in both], axis=1),
-        np.stack([(d.unseen_predicted == d.unseen_labels).double().numpy() for d in both], axis=1),
-        np.stack([(d.seen_predicted == d.seen_labels).double().numpy() for d in both], axis=1),
-    )
-    rng = np.random.default_rng(seed)
-    unseen_shares = resampled_shares(np.concatenate(hits[:2], axis=1), unseen, resamples, rng)
-    seen_shares = resampled_shares(hits[2], seen, resamples, rng)
-    resampled = _scores(unseen_shares[:, : len(both)], unseen_shares[:, len(both) :], seen_shares)
-    scores = _scores(*(class_mean(hit, labels) for hit, labels in zip(hits, (unseen, unseen, seen), strict=True)))
+    """Compute the differences of all COLUMNS between two runs; `a` and `b` hold details of equal rows, by seed.
 
-    scores_a, scores_b = scores[:, : len(a)], scores[:, len(a) :]  # [4, seeds]
-    differences = resampled[..., len(a) :].mean(-1) - resampled[..., : len(a)].mean(-1)  # [4, resamples]
+    over: what the bootstrap draws.  Runs of equal seeds get the same draw of seeds.
+    """
+    rng = np.random.default_rng(seed)
+    first = next(iter(a.values()))
+    drawn, whole = Resamples.draw(first, resamples, rng, over), Resamples.none(first)
+    paired = list(a) == list(b)
+    seeds_a = resampled_seeds([*a], resamples, rng, over)
+    seeds_b = seeds_a if paired else resampled_seeds([*b], resamples, rng, over)
+    resampled = [
+        (np.stack([drawn.scores(details) for details in run.values()], axis=-1) * weights).sum(-1)
+        for run, weights in ((a, seeds_a), (b, seeds_b))
+    ]  # of each run [5, resamples]
+    scores_a, scores_b = (
+        np.concatenate([whole.scores(details) for details in run.values()], axis=1) for run in (a, b)
+    )  # [5, seeds]
+    differences = resampled[1] - resampled[0]
+    differences[np.abs(differences) < TIE] = 0
     low, high = np.quantile(differences, (0.025, 0.975), axis=1)
     better = (differences > 0).mean(1) + (differences == 0).mean(1) / 2
-    spread = seed_spread(scores_a, scores_b, paired=list(a) == list(b))
+    spread = seed_spread(scores_a, scores_b, paired=paired)
     return [
         Difference(
             score=name,
@@ -137,31 +146,8 @@ def compare(
     ]
 
 
-def class_mean(hits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Compute the per-class mean of each column of hits [N, M]: [M]."""
-    return np.stack([hits[labels == label].mean(0) for label in np.unique(labels)]).mean(0)
-
-
-def resampled_shares(hits: np.ndarray, labels: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Compute `class_mean` of hits [N, M] for draws of each class's images with replacement: [resamples, M]."""
-    classes = np.unique(labels)
-    total = np.zeros((resamples, hits.shape[1]))
-    for label in classes:
-        class_hits = hits[labels == label]
-        n = len(class_hits)
-        times = rng.multinomial(n, np.full(n, 1 / n), size=resamples)  # how often each image is drawn
-        total += times @ class_hits / n
-    return total / len(classes)
-
-
-def _scores(zsl: np.ndarray, unseen: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Stack T1, U and S [...] with H: [4, ...]."""
-    harmonic = 2 * seen * unseen / np.maximum(seen + unseen, np.finfo(float).tiny)
-    return np.stack([zsl, unseen, seen, harmonic])
-
-
 def seed_spread(a: np.ndarray, b: np.ndarray, *, paired: bool) -> np.ndarray | None:
-    """Compute the standard deviation of the difference between one seed of A and one seed of B [4]; a, b: [4, seeds].
+    """Compute the standard deviation of the difference between one seed of A and one seed of B: [5]; a, b: [5, seeds].
 
     paired: whether both runs have the same seeds in the same order; then equal seeds are compared.
     """
@@ -173,11 +159,11 @@ def seed_spread(a: np.ndarray, b: np.ndarray, *, paired: bool) -> np.ndarray | N
 def table(a: Run, b: Run, differences: Sequence[Difference]) -> str:
     """Write the differences in per cent, one line for each score, then the spread over seeds."""
     lines = [f"{name}: {run.folder}, seeds {' '.join(map(str, run.details))}" for name, run in (("A", a), ("B", b))]
-    lines.append(f"{'':>4}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}{'B better':>11}")
+    lines.append(f"{'':>6}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}{'B better':>11}")
     for d in differences:
         interval = f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
         lines.append(
-            f"{d.score:>4}{100 * d.a:>8.1f}{100 * d.b:>8.1f}{100 * d.difference:>+8.1f}{interval:>18}"
+            f"{d.score:>6}{100 * d.a:>8.1f}{100 * d.b:>8.1f}{100 * d.difference:>+8.1f}{interval:>18}"
             f"{100 * d.b_better:>9.1f} %"
         )
     spread = ", ".join(f"{d.score} {100 * d.seed_std:.1f}" for d in differences if d.seed_std is not None)

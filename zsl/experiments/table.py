@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten
+from zsl.common.cost import Cost, stopwatch
 from zsl.common.markdown import markdown_table
+from zsl.common.records import read_record, write_record
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import FORMS, NAME, VARIANTS, form_of
-from zsl.experiments.experiment import Experiment
+from zsl.experiments.experiment import PUBLISHED_FILE, Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.results import RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
+from zsl.experiments.results import REMEDY, RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
+from zsl.experiments.run import SCORES_FILE
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.training.method import Method
 
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
+COST_FILE = "cost.json"
+FAILURES = (RuntimeError, FloatingPointError)  # of a training: too little memory, a term that is not finite
 PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
@@ -31,13 +36,16 @@ def run_methods(
     folder: Path,
     budget: int,
     every: int | None = None,
+    failures: dict[str, str] | None = None,
 ) -> dict[str, Results]:
     """Choose a configuration for each method, run the method, and return the results by name.
 
-    Variants of one form share the search for DCR-GAN in this form.
+    Variants of one form share the search for DCR-GAN in this form.  Each folder gets a file of the costs: of the search
+    and of the runs, as far as they were not shared with an earlier method.
 
     folds: the validation folds, which choose configurations.  start: where DCR-GAN's search starts.  budget: the budget
-    of that search.
+    of that search.  failures: gets the error message of each method that fails in training; None: such an error stops
+    all.
 
     Raises:
         ValueError: there is no method, a name is unknown, or a name occurs twice.
@@ -55,19 +63,42 @@ def run_methods(
         )  # fmt: skip
 
     selections: dict[str, Selection] = {}
-    results = {}
-    for name, method in methods.items():
+
+    def run(name: str, method: Method) -> Results:
         if method.selected_as not in selections:
             selections[method.selected_as] = search(method.selected_as, method)
         selection = selections[method.selected_as]
         settings = method.configured(selection.config(method))
         if name == PUBLISHED:
-            results[name] = data.published(
-                method, settings, folder / name, selection=selection, every=every, trainer=trainer
-            )
-        else:
-            results[name] = data.honest(method, settings, folder / name, selection=selection, trainer=trainer)
+            return data.published(method, settings, folder / name, selection=selection, every=every, trainer=trainer)
+        return data.honest(method, settings, folder / name, selection=selection, trainer=trainer)
+
+    results = {}
+    for name, method in methods.items():
+        before, cost_so_far = _finished_seeds(folder / name), stopwatch()
+        try:
+            results[name] = run(name, method)
+        except FAILURES as error:
+            if failures is None:
+                raise
+            failures[name] = f"{type(error).__name__}: {error}"
+        if _finished_seeds(folder / name) != before:
+            _add_cost(folder / name / COST_FILE, cost_so_far())
     return results
+
+
+def _finished_seeds(folder: Path) -> set[Path]:
+    return {*folder.glob(f"seed-*/{SCORES_FILE}"), *folder.glob(f"seed-*/{PUBLISHED_FILE}")}
+
+
+def _add_cost(path: Path, cost: Cost) -> None:
+    write_record(path, read_record(path, Cost, REMEDY).plus(cost) if path.is_file() else cost)
+
+
+def read_costs(folder: Path, names: Iterable[str]) -> dict[str, Cost]:
+    """Read what the runs of these names in `folder` took, as far as it is known."""
+    paths = {name: folder / name / COST_FILE for name in names}
+    return {name: read_record(path, Cost, REMEDY) for name, path in paths.items() if path.is_file()}
 
 
 def start_of(benchmark: str) -> Start:
@@ -95,6 +126,8 @@ def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, 
     choices = {
         suffix: flatten(load_selection(path).best.config) if path.is_file() else {} for suffix, path in paths.items()
     }
+    if not results:  # all failed: nothing says which earlier results are of the same kind
+        return {}
     kind = _kind(next(iter(results.values())))
     others = sorted(path.parent.name for path in folder.glob(f"*/{RESULTS_FILE}"))
     finished = {}
@@ -123,17 +156,28 @@ def _kind(result: Results) -> list[object]:
     return [*facts, version, sorted(entry.seed for entry in result.seeds)]
 
 
-def scores_table(results: Mapping[str, Results]) -> str:
+def scores_table(
+    results: Mapping[str, Results],
+    costs: Mapping[str, Cost] | None = None,
+    failures: Mapping[str, str] | None = None,
+) -> str:
     """Write the scores of each method in Markdown: per cent, mean ± standard deviation over seeds.
 
     H at γ = 0, and H on the folds that chose γ, stand beside H at that γ.
+
+    costs: of methods by name.  failures: the error message of each method that failed.
     """
-    head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol"]
-    return markdown_table(head, [_cells(name, result) for name, result in results.items()])
+    head = ["method", *TABLE, "H at γ = 0", "H on folds", "protocol", "time", "memory"]
+    rows = [_cells(name, result, (costs or {}).get(name)) for name, result in results.items()]
+    failed = [[name, *[""] * len(TABLE), "", "", f"FAILED {message.splitlines()[0]}", "", ""]
+              for name, message in (failures or {}).items()]  # fmt: skip
+    return markdown_table(head, rows + failed)
 
 
-def _cells(name: str, result: Results) -> list[str]:
+def _cells(name: str, result: Results, cost: Cost | None) -> list[str]:
     scores = [spread_text(result, key) for key in TABLE.values()]
     uncalibrated = [f"{100 * result.mean[key]:.1f}" for key in UNCALIBRATED.values()]
     on_folds = "" if result.gamma.harmonic_on_folds is None else f"{100 * result.gamma.harmonic_on_folds:.1f}"
-    return [name, *scores, *uncalibrated, on_folds, result.protocol.split(":")[0]]
+    time = "" if cost is None else f"{cost.seconds:.0f} s"
+    memory = "" if cost is None or cost.memory is None else f"{cost.memory / 1e9:.1f} GB"
+    return [name, *scores, *uncalibrated, on_folds, result.protocol.split(":")[0], time, memory]
