@@ -12,6 +12,7 @@ import io
 import shutil
 import sys
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,19 +25,19 @@ from zsl.report.runs import read_report_run
 
 PICTURES = Path(__file__).parent / "pictures"
 CHROMIUM = "/usr/bin/chromium"
-RIGHT, WRONG = "#2b9a66", "#d24b45"
+COLOURS = {True: "#1d7a4e", False: "#c23a34"}  # of a right answer and a wrong one
 PHOTOS = 8
+LINE = 28  # letters of a line above a photo
 
 
 def draw_answers(cards: list[Card], path: Path) -> None:
     """Draw photos in two rows, each with its true class and the model's answer, and save them as PNG."""
-    figure = Figure(figsize=(9.6, 5.4), layout="constrained")
+    figure = Figure(figsize=(9.6, 6.2), layout="constrained")
     for axes, card in zip(figure.subplots(2, PHOTOS // 2).flat, cards, strict=True):
         axes.imshow(np.asarray(Image.open(io.BytesIO(base64.b64decode(card.photo.split(",")[1])))))
         axes.set_axis_off()
-        answer = next(iter(card.answers)).name
-        colour = RIGHT if card.is_right else WRONG
-        axes.set_title(f"{card.class_name}\n→ {answer}", fontsize=8.5, color=colour)
+        answer = "recognised" if card.is_right else f"taken for {card.answers[0].name}"
+        axes.set_title(f"{fill(card.class_name, LINE)}\n{fill(answer, LINE)}", fontsize=8, color=COLOURS[card.is_right])
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=90)
     Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)  # a quarter of the bytes
