@@ -4,8 +4,9 @@
     python scripts/table.py --benchmark cub --backbone efficientnet_lite0 --methods eszsl C-5 f-CLSWGAN
 
 Every run has a folder runs/<name>/<method>.  The script keeps finished runs, so the same command continues a killed
-table.  The table also shows earlier runs of the same features and seeds.  Variants of one form share one configuration,
-which is chosen for `dcrgan`, or for `dcrgan+`, with `--budget` trainings.  Each of them has its own γ.
+table.  The table also shows earlier runs of the same features and seeds.  `table.md` also has a ranking by AUSUC, which
+`ranking.svg` draws.  Variants of one form share one configuration, which is chosen for `dcrgan`, or for `dcrgan+`, with
+`--budget` trainings.  Each of them has its own γ.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.variants import NAME, VARIANTS
+from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import Experiment
+from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
+from zsl.report.published_numbers import published_harmonic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,12 @@ def main(args: Args) -> None:
         results = run_methods(data, folds, args.methods, start, folder, args.budget, args.every, failures)
     finished = finished_methods(folder, results)
     text = scores_table(finished, read_costs(folder, finished), failures)
+    honest = {name: read_run(folder / name).details for name, result in finished.items() if result.is_honest}
+    printed = published_harmonic(benchmark_name(args.benchmark), honest)
+    ranks = rank_methods(honest) if len(honest) > 1 else []
+    if ranks:
+        text += f"\nRanking by AUSUC; methods of a group cannot be told apart.\n\n{ranking_text(ranks, printed)}"
+        draw_ranking(ranks, printed, folder)
     write_text(folder / "table.md", text)
     print(splits.describe(), text, sep="\n")
     print(

@@ -8,6 +8,8 @@ code fuses scores with weights that differ between test images of seen and of un
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 LABEL = "published, selected on test"
@@ -115,6 +117,13 @@ def published_rows(benchmark: str) -> list[PublishedRow]:
         approach, gzsl = line.split("|")
         rows.append(_row("III", approach, None, gzsl, benchmark))
     return rows
+
+
+def published_harmonic(benchmark: str, names: Iterable[str]) -> dict[str, float]:
+    """Return H as printed, in per cent, of those methods of these names that the paper has on `benchmark`."""
+    printed = {row.approach.split(":")[0].lower(): row.h for row in published_rows(benchmark) if row.h is not None}
+    printed["dcrgan"] = printed.get("dcr-gan", math.nan)
+    return {name: printed[name.lower()] for name in names if math.isfinite(printed.get(name.lower(), math.nan))}
 
 
 def _row(table: str, approach: str, t1: float | None, gzsl: str, benchmark: str) -> PublishedRow:

@@ -1,0 +1,27 @@
+"""scripts/table.py on a tiny benchmark: the table, the ranking and its drawing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from command_line import run
+
+from zsl.report.published_numbers import published_harmonic
+
+
+def test_the_script_prints_a_table_and_a_ranking(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:
+    done = run(
+        "table.py", "--data", tiny_shapes, "--features", tiny_features, "--runs", tmp_path, "--methods", "eszsl", "sae",
+        "--seeds", "0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table, ranking = (tmp_path / "shapes-table/table.md").read_text().split("Ranking by AUSUC")
+    assert "| eszsl |" in table
+    assert {"eszsl", "sae"} <= {cell.strip() for line in ranking.splitlines() for cell in line.split("|")}
+    assert (tmp_path / "shapes-table/ranking.svg").is_file()
+
+
+def test_printed_numbers_are_found_by_the_names_of_methods() -> None:
+    names = ["A", "dcrgan", "C-5", "ale", "eszsl", "of-mine"]
+    assert published_harmonic("cub", names) == {"A": 38.2, "dcrgan": 60.8, "C-5": 60.8, "ale": 34.4, "eszsl": 21.0}
+    assert published_harmonic("shapes", names) == {}
