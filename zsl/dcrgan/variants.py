@@ -130,11 +130,11 @@ def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
     plus = config.classifiers.fit == "discriminant"
     fused = config.classifiers.weight_ss or config.classifiers.weight_srs
     rounds = [*(_DISCRIMINANTS if plus else _SOFTMAX), *([_WEIGHTS] if fused else [])]
-    powers = [_each("attribute_power", 0.5, 1.0), _each("feature_power", 0.5, 1.0)]
+    rounds += [_each("attribute_power", 0.5, 1.0), _each("feature_power", 0.5, 1.0)]
     rounds += [_each("gan.steps", *((200, 50, 450) if plus else (200, 900))), _RATES]
     if config.gan.cycle_attributes:
         rounds.append(_CYCLES)
-    rounds += [*powers, _each("gan.hidden_dim", 512, 2048)]
+    rounds.append(_each("gan.hidden_dim", 512, 2048))
     if config.gan.generator_sees == "all":
         rounds.append(_each("metric.representation_dim", 10, 40, 80))
     if config.gan.shortcut_ridge is not None:
