@@ -104,6 +104,8 @@ def train_exem(train: TrainSplit, config: EXEMConfig, *, log: Log = silent) -> E
     return EXEM(train, mean, projection_of_scores, exemplars / unit)
 
 
+DISTANCES: tuple[Distance, ...] = ("plain", "standardised")
+
 METHOD = Method(
     name="exem",
     steps=one_step(train_exem),
@@ -112,7 +114,7 @@ METHOD = Method(
         candidates(
             *(
                 EXEMConfig(gamma=gamma, cost=cost, distance=distance)
-                for gamma, cost, distance in product((0.25, 1.0, 4.0), (1.0, 8.0), ("plain", "standardised"))
+                for gamma, cost, distance in product((0.25, 1.0, 4.0), (1.0, 8.0), DISTANCES)
             ),
         ),
     ),

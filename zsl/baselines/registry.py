@@ -6,7 +6,7 @@ the method's paper and ends with its `METHOD`.  `compatibility` holds the common
 
 from __future__ import annotations
 
-from zsl.baselines import ale, dap, devise, eszsl, exem, sae, sje, supervised, sync
+from zsl.baselines import ale, cnzsl, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
 
 METHODS = (
     dap.METHOD,
@@ -16,6 +16,9 @@ METHODS = (
     eszsl.METHOD,
     sync.METHOD,
     exem.METHOD,
+    cnzsl.METHOD,
+    zlap.METHOD,
+    latem.METHOD,
     sae.METHOD,
     supervised.METHOD,
 )
