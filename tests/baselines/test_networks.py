@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,8 +57,8 @@ def test_priors_are_the_paper_s_probabilities() -> None:
 
 def test_larger_odds_of_seen_classes_in_training_send_more_images_to_unseen_ones() -> None:
     train, test = toy_splits()
-    small = {"hidden_dim": 64, "steps": 100, "lr": 5e-3, "unseen_classes": True}
-    scores = [evaluate(train_zlap(train, ZLAPConfig(ratio=ratio, **small), seed=0), test) for ratio in (0.01, 1e4)]
+    small = ZLAPConfig(hidden_dim=64, steps=100, lr=5e-3, unseen_classes=True)
+    scores = [evaluate(train_zlap(train, replace(small, ratio=ratio), seed=0), test) for ratio in (0.01, 1e4)]
     assert scores[0].pulled_to_seen > scores[1].pulled_to_seen
 
 
