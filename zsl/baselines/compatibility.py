@@ -1,19 +1,20 @@
-"""The shared parts of the linear baselines: input scaling, the score x W a, and the training of W by a ranking loss."""
+"""The shared parts of the baselines: input scaling, the score x W a, and the training of W by a ranking loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate, product
+from itertools import product
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
-from zsl.common.ranges import Count, NotNegative, Positive, check_ranges
+from zsl.baselines.batches import BatchConfig, fit_batches
+from zsl.common.ranges import Positive
 from zsl.features.split import TrainSplit, centre_attributes
-from zsl.training.log import Log, Watch
+from zsl.training.log import Log
 
 FeatureKind = Literal["given", "centred", "standardised", "unit"]
 SemanticKind = Literal["given", "centred"]
@@ -94,7 +95,7 @@ class LinearCompatibility(ClassScorer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingConfig:
+class RankingConfig(BatchConfig):
     """The settings of Adam on a ranking loss over random batches; the papers of the three methods use plain SGD.
 
     A margin m times as large changes nothing, if lr is m times as large and weight_decay m times as small.  The best W,
@@ -102,15 +103,8 @@ class RankingConfig:
     """
 
     margin: Positive = 1.0  # by which the score of the true class should be the highest
-    steps: Count = 300
-    batch_size: Count = 256
-    lr: Positive = 2e-3  # learning rate of the first step; it falls to 0 along a line
-    weight_decay: NotNegative = 1e-2  # weight of ‖W‖²
     features: FeatureKind = "given"
     attributes: SemanticKind = "centred"
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 Config = TypeVar("Config", bound=RankingConfig)
@@ -133,18 +127,11 @@ def fit_ranking(
     prepare = FeatureMap(train.features, config.features)
     inputs, targets, seen = prepare(train.features), train.seen_labels, train.attributes[train.seen]
     weight = nn.Parameter(torch.zeros(inputs.shape[1], seen.shape[1], device=train.device))
-    rates = list(accumulate(range(config.steps, 0, -1), lambda rate, left: rate * (1 - 1 / left), initial=config.lr))
-    optimizer = torch.optim.Adam([weight], lr=config.lr, weight_decay=2 * config.weight_decay, fused=True)
-    watch = Watch(log, name, steps=config.steps, every=20, device=train.device)
-    modules = {"weight": nn.ParameterList([weight]), "watch": watch}
-    for step in log.steps(name, config.steps, modules, {"weight": optimizer}):
-        optimizer.param_groups[0]["lr"] = rates[step]  # depends on the step alone, so a resumed run has the same rates
-        batch = torch.randint(len(inputs), (config.batch_size,), device=train.device)
-        value = loss(inputs[batch] @ (weight @ seen.T), targets[batch], config.margin)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        watch(step, {"loss": value})
+
+    def batch_loss(x: Tensor, y: Tensor) -> Tensor:
+        return loss(x @ (weight @ seen.T), y, config.margin)
+
+    fit_batches(inputs, targets, nn.ParameterList([weight]), batch_loss, config, name, log)
     return LinearCompatibility(train, prepare, weight.detach())
 
 

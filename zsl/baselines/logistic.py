@@ -11,7 +11,15 @@ from zsl.training.log import Log, Watch
 
 
 def fit_logistic(
-    inputs: Tensor, outputs: int, loss: Callable[[Tensor], Tensor], l2: float, name: str, log: Log, steps: int = 30
+    inputs: Tensor,
+    outputs: int,
+    loss: Callable[[Tensor], Tensor],
+    l2: float,
+    name: str,
+    log: Log,
+    *,
+    steps: int = 30,
+    bias: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return the W [D, outputs] and b [outputs] that minimise loss(x W + b) + l2 / 2 ‖W‖².
 
@@ -20,11 +28,13 @@ def fit_logistic(
     because the features' spread differs much between directions.
 
     inputs: x [N, D] of mean 0.  outputs: the number of outputs.  loss: maps logits [N, outputs] to a mean over images.
+    bias: whether b is fitted; otherwise it is 0, and the mean of x may be any.
     """
     spread, q = torch.linalg.eigh(inputs.T @ inputs / (4 * len(inputs)))
     bound = spread.clamp(min=0) + l2
     coordinates = q / bound.sqrt()  # [D, D]: W = coordinates @ free
-    scaled = torch.cat([inputs @ coordinates, torch.full_like(inputs[:, :1], 2.0)], dim=1)  # curvature of a bias: 1/4
+    constant = torch.full_like(inputs[:, :1], 2.0 if bias else 0.0)  # the curvature of a bias is 1/4
+    scaled = torch.cat([inputs @ coordinates, constant], dim=1)
     penalty = torch.cat([l2 / bound, bound.new_zeros(1)])[:, None]
     free = nn.Parameter(torch.zeros(scaled.shape[1], outputs, dtype=inputs.dtype, device=inputs.device))
     optimizer = torch.optim.LBFGS([free], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")

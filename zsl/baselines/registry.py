@@ -6,7 +6,20 @@ the method's paper and ends with its `METHOD`.  `compatibility` holds the common
 
 from __future__ import annotations
 
-from zsl.baselines import ale, dap, devise, eszsl, sae, sje, supervised
+from zsl.baselines import ale, cnzsl, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
 
-METHODS = (dap.METHOD, devise.METHOD, ale.METHOD, sje.METHOD, eszsl.METHOD, sae.METHOD, supervised.METHOD)
+METHODS = (
+    dap.METHOD,
+    devise.METHOD,
+    ale.METHOD,
+    sje.METHOD,
+    eszsl.METHOD,
+    sync.METHOD,
+    exem.METHOD,
+    cnzsl.METHOD,
+    zlap.METHOD,
+    latem.METHOD,
+    sae.METHOD,
+    supervised.METHOD,
+)
 BASELINES = {method.name: method for method in METHODS}
