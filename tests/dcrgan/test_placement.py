@@ -32,7 +32,7 @@ def test_errors_are_those_of_a_fit_without_the_class(classes: int, ridge: float)
 def test_discriminants_have_the_density_of_images_around_an_uncertain_mean() -> None:
     rng = np.random.default_rng(0)
     means, within, errors = rng.normal(size=(3, 4)), rng.normal(size=(50, 4)), 2 * rng.normal(size=(6, 4))
-    weight, bias = discriminant(*map(torch.from_numpy, (means, within)), 0.4, torch.from_numpy(errors))
+    weight, bias = discriminant(torch.from_numpy(means), torch.from_numpy(within), 0.4, torch.from_numpy(errors))
     spread = np.mean([np.outer(x, x) for x in within], axis=0)
     uncertainty = np.mean([np.outer(e, e) for e in errors], axis=0)
     covariance = 0.6 * (spread + uncertainty) + 0.4 * np.eye(4) * np.trace(spread) / 4
