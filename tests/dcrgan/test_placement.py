@@ -14,7 +14,7 @@ from toy import toy_splits
 
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import fit_classifiers, train_synthesizer
-from zsl.dcrgan.heads import discriminant
+from zsl.dcrgan.heads import SoftmaxHead, discriminant
 from zsl.dcrgan.placement import left_out_errors
 
 
@@ -56,3 +56,21 @@ def test_each_space_has_its_own_share_of_the_error() -> None:
             not torch.equal(getattr(ensemble, head).linear.weight, getattr(usual, head).linear.weight) for head in heads
         ]
         assert moved == [head == changed for head in heads]
+
+
+def test_a_factor_for_seen_classes_changes_their_scores_alone() -> None:
+    train, _ = toy_splits()
+    config = override(ALL_STAGES, {"classifiers.fit": "discriminant", "gan.shortcut_ridge": 0.1, "gan.steps": 2})
+    synthesizer = train_synthesizer(train, config, seed=0)
+
+    def visual(share: float, factor: float) -> SoftmaxHead:
+        changes = {"placement_error": (share, 0.0, 0.0), "seen_placement_error": factor}
+        return fit_classifiers(synthesizer, replace(config.classifiers, **changes)).gzsl.visual
+
+    seen = len(train.seen)
+    mixed, narrow, wide = visual(0.5, 2.0), visual(0.5, 1.0), visual(1.0, 1.0)
+    for part in ("weight", "bias"):
+        of_mixed, of_narrow, of_wide = (getattr(head.linear, part) for head in (mixed, narrow, wide))
+        torch.testing.assert_close(of_mixed[:seen], of_wide[:seen])
+        assert torch.equal(of_mixed[seen:], of_narrow[seen:])
+        assert not torch.allclose(of_wide, of_narrow)

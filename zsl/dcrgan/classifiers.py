@@ -34,6 +34,7 @@ class ClassifierConfig:
     fit: Literal["softmax", "discriminant"] = "softmax"
     shrinkage: tuple[Share, Share, Share] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
     placement_error: tuple[NotNegative, NotNegative, NotNegative] = (0.0, 0.0, 0.0)  # share of it in the covariances
+    seen_placement_error: Positive = 1.0  # factor of these shares for the scores of seen classes
     placement_ridge: Positive = 1.0  # of the regression whose error that is
     images_per_unseen_class: Count = 800  # number of synthetic features
     weight_vs: NotNegative = 1.0
@@ -157,10 +158,14 @@ def _fit_discriminants(
     seen_count = len(train.seen)
     seen_means = class_means(real, train.seen_labels, seen_count)
     means = torch.cat([seen_means, class_means(fake, targets, len(train.unseen))])
+    within = real - seen_means[train.seen_labels]
     errors = None
     if space.placement_error:
         errors = space.placement_error**0.5 * left_out_errors(conditions, seen_means, config.placement_ridge)
-    weight, bias = discriminant(means, real - seen_means[train.seen_labels], space.shrinkage, errors)
+    weight, bias = discriminant(means, within, space.shrinkage, errors)
+    if errors is not None and config.seen_placement_error != 1:
+        wider = discriminant(seen_means, within, space.shrinkage, config.seen_placement_error**0.5 * errors)
+        weight, bias = (torch.cat([seen, all_[seen_count:]]) for seen, all_ in zip(wider, (weight, bias), strict=True))
     heads = SoftmaxHead.from_weights(weight[seen_count:], bias[seen_count:]), SoftmaxHead.from_weights(weight, bias)
     for history, head in zip(histories or (), heads, strict=False):
         history.append(head)
