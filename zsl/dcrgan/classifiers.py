@@ -15,6 +15,7 @@ from zsl.dcrgan.gan import synthesize
 from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
 from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import Generator
+from zsl.dcrgan.placement import left_out_errors
 from zsl.dcrgan.regressors import Regressors
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, Watch, silent
@@ -27,10 +28,14 @@ class ClassifierConfig:
 
     `fit` "softmax" trains the classifiers by gradient; a space of fewer dimensions takes larger steps.  "discriminant"
     computes their weights in closed form (see `discriminant`); the result is a linear softmax classifier, too.
+    `placement_error` is for discriminants: how much the error of placed class means counts, in VS, SS, SRS.
     """
 
     fit: Literal["softmax", "discriminant"] = "softmax"
     shrinkage: tuple[Share, Share, Share] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
+    placement_error: tuple[NotNegative, NotNegative, NotNegative] = (0.0, 0.0, 0.0)  # share of it in the covariances
+    seen_placement_error: Positive = 1.0  # factor of these shares for the scores of seen classes
+    placement_ridge: Positive = 1.0  # of the regression whose error that is
     images_per_unseen_class: Count = 800  # number of synthetic features
     weight_vs: NotNegative = 1.0
     weight_ss: NotNegative = 1.0  # ω1
@@ -108,9 +113,12 @@ def train_classifiers(
     for space in _spaces(regressors, config):
         with torch.no_grad():
             real, fake = space.map(train.features), space.map(synthetic)
-        fit = _fit_discriminants if config.fit == "discriminant" else _fit_softmax
         of_space: tuple[History, History] | None = None if histories is None else ([], [])
-        zsl_head, gzsl_head = fit(space, train, real, fake, targets, config, log, of_space)
+        if config.fit == "discriminant":
+            seen = condition[train.seen]
+            zsl_head, gzsl_head = _fit_discriminants(space, train, real, fake, targets, seen, config, of_space)
+        else:
+            zsl_head, gzsl_head = _fit_softmax(space, train, real, fake, targets, config, log, of_space)
         if histories is not None and of_space is not None:
             histories.append(of_space)
         zsl.append(zsl_head)
@@ -126,30 +134,38 @@ class _Space:
     map: nn.Module  # maps features [N, D] to the space [N, dim]
     lr: float
     shrinkage: float
+    placement_error: float
 
 
 def _spaces(regressors: Regressors, config: ClassifierConfig) -> tuple[_Space, _Space, _Space]:
-    vs, ss, srs = config.shrinkage
+    vs, ss, srs = zip(config.shrinkage, config.placement_error, strict=True)
     return (
-        _Space(name="VS", map=nn.Identity(), lr=config.lr_vs, shrinkage=vs),
-        _Space(name="SS", map=regressors.attributes, lr=config.lr_ss, shrinkage=ss),
-        _Space(name="SRS", map=regressors.representations, lr=config.lr_srs, shrinkage=srs),
+        _Space(name="VS", map=nn.Identity(), lr=config.lr_vs, shrinkage=vs[0], placement_error=vs[1]),
+        _Space(name="SS", map=regressors.attributes, lr=config.lr_ss, shrinkage=ss[0], placement_error=ss[1]),
+        _Space(name="SRS", map=regressors.representations, lr=config.lr_srs, shrinkage=srs[0], placement_error=srs[1]),
     )
 
 
 def _fit_discriminants(
-    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log,
-    histories: tuple[History, History] | None,
+    space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, conditions: Tensor,
+    config: ClassifierConfig, histories: tuple[History, History] | None,
 ) -> tuple[SoftmaxHead, SoftmaxHead]:  # fmt: skip
     """Compute the head of the unseen classes and the head of all classes in closed form.
 
-    targets: position in `train.unseen` of the class of each row of `fake`.  histories: of the two heads; they get one
-    head each.
+    targets: position in `train.unseen` of the class of each row of `fake`.  conditions: the generator's input for each
+    seen class [S, A + R].  histories: of the two heads; they get one head each.
     """
     seen_count = len(train.seen)
     seen_means = class_means(real, train.seen_labels, seen_count)
     means = torch.cat([seen_means, class_means(fake, targets, len(train.unseen))])
-    weight, bias = discriminant(means, real - seen_means[train.seen_labels], space.shrinkage)
+    within = real - seen_means[train.seen_labels]
+    errors = None
+    if space.placement_error:
+        errors = space.placement_error**0.5 * left_out_errors(conditions, seen_means, config.placement_ridge)
+    weight, bias = discriminant(means, within, space.shrinkage, errors)
+    if errors is not None and config.seen_placement_error != 1:
+        wider = discriminant(seen_means, within, space.shrinkage, config.seen_placement_error**0.5 * errors)
+        weight, bias = (torch.cat([seen, all_[seen_count:]]) for seen, all_ in zip(wider, (weight, bias), strict=True))
     heads = SoftmaxHead.from_weights(weight[seen_count:], bias[seen_count:]), SoftmaxHead.from_weights(weight, bias)
     for history, head in zip(histories or (), heads, strict=False):
         history.append(head)
@@ -160,7 +176,7 @@ def _fit_softmax(
     space: _Space, train: TrainSplit, real: Tensor, fake: Tensor, targets: Tensor, config: ClassifierConfig, log: Log,
     histories: tuple[History, History] | None,
 ) -> tuple[SoftmaxHead, SoftmaxHead]:  # fmt: skip
-    """Train the same two heads by gradient; the parameters are those of `_fit_discriminants`."""
+    """Train the same two heads by gradient; the parameters mean what they do in `_fit_discriminants`."""
     seen_count, unseen_count = len(train.seen), len(train.unseen)
     yardstick = real if config.standardise else torch.zeros_like(real[:2])  # no spread: inputs do not change
     zsl_head, gzsl_head = (SoftmaxHead(yardstick, count) for count in (unseen_count, seen_count + unseen_count))

@@ -42,15 +42,22 @@ class SoftmaxHead(nn.Module):
 
 
 @torch.no_grad()
-def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tensor, Tensor]:
+def discriminant(
+    means: Tensor, within: Tensor, shrinkage: float, errors: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Compute weight [n, dim] and bias [n] of the optimal classifier for Gaussian classes with one covariance.
 
     The covariance comes from the real inputs alone, because the spread of synthetic inputs is the generator's choice.
     It is shrunk towards a multiple of the identity, as linear discriminant analysis does for many dimensions (Friedman
     1989).  All classes count as equally frequent.
 
+    The means of unseen classes are not known exactly.  With `errors`, the covariance also has that of these means'
+    errors, as the predictive distribution of an image has.  So directions in which attributes place classes badly count
+    less.
+
     means: means of all classes [n, dim]; those of unseen classes come from synthetic inputs.  within: real inputs of
     seen classes minus the mean of their class [N, dim].  shrinkage: from 0 (none) to 1 (a multiple of the identity).
+    errors: of placed means [S, dim]; None: they are not counted.
 
     Raises:
         ValueError: `within` is zero, so there is no covariance: no class has two inputs that differ.
@@ -62,6 +69,8 @@ def discriminant(means: Tensor, within: Tensor, shrinkage: float) -> tuple[Tenso
             "class, or take --config.classifiers.fit softmax"
         )
     covariance = (1 - shrinkage) * within.T @ within / len(within)
+    if errors is not None:
+        covariance += (1 - shrinkage) * errors.T @ errors / len(errors)
     covariance.diagonal().add_(shrinkage * within.square().sum() / len(within) / within.shape[1] + 1e-8)
     weight = torch.linalg.solve(covariance, means.T, left=True).T
     return weight, -0.5 * (means * weight).sum(dim=1)
