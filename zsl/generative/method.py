@@ -15,6 +15,7 @@ from zsl.generative.synthesizer import Synthesizer
 from zsl.generative.wgan import WGANConfig
 from zsl.training.log import Log
 from zsl.training.method import Method, Step, never
+from zsl.training.stage import check_split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ def _steps(train_synthesizer: TrainSynthesizer) -> tuple[Step, Step]:
     """Make the steps: the networks, then the classifiers, which other settings of them need alone."""
 
     def synthesizer(train: TrainSplit, _: None, config: GenerativeConfig, seed: int, log: Log) -> Synthesizer:
+        check_split(train, train_synthesizer.__name__)  # before attributes are scaled
         return train_synthesizer(_as_seen(train, config), config, seed=seed, log=log)
 
     def classifier(
