@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -165,7 +166,19 @@ class Game:
         return self.generator(self.condition_of[labels], self.noise(len(labels))), labels
 
 
-def start_generator(train: TrainSplit, condition_of: Tensor, config: GameConfig) -> Generator:
+class GeneratorSettings(Protocol):
+    """The settings of a generator; a `GameConfig` has them."""
+
+    @property
+    def hidden_dim(self) -> int:
+        """The number of hidden units."""
+
+    @property
+    def shortcut_ridge(self) -> float | None:
+        """The ridge of the regression where the shortcut starts; None: there is no shortcut."""
+
+
+def start_generator(train: TrainSplit, condition_of: Tensor, config: GeneratorSettings) -> Generator:
     """Make G for conditions [C, K]; its noise is as long as the attributes.
 
     With `shortcut_ridge`, its shortcut starts at the ridge regression of the seen classes' mean features.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from zsl.common.ranges import NotNegative
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
+from zsl.generative.losses import squared_distance
 from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
 from zsl.generative.regressor import RegressionConfig, fit_regressor
 from zsl.generative.synthesizer import GeneratorSynthesizer
@@ -30,11 +31,6 @@ class CycleConfig(AdversarialConfig):
     regression: RegressionConfig = field(default_factory=RegressionConfig)
 
 
-def cycle_loss(regressed: Tensor, attributes: Tensor) -> Tensor:
-    """Mean over the batch of ‖R(x̃) - a‖² (Felix et al. 2018, eq. 5); both are [B, A]."""
-    return (regressed - attributes).square().sum(dim=1).mean()
-
-
 class _Losses(SeenClassification):
     def __init__(self, train: TrainSplit, config: CycleConfig, log: Log) -> None:
         super().__init__(train, config.classification_weight, log)
@@ -42,8 +38,8 @@ class _Losses(SeenClassification):
         self.cycle_weight, self.regressor = config.cycle_weight, fit_regressor(linear, train, config.regression, log)
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
-        """Compute the classification loss and the cycle loss."""
-        cycle = cycle_loss(self.regressor(batch.fake), game.train.attributes[batch.labels])
+        """Compute the classification loss and the cycle loss ‖R(x̃) - a‖²."""
+        cycle = squared_distance(self.regressor(batch.fake), game.train.attributes[batch.labels])
         return super().terms(game, batch) | {"cycle": self.cycle_weight * cycle}
 
 

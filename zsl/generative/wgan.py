@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -65,10 +64,3 @@ class SeenClassification(Extra):
         if not self.weight:
             return {}
         return {"classification": self.weight * cross_entropy(self.classifier(batch.fake), batch.targets)}
-
-
-def mean_of_classes(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean features [n, D] of the classes that occur in labels [B], and the ids of these classes [n]."""
-    classes, positions = labels.unique(return_inverse=True)
-    total = features.new_zeros(len(classes), features.shape[1]).index_add(0, positions, features)
-    return total / torch.bincount(positions, minlength=len(classes))[:, None], classes
