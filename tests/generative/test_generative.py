@@ -31,8 +31,8 @@ PAPER = [name for name in ALL if not name.endswith("+")]
 def small(name: str, **smaller: Any) -> Any:
     """The configuration of a method, with networks and numbers of steps as the toy problem needs them."""
     sizes = {
-        "gan.hidden_dim": 64, "gan.steps": 100, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
-        "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 100, "heads.images_per_unseen_class": 50,
+        "gan.hidden_dim": 64, "gan.steps": 150, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
+        "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 300, "heads.images_per_unseen_class": 50,
     }  # fmt: skip
     config = GENERATIVE[name].config
     known = flatten(asdict(config))
