@@ -40,8 +40,9 @@ from zsl.cli import run_script
 from zsl.common.files import write_json
 from zsl.common.ranges import Count
 from zsl.datasets.splits import Splits
-from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
+from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.fitting import fit_head
 from zsl.dcrgan.gan import GANConfig
 from zsl.dcrgan.gradients import critic_gradients, gradient_memory
 from zsl.dcrgan.heads import SoftmaxHead, discriminant

@@ -12,16 +12,18 @@ import pytest
 
 from backbones import EncodeOptions
 from backbones.finetune_config import FinetuneConfig
-from zsl.baselines.registry import BASELINES
 from zsl.common.ranges import Interval, check_flags, intervals_of
 from zsl.datasets.shapes.design import ShapesConfig
 from zsl.dcrgan.recipes import RECIPE_NAMES, find_recipe
+from zsl.experiments.methods import OTHERS
 from zsl.finetune.command import Finetuning
+from zsl.generative.registry import GENERATIVE
 from zsl.predict.photos import Limits
 
 CUB = find_recipe("cub").config
 CONFIGS = [CUB, CUB.metric, CUB.srn, CUB.regressors, CUB.gan, CUB.classifiers]
-CONFIGS += [method.config for method in BASELINES.values()]
+CONFIGS += [method.config for method in OTHERS.values()]
+CONFIGS += [value for method in GENERATIVE.values() for value in vars(method.config).values() if is_dataclass(value)]
 CONFIGS += [FinetuneConfig(), FinetuneConfig().augment, ShapesConfig(), EncodeOptions(image_size=64, crop_pct=0.9)]
 CONFIGS += [
     Limits(),

@@ -19,9 +19,10 @@ from toy import toy_splits
 
 from zsl.cli import ConfigFlags
 from zsl.common.config import override
-from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
+from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import train_dcrgan
+from zsl.dcrgan.fitting import fit_head
 from zsl.dcrgan.gan import GANConfig, train_gan
 from zsl.dcrgan.heads import SoftmaxHead
 from zsl.dcrgan.losses import norm_representation_loss

@@ -15,9 +15,10 @@ from toy import SEEN, UNSEEN, toy_splits
 
 from zsl.common.compute import compiled
 from zsl.common.determinism import seeded
-from zsl.dcrgan.classifiers import ClassifierConfig, fit_head
+from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import train_synthesizer
+from zsl.dcrgan.fitting import fit_head
 from zsl.dcrgan.gan import GANConfig, train_gan
 from zsl.dcrgan.heads import SoftmaxHead
 from zsl.dcrgan.losses import gradient_penalty

@@ -1,17 +1,15 @@
 """Checkpoints: a run that is killed anywhere and goes on ends at the bits of one that was not; others' are refused."""
 
 import json
-import random
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killed_trainings import train_through_kills
 from tiny_configs import ALL_STAGES
 from torch import nn
-from torch.optim import Optimizer
 from toy import toy_splits
 
 from zsl.baselines.registry import BASELINES
@@ -20,27 +18,6 @@ from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.gan import GANConfig
 from zsl.experiments.methods import find_method
 from zsl.training.journal import Journal, StepsBehind
-
-
-class Killed(Exception):
-    """The process ends here."""
-
-
-class Killing(Journal):
-    """A Journal whose process ends after some steps of whatever stage, before or after they were checkpointed."""
-
-    def __init__(self, path: Path, after: int) -> None:
-        super().__init__(path, run="r", seconds=0.0)
-        self.left = after
-
-    def steps(
-        self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
-    ) -> Iterator[int]:
-        for step in super().steps(stage, count, modules, optimizers):
-            if self.left == 0:
-                raise Killed
-            self.left -= 1
-            yield step
 
 
 def state(model: Any) -> dict[str, torch.Tensor]:
@@ -57,14 +34,9 @@ def test_kills_at_twenty_random_moments_leave_the_same_model_and_log(name: str, 
         config = replace(config, steps=100)
     whole = Journal(tmp_path / "whole" / "metrics.jsonl", run="r", seconds=1e9)
     expected = state(method.train(train, config, seed=3, log=whole))
-    chance = random.Random(0)
-    path, kills = tmp_path / "killed" / "metrics.jsonl", 0
-    while True:
-        try:
-            made = state(method.train(train, config, seed=3, log=Killing(path, after=chance.randint(0, most))))
-            break
-        except Killed:
-            kills += 1
+    path = tmp_path / "killed" / "metrics.jsonl"
+    model, kills = train_through_kills(lambda log: method.train(train, config, seed=3, log=log), path, most)
+    made = state(model)
     assert kills >= 20
     assert made.keys() == expected.keys()
     assert all(torch.equal(made[name], expected[name]) for name in expected)

@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from zsl.common.ranges import Positive, Power, Scale, check_ranges
+from zsl.common.ranges import Positive, Scale
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.gan import GANConfig
+from zsl.dcrgan.inputs import InputConfig
 from zsl.dcrgan.metric import MetricConfig
 from zsl.dcrgan.regressors import RegressorConfig
 from zsl.dcrgan.srn import SRNConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCRGANConfig:
+class DCRGANConfig(InputConfig):
     """All settings of the method; `zsl.dcrgan.recipes` has the settings for each benchmark."""
 
-    feature_power: Power = 1.0  # exponent of the features in [0, 1]; square roots (0.5) are spread more evenly
-    attribute_power: Power = 1.0  # exponent of the split file's attributes
-    attribute_norm: Scale | None = 1.0  # mean norm of the centred attributes; None: attributes as in the split file
     unit_prototypes: bool = False  # scale the metric network's outputs to [0, 1] before class means (reference code)
     prototype_std: Scale | None = 0.1  # standard deviation of the class prototypes; None: do not scale them
     sampling: Literal["srn", "ldf"] = "srn"  # how unseen classes get representations; ldf: linear mixtures
@@ -31,6 +29,3 @@ class DCRGANConfig:
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
     gan: GANConfig = field(default_factory=GANConfig)
     classifiers: ClassifierConfig = field(default_factory=ClassifierConfig)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)

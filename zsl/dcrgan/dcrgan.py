@@ -6,20 +6,18 @@ reasons, and the effects on the scores.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from zsl.common.compute import matmul_precision
 from zsl.dcrgan.classifiers import ClassifierConfig, train_classifiers
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.gan import generator_condition, train_gan
+from zsl.dcrgan.inputs import as_networks_see, attribute_scaler
 from zsl.dcrgan.metric import class_prototypes, rescale, train_metric
 from zsl.dcrgan.model import DCRGAN, Synthesizer
 from zsl.dcrgan.networks import SRN
 from zsl.dcrgan.regressors import train_regressors
 from zsl.dcrgan.srn import sample_linearly, train_srn
-from zsl.features.scaling import AttributeScaler, signed_power
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
 
@@ -58,20 +56,6 @@ def _represent(
         return None, sample_linearly(train, prototypes, config.ldf_ridge)
     srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)
     return srn, srn(train.attributes).detach()
-
-
-def attribute_scaler(train: TrainSplit, config: DCRGANConfig) -> AttributeScaler:
-    """Fit the scaling of attributes to the attributes of the seen classes."""
-    return AttributeScaler.fit(train.attributes[train.seen], config.attribute_norm, config.attribute_power)
-
-
-def as_networks_see(train: TrainSplit, scaler: AttributeScaler, config: DCRGANConfig) -> TrainSplit:
-    """Return the split with features and attributes in the form that all networks take."""
-    return replace(
-        train,
-        features=signed_power(train.features, config.feature_power),
-        attributes=scaler(train.attributes),
-    )
 
 
 def fit_classifiers(synthesizer: Synthesizer, config: ClassifierConfig, *, log: Log = silent) -> DCRGAN:

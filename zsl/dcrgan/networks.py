@@ -116,10 +116,14 @@ class Critic(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """Map features [B, D] and conditions [B, A + R] to scores [B]."""
-        hidden = leaky_relu(self.hidden(torch.cat([features, condition], dim=1)), self.negative_slope)
+        hidden = self.hidden_units(features, condition)
         for layer in self.deeper:
             hidden = leaky_relu(layer(hidden), self.negative_slope)
         return self.out(hidden).squeeze(1)
+
+    def hidden_units(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Map features [B, D] and conditions [B, A + R] to the first hidden layer's units [B, hidden_dim]."""
+        return leaky_relu(self.hidden(torch.cat([features, condition], dim=1)), self.negative_slope)
 
 
 def _small_normal(module: nn.Module) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -21,3 +23,17 @@ def left_out_errors(conditions: Tensor, means: Tensor, ridge: float) -> Tensor:
     identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     hat = torch.linalg.solve(gram + ridge * identity, gram) + 1 / len(gram)  # [S, S], from means to predicted means
     return (means - hat @ means) / (1 - hat.diagonal())[:, None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placement:
+    """How unseen classes are placed in a space, and how much the error of that counts in the space's discriminants."""
+
+    conditions: Tensor  # the generator's input for each seen class [S, K]
+    share: float  # of the error's covariance in that of the images
+    seen_factor: float  # of the share, for the scores of seen classes
+    ridge: float  # of the regression that places a class
+
+    def errors(self, means: Tensor) -> Tensor:
+        """Return the errors of the seen classes' means [S, dim], so long that their covariance has the share."""
+        return self.share**0.5 * left_out_errors(self.conditions, means, self.ridge)

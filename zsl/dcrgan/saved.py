@@ -17,9 +17,9 @@ from zsl.common.tensors import read_tensors, write_tensors
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import Ensemble
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.dcrgan.dcrgan import as_networks_see, attribute_scaler
 from zsl.dcrgan.gan import generator_condition
 from zsl.dcrgan.heads import SoftmaxHead
+from zsl.dcrgan.inputs import as_networks_see, attribute_scaler
 from zsl.dcrgan.model import DCRGAN, Synthesizer
 from zsl.dcrgan.networks import SRN, Generator
 from zsl.dcrgan.regressors import Regressors

@@ -1,4 +1,4 @@
-"""All methods by name: DCR-GAN, its variants, the baselines, and the user's own methods."""
+"""All methods by name: DCR-GAN, its variants, the baselines, other generative methods, and the user's own methods."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from zsl.dcrgan.method import dcrgan_method
 from zsl.dcrgan.recipes import Recipe, find_recipe
 from zsl.dcrgan.variants import VARIANTS, form_of
 from zsl.experiments.own_method import is_own_method, load_own_method
+from zsl.generative.registry import GENERATIVE
 from zsl.training.method import Method
 
 METHOD_VERSION = 3  # every change that moves results raises it, so that old and new results are not mixed
-METHOD_NAMES = (*VARIANTS, *BASELINES)
+OTHERS = BASELINES | GENERATIVE  # those that take no recipe of DCR-GAN
+METHOD_NAMES = (*VARIANTS, *OTHERS)
 
 
 def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
-    """Return the method `name`: a variant of DCR-GAN, a baseline, or `FILE.py:NAME`.
+    """Return the method `name`: a variant of DCR-GAN, a baseline, another generative method, or `FILE.py:NAME`.
 
     config: the configuration of DCR-GAN in the method's form, from a recipe or a search.  variant_start: see
     `dcrgan_method`.
@@ -26,8 +28,8 @@ def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) 
     """
     if is_own_method(name):
         return load_own_method(name, METHOD_NAMES)
-    if name in BASELINES:
-        return BASELINES[name]
+    if name in OTHERS:
+        return OTHERS[name]
     if name not in VARIANTS:
         raise ValueError(
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten
 from zsl.common.cost import Cost, stopwatch
 from zsl.common.markdown import markdown_table
@@ -14,7 +13,7 @@ from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import FORMS, NAME, VARIANTS, form_of
 from zsl.experiments.experiment import PUBLISHED_FILE, Experiment
-from zsl.experiments.methods import find_method
+from zsl.experiments.methods import OTHERS, find_method
 from zsl.experiments.results import REMEDY, RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
 from zsl.experiments.run import SCORES_FILE
 from zsl.experiments.search import select
@@ -131,7 +130,7 @@ def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, 
     kind = _kind(next(iter(results.values())))
     others = sorted(path.parent.name for path in folder.glob(f"*/{RESULTS_FILE}"))
     finished = {}
-    for name in dict.fromkeys((*BASELINES, *VARIANTS, PUBLISHED, *others)):
+    for name in dict.fromkeys((*OTHERS, *VARIANTS, PUBLISHED, *others)):
         if name in results:
             finished[name] = results[name]
         elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, choices):

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.datasets.distinct import check_distinct
-from zsl.dcrgan.dcrgan import as_networks_see, fit_classifiers
+from zsl.dcrgan.dcrgan import fit_classifiers
 from zsl.dcrgan.gan import generator_condition
+from zsl.dcrgan.inputs import as_networks_see
 from zsl.dcrgan.model import DCRGAN, Synthesizer
 from zsl.dcrgan.srn import sample_linearly
 from zsl.features.split import TrainSplit

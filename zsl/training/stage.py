@@ -35,12 +35,8 @@ def stage(
 
     @functools.wraps(function)
     def run(train: TrainSplit, *args: Any, seed: int, **kwargs: Any) -> Result:
-        if type(train) is not TrainSplit:
-            raise TypeError(
-                f"{function.__name__} takes a TrainSplit; a {type(train).__name__} holds rows it may not see"
-            )
+        check_split(train, function.__name__)
         train.reads.append(RowsRead(function.__name__, train.rows))
-        _check_data(train, function.__name__)
         with seeded(seed, function.__name__, train.device):
             result = function(train, *args, **kwargs)
         for part in result if isinstance(result, tuple) else (result,):
@@ -50,8 +46,15 @@ def stage(
     return run
 
 
-def _check_data(train: TrainSplit, stage: str) -> None:
-    """Refuse values that are not finite: a closed form would spread them, or end in an error that does not name it."""
+def check_split(train: TrainSplit, stage: str) -> None:
+    """Refuse all data but a TrainSplit of finite values.  A closed form would spread the others.
+
+    Raises:
+        TypeError: the data is not a TrainSplit.
+        FloatingPointError: a feature or an attribute is not finite; the message names its row or class.
+    """
+    if type(train) is not TrainSplit:
+        raise TypeError(f"{stage} takes a TrainSplit; a {type(train).__name__} holds rows it may not see")
     for what, values in (("features", train.features), ("attributes", train.attributes)):
         finite = values.isfinite().all(dim=1)
         if not finite.all():

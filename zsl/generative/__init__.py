@@ -1,0 +1,1 @@
+"""Methods of other papers that generate features or latents of unseen classes, one file each on shared parts."""

@@ -1,0 +1,174 @@
+"""GDAN (Huang et al. 2019): a conditional VAE whose decoder plays against a discriminator, and a regressor back.
+
+The paper's row of results is void: its public code takes the nearest neighbour among features of `train_loc`, which
+holds test images in the circulating split files (docs/methods.md).  Here training sees trainval features alone, and the
+nearest neighbours are among these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
+from zsl.dcrgan.networks import Critic, Regressor
+from zsl.dcrgan.wgan import start_generator
+from zsl.features.split import TrainSplit
+from zsl.generative.heads import HeadsConfig
+from zsl.generative.losses import squared_distance
+from zsl.generative.method import GAN_ROUNDS, GenerativeConfig, both_forms, each
+from zsl.generative.synthesizer import GeneratorSynthesizer
+from zsl.training.log import Log, Watch, silent
+from zsl.training.stage import stage
+
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSGANConfig:
+    """The settings of the game; the public code takes 500 epochs with the rate 1e-5 and a weight decay of 0.01."""
+
+    hidden_dim: Count = 1024
+    pretraining_steps: Whole = 200  # of the VAE alone
+    steps: Whole = 450
+    batch_size: Count = 128
+    shortcut_ridge: Positive | None = None  # of the regression where G's linear shortcut starts; None: no shortcut
+    lr_critic: Positive = 5e-4
+    lr_generator: Positive = 5e-4
+    betas: tuple[Decay, Decay] = (0.8, 0.999)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GDANConfig(GenerativeConfig):
+    """The settings of GDAN; the weights θ, the neighbours and the number of features are the public code's."""
+
+    theta1: NotNegative = 0.1  # of both cycles: attributes of features, features of attributes
+    theta2: NotNegative = 0.1  # of the regressor's loss on real features
+    theta3: NotNegative = 0.1  # of the discriminator's view of the regressor
+    gan: LSGANConfig = field(default_factory=LSGANConfig)
+    heads: HeadsConfig = field(
+        default_factory=lambda: HeadsConfig(images_per_unseen_class=500, neighbours=1, metric="euclidean")
+    )
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, mismatched: Tensor, regressed: Tensor, *, theta3: float) -> Tensor:
+    """Least squares of scores [B]: 1 for (x, a), 0 for (x̃, a), (x, a') of another class, and weighted, (x, R(x))."""
+    others = fake.square().mean() + mismatched.square().mean() + theta3 * regressed.square().mean()
+    return (real - 1).square().mean() + others
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL of N(mean, exp(log_variance)) from N(0, 1), summed over dimensions, mean over the batch; both are [B, Z]."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+
+
+class _Networks(nn.Module):
+    def __init__(self, train: TrainSplit, config: GDANConfig) -> None:
+        super().__init__()
+        feature_dim, attribute_dim, hidden_dim = (
+            train.features.shape[1],
+            train.attributes.shape[1],
+            config.gan.hidden_dim,
+        )
+        self.train_split, self.config = train, config
+        self.generator = start_generator(train, train.attributes, config.gan)
+        self.encoder = Regressor(feature_dim + attribute_dim, hidden_dim, 2 * attribute_dim)  # to mean, log variance
+        self.regressor = Regressor(feature_dim, hidden_dim, attribute_dim)
+        self.discriminator = Critic(feature_dim, attribute_dim, hidden_dim).requires_grad_(False)
+        self.to(train.device)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw features [B, D], attributes of their classes and of other seen classes [B, A]."""
+        train, size = self.train_split, (self.config.gan.batch_size,)
+        rows = torch.randint(len(train.features), size, device=train.device)
+        other = train.seen_labels[rows] + torch.randint(1, len(train.seen), size, device=train.device)
+        others = train.attributes[train.seen[other % len(train.seen)]]
+        return train.features[rows], train.attributes[train.labels[rows]], others
+
+    def fake(self, attributes: Tensor) -> Tensor:
+        """Generate a feature of each row of attributes [B, A]."""
+        return self.generator(attributes, torch.randn_like(attributes))
+
+    def vae_terms(self, x: Tensor, a: Tensor) -> Terms:
+        """Compute the terms of the conditional VAE's loss."""
+        mean, log_variance = self.encoder(torch.cat([x, a], dim=1)).chunk(2, dim=1)
+        noise = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        return {
+            "reconstruction": squared_distance(self.generator(a, noise), x),
+            "divergence": divergence(mean, log_variance),
+        }
+
+    def discriminator_loss(self) -> Tensor:
+        """Compute the discriminator's loss on a new batch."""
+        x, a, others = self.draw()
+        with torch.no_grad():
+            pairs = (x, a), (self.fake(a), a), (x, others), (x, self.regressor(x))
+        return discriminator_loss(*(self.discriminator(*pair) for pair in pairs), theta3=self.config.theta3)
+
+    def terms(self) -> Terms:
+        """Compute the terms of the loss of generator, encoder and regressor on a new batch."""
+        (x, a, _), config = self.draw(), self.config
+        fake, regressed = self.fake(a), self.regressor(x)
+        cycles = squared_distance(self.regressor(fake), a) + squared_distance(self.fake(regressed), x)
+        return self.vae_terms(x, a) | {
+            "discriminator": (self.discriminator(fake, a) - 1).square().mean(),
+            "cycles": config.theta1 * cycles,
+            "regression": config.theta2 * squared_distance(regressed, a),
+            "regressed": config.theta3 * (self.discriminator(x, regressed) - 1).square().mean(),
+        }
+
+
+def _step(optimizer: Adam, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _train(
+    name: str, steps: int, networks: _Networks, optimizers: dict[str, Adam], step: Callable[[], Terms], log: Log
+) -> None:
+    """Do the steps of a stage; `step` does one of them, and returns the terms of its losses."""
+    watch = Watch(log, name, steps=steps, every=20, device=networks.train_split.device)
+    for number in log.steps(name, steps, {"networks": networks, "watch": watch}, optimizers):
+        watch(number, step())
+
+
+@stage
+def train_gdan(train: TrainSplit, config: GDANConfig, *, log: Log = silent) -> GeneratorSynthesizer:
+    """Train the VAE, then all networks; unseen attributes are not used."""
+    networks, game = _Networks(train, config), config.gan
+    learners = [p for p in networks.parameters() if p.requires_grad]
+    optimizer = Adam(learners, lr=game.lr_generator, betas=game.betas, fused=True)
+    opponent = Adam(networks.discriminator.parameters(), lr=game.lr_critic, betas=game.betas, fused=True)
+
+    def learn(terms: Terms) -> Terms:
+        _step(optimizer, torch.stack(list(terms.values())).sum())
+        return terms
+
+    def play() -> Terms:
+        networks.discriminator.requires_grad_(True)
+        loss = networks.discriminator_loss()
+        _step(opponent, loss)
+        networks.discriminator.requires_grad_(False)
+        return {"discriminator loss": loss} | learn(networks.terms())
+
+    vae = {"optimizer": optimizer}
+    _train("VAE", game.pretraining_steps, networks, vae, lambda: learn(networks.vae_terms(*networks.draw()[:2])), log)
+    _train("GDAN", game.steps, networks, vae | {"opponent": opponent}, play, log)
+    return GeneratorSynthesizer(train, networks.generator, train.attributes)
+
+
+METHODS = both_forms(
+    name="GDAN",
+    train=train_gdan,
+    config=GDANConfig(),
+    rounds=(*GAN_ROUNDS, each("theta1", 0.01, 1.0)),
+    citation="Huang, Wang, Yu, Wang: Generative Dual Adversarial Network for Generalized Zero-shot Learning, CVPR 2019",
+)

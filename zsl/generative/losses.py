@@ -1,0 +1,44 @@
+"""Losses and statistics that several generative methods share, as pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from zsl.dcrgan.losses import class_means
+
+
+def mean_of_classes(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean features [n, D] of the classes that occur in labels [B], and the ids of these classes [n]."""
+    classes, positions = labels.unique(return_inverse=True)
+    return class_means(features, positions, len(classes)), classes
+
+
+def centroid_loss(means: Tensor, prototypes: Tensor) -> Tensor:
+    """Mean over classes of ‖mean x̃_c - μ_c‖, not squared (Zhu et al. 2018); both are [n, D]."""
+    return (means - prototypes).norm(dim=1).mean()
+
+
+def squared_distance(one: Tensor, other: Tensor) -> Tensor:
+    """Mean over the batch of ‖one - other‖²; both are [B, n]."""
+    return (one - other).square().sum(dim=1).mean()
+
+
+def cosines(one: Tensor, other: Tensor) -> Tensor:
+    """Return the cosine of each row of one [n, D] with each row of other [m, D]: [n, m]."""
+    return normalize(one) @ normalize(other).T
+
+
+def kmeans(points: Tensor, count: int, *, steps: int = 20) -> Tensor:
+    """Return the centres of `count` clusters of points [n, D], by Lloyd's algorithm from points drawn at random.
+
+    Fewer points than centres are centres themselves, and the rest of the `count` rows repeats them.
+    """
+    centres = points[torch.randperm(len(points), device=points.device).repeat(count)[:count]]
+    for _ in range(steps):
+        nearest = torch.cdist(points, centres).argmin(dim=1)
+        present = nearest.bincount(minlength=count) > 0
+        centres = centres.clone()
+        centres[present] = class_means(points, present.cumsum(0)[nearest] - 1, int(present.sum()))
+    return centres
