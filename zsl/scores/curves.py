@@ -68,8 +68,8 @@ def seen_unseen_curve(
     unseen_labels: their class ids [N].  classes: the ids of the columns [S + U].  is_seen: whether a column is a seen
     class [S + U].
     """
-    seen_margins, seen_weights = _margins(seen_scores, seen_labels, classes, is_seen, is_seen)
-    unseen_margins, unseen_weights = _margins(unseen_scores, unseen_labels, classes, is_seen, ~is_seen)
+    seen_margins, seen_weights = margins_of(seen_scores, seen_labels, classes, is_seen, is_seen)
+    unseen_margins, unseen_weights = margins_of(unseen_scores, unseen_labels, classes, is_seen, ~is_seen)
     # An image of weight 0 changes no accuracy.  An image with an infinite margin changes at no γ.
     breakpoints = torch.cat([seen_margins[seen_weights > 0], unseen_margins[unseen_weights > 0]]).unique()
     breakpoints = breakpoints[breakpoints.isfinite()]
@@ -80,8 +80,8 @@ def seen_unseen_curve(
     return Curve(breakpoints, unseen=unseen[:-1].clamp(0, 1), seen=(seen[-1] - seen[:-1]).clamp(0, 1))
 
 
-def _margins(scores: Tensor, labels: Tensor, classes: Tensor, is_seen: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the margin of each image [N], and its weight in the per-class mean accuracy [N].
+def margins_of(scores: Tensor, labels: Tensor, classes: Tensor, is_seen: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the margin of each image [N] in float64, and its weight in the per-class mean accuracy [N].
 
     The weight is 0 if the best class of the image's own part, seen or unseen, is wrong.
 

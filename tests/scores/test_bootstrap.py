@@ -1,0 +1,81 @@
+"""The interval of a difference in AUSUC, against plain loops and against what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from zsl.scores.bootstrap import _draw, ausuc_difference, weighted_ausuc
+from zsl.scores.details import Details
+from zsl.scores.summary import curve_of
+
+
+def answers(seed: int, strength: float, classes: int = 6, photos: int = 30) -> Details:
+    """A drawn model of `classes` seen and as many unseen classes; more `strength`, higher true scores."""
+    draw = torch.Generator().manual_seed(seed)
+    ids = torch.arange(2 * classes)
+    parts = {}
+    for part, labels in (("seen", ids[:classes].repeat(photos)), ("unseen", ids[classes:].repeat(photos))):
+        scores = torch.randn(len(labels), len(ids), generator=draw) + strength * (labels[:, None] == ids)
+        parts |= {
+            f"{part}_rows": torch.arange(len(labels)), f"{part}_labels": labels, f"{part}_scores": scores,
+            f"{part}_predicted": scores.argmax(1),
+        }  # fmt: skip
+    return Details(zsl_classes=ids[classes:], gzsl_classes=ids, unseen_zsl_predicted=parts["unseen_labels"], **parts)
+
+
+def test_photos_that_count_once_give_the_area_of_the_curve() -> None:
+    details = answers(0, 1.5)
+    once = torch.ones(1, len(details.seen_labels), dtype=torch.float64)
+    assert weighted_ausuc(details, once, once).item() == pytest.approx(curve_of(details).ausuc, abs=1e-12)
+
+
+def test_a_photo_that_counts_twice_is_a_photo_that_is_there_twice() -> None:
+    details = answers(1, 1.0, classes=1)  # one class a part, so that its size changes no other weight
+    rng = np.random.default_rng(0)
+    n = len(details.seen_labels)
+    times = [rng.multinomial(n, np.full(n, 1 / n)) for _ in range(2)]
+    index = [torch.from_numpy(np.repeat(np.arange(n), of_part)) for of_part in times]
+    copied = {
+        f"{part}_{name}": getattr(details, f"{part}_{name}")[at]
+        for part, at in zip(("seen", "unseen"), index, strict=True)
+        for name in ("rows", "labels", "scores", "predicted")
+    }
+    weights = [torch.from_numpy(of_part)[None].double() for of_part in times]
+    expected = curve_of(replace(details, **copied)).ausuc
+    assert weighted_ausuc(details, *weights).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_resample_draws_classes_and_then_photos_within_them() -> None:
+    labels = np.repeat([3, 5, 8], [4, 10, 1])
+    times = _draw(labels, 4000, np.random.default_rng(0)).numpy()
+    of_class = np.stack([times[:, labels == label].sum(1) / (labels == label).sum() for label in (3, 5, 8)])
+    np.testing.assert_array_equal(of_class.sum(0), 3)  # three classes are drawn
+    np.testing.assert_array_equal(of_class, of_class.round())  # each with all its photos' weight
+    np.testing.assert_allclose(of_class.var(1), 3 * (1 / 3) * (2 / 3), rtol=0.1)  # multinomial
+    np.testing.assert_allclose(times.mean(0), 1, atol=0.08)
+
+
+def test_a_real_gain_is_sure_and_none_is_not() -> None:
+    weak, strong = ([answers(seed, strength) for seed in (0, 1)] for strength in (1.0, 2.0))
+    gain = ausuc_difference(weak, strong, resamples=300)
+    expected = np.mean([curve_of(b).ausuc - curve_of(a).ausuc for a, b in zip(weak, strong, strict=True)])
+    assert gain.difference == pytest.approx(expected, abs=1e-12)
+    assert gain.is_sure
+    assert 0 < gain.low < gain.difference < gain.high
+    loss = ausuc_difference(strong, weak, resamples=300)
+    assert loss.is_sure
+    assert loss.high < 0
+    nothing = ausuc_difference(weak, [answers(seed, 1.0) for seed in (2, 3)], resamples=300)
+    assert not nothing.is_sure
+    same = ausuc_difference(weak, weak, resamples=50)
+    assert (same.low, same.difference, same.high) == (0, 0, 0)  # paired: equal models get equal draws
+
+
+def test_models_of_other_rows_are_no_pair() -> None:
+    one = answers(0, 1.0)
+    with pytest.raises(ValueError, match="different rows"):
+        ausuc_difference([one], [replace(one, seen_rows=one.seen_rows + 1)])
