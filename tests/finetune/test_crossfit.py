@@ -89,7 +89,7 @@ def splits(job: Finetuning, table: FeatureTable) -> Splits:
 
 
 def photos_by_row(job: Finetuning, index: ShardIndex) -> dict[int, str]:
-    hashes = {}
+    hashes: dict[int, str] = {}
     for shard in index.shards:
         with open_shard(job.shards, shard) as stream:
             hashes |= {sample.row: sample.photo_hash for sample in read_samples(stream, shard.file)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def answers(seed: int, strength: float, classes: int = 6, photos: int = 30) -> D
     """A drawn model of `classes` seen and as many unseen classes; more `strength`, higher true scores."""
     draw = torch.Generator().manual_seed(seed)
     ids = torch.arange(2 * classes)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, labels in (("seen", ids[:classes].repeat(photos)), ("unseen", ids[classes:].repeat(photos))):
         scores = torch.randn(len(labels), len(ids), generator=draw) + strength * (labels[:, None] == ids)
         parts |= {
