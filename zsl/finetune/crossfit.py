@@ -21,6 +21,7 @@ from zsl.finetune.tuning import Tuning
 from zsl.finetune.verdict import Judge, answers_on
 
 FROZEN = 0.0  # the share of tuned weights in the frozen encoder
+PENDING = "other processes still tune class folds of this run; the one that ends last goes on"
 MOST_FOLDS = 4  # without --crossfit; each is one more fine-tuning
 
 
@@ -51,8 +52,11 @@ class Crossfit:
             for number in self.folds:
                 self._make_fold(number)
             if not all(self._is_made(number) for number in self.folds):
-                raise FoldsPending("other processes still tune class folds of this run; the one that ends last goes on")
-            self._conclude(path)
+                raise FoldsPending(PENDING)
+            try:
+                self._conclude(path)
+            except FolderInUse as error:  # another process has ended its fold at the same time
+                raise FoldsPending(PENDING) from error
         return read_crossfit(path)
 
     def _make_fold(self, number: int) -> None:
