@@ -49,13 +49,9 @@ def settle_gamma(
     """
     if gamma != "auto":
         return GammaFacts(value=gamma, source="--gamma")
-    of_tuning = table.manifest.finetuned.gamma if table.manifest.finetuned else None
-    if of_tuning is not None and (of_tuning.method, of_tuning.config_sha256) == (method.name, config_sha256(config)):
-        return GammaFacts(
-            value=tuned_gamma(of_tuning, method, config, table, train, trainer),
-            source=f"of the fine-tuning's {of_tuning.folds} class folds, in the unit {of_tuning.unit}",
-            harmonic_on_folds=of_tuning.harmonic,
-        )
+    carried = _carried_gamma(method, config, table, train, trainer)
+    if carried is not None:
+        return carried
     if selection is not None and selection.is_of(method, config):
         trial = selection.calibration or selection.best
         return GammaFacts(
@@ -76,6 +72,20 @@ def settle_gamma(
     scores = trial.scores
     return GammaFacts(
         value=scores.gamma, source=f"of {len(folds)} folds within trainval", harmonic_on_folds=scores.harmonic
+    )
+
+
+def _carried_gamma(
+    method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer
+) -> GammaFacts | None:
+    """The γ that fine-tuned weights carry; None if they have none for this method and configuration."""
+    gamma = table.manifest.finetuned.gamma if table.manifest.finetuned else None
+    if gamma is None or (gamma.method, gamma.config_sha256) != (method.name, config_sha256(config)):
+        return None
+    return GammaFacts(
+        value=tuned_gamma(gamma, method, config, table, train, trainer),
+        source=f"of the fine-tuning's {gamma.folds} class folds, in the unit {gamma.unit}",
+        harmonic_on_folds=gamma.harmonic,
     )
 
 

@@ -26,18 +26,14 @@ from backbones.backbone import (
 )
 from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
-from backbones.tuned import TunedGamma, read_tuned_photos
+from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
-from zsl.datasets.folds import calibration_folds, fold_count
 from zsl.datasets.splits import Splits
-from zsl.experiments.calibration import config_sha256
 from zsl.experiments.run import claim_folder, name_of_run
-from zsl.features.class_folds import check_class_fold
 from zsl.features.load import load_splits
-from zsl.features.table import FeatureTable
-from zsl.finetune.crossfit import MOST_FOLDS, Crossfit
+from zsl.finetune.crossfit import Crossfit, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_crossfit
 from zsl.finetune.data import without_share
 from zsl.finetune.decision import Verdict
@@ -45,10 +41,9 @@ from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
 from zsl.finetune.tuning import Tuning
-from zsl.finetune.verdict import JUDGE, Judge, judging_method
+from zsl.finetune.verdict import JUDGE, Judge, gamma_of
 
 CACHE_SCALE = 1.15  # photos are kept this much larger than the input, for crops
-LEAST_HELD_OUT = 4  # photos of seen classes that a fold holds out: two in each half
 EARLIER_CHECKPOINT = "checkpoint.pt"  # of earlier versions
 
 
@@ -98,8 +93,8 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     table = read_labels(job.shards, index, backbone, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
     folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
-    class_folds = _class_folds(job, splits, table)
-    facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(class_folds))
+    of_classes = class_folds(splits, table, job.crossfit)
+    facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
         claim_folder(folder, facts.content())
     if (folder / MANIFEST_FILE).is_file():
@@ -117,9 +112,9 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         accelerator=accelerator,
     )
     crossfit = None
-    if class_folds:
+    if of_classes:
         crossfit = Crossfit(
-            tuning=tuning, folds=class_folds, folder=folder, judge=job.judge, held_out=job.hold_out > 0
+            tuning=tuning, folds=of_classes, folder=folder, judge=job.judge, held_out=job.hold_out > 0
         ).run()  # fmt: skip
     with sole_process(folder, when=accelerator.is_main_process):
         verdict = (
@@ -150,37 +145,6 @@ def _tune_all(
     manifest = tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
     _remove_checkpoints(folder, tuning.accelerator)
     return manifest
-
-
-def _class_folds(job: Finetuning, splits: Splits, table: FeatureTable) -> dict[int, Splits]:
-    """The folds of the cross-fitting by number.
-
-    Raises:
-        ValueError: the weights to start from know the seen classes; or there are too few of these.
-    """
-    count = fold_count(splits, MOST_FOLDS) if job.crossfit is None else job.crossfit
-    if count == 0:
-        return {}
-    folds = calibration_folds(splits, table.rows, table.labels, count=count)
-    if not folds:
-        raise ValueError(f"{len(splits.seen)} seen classes are too few for class folds; give --crossfit 0")
-    for number, of_fold in folds.items():
-        check_class_fold(table, of_fold, number)
-        if len(of_fold.test_seen_loc) < LEAST_HELD_OUT:
-            raise ValueError(
-                f"class fold {number} holds out {len(of_fold.test_seen_loc)} photos of seen classes, which are too few "
-                f"to measure γ; {LEAST_HELD_OUT} are needed: give --crossfit 0"
-            )
-    return folds
-
-
-def gamma_of(crossfit: CrossfitVerdict, benchmark: str, judge: Judge) -> TunedGamma:
-    """The γ of a cross-fitting as weights and feature tables carry it."""
-    method, config = judging_method(benchmark, judge)
-    return TunedGamma(
-        method=method.name, config_sha256=config_sha256(config), unit=crossfit.unit, value=crossfit.value,
-        folds=crossfit.folds, harmonic=crossfit.harmonic_tuned,
-    )  # fmt: skip
 
 
 def _open(job: Finetuning) -> tuple[Any, Backbone]:

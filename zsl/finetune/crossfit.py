@@ -13,7 +13,10 @@ from pathlib import Path
 
 from zsl.common.locks import FolderInUse, sole_process
 from zsl.common.records import write_record
+from zsl.datasets.folds import calibration_folds, fold_count
 from zsl.datasets.splits import Splits
+from zsl.features.class_folds import check_class_fold
+from zsl.features.table import FeatureTable
 from zsl.finetune.answers import Answers, load_answers
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, conclude, read_crossfit
 from zsl.finetune.train import TunedEncoder
@@ -23,6 +26,7 @@ from zsl.finetune.verdict import Judge, answers_on
 FROZEN = 0.0  # the share of tuned weights in the frozen encoder
 PENDING = "other processes still tune class folds of this run; the one that ends last goes on"
 MOST_FOLDS = 4  # without --crossfit; each is one more fine-tuning
+LEAST_HELD_OUT = 4  # photos of seen classes that a fold holds out: two in each half
 
 
 class FoldsPending(Exception):
@@ -126,3 +130,28 @@ class Crossfit:
 def fold_name(number: int) -> str:
     """The name of a fold's folder, in the folder of its run."""
     return f"crossfit-{number}"
+
+
+def class_folds(splits: Splits, table: FeatureTable, count: int | None) -> dict[int, Splits]:
+    """The folds of a cross-fitting by number.
+
+    table: rows and labels at hand, and what the weights to start from know.  count: number of folds; None: by the
+    test's share of classes; 0: none.
+
+    Raises:
+        ValueError: the weights to start from know the seen classes; or there are too few of these.
+    """
+    count = fold_count(splits, MOST_FOLDS) if count is None else count
+    if count == 0:
+        return {}
+    folds = calibration_folds(splits, table.rows, table.labels, count=count)
+    if not folds:
+        raise ValueError(f"{len(splits.seen)} seen classes are too few for class folds; give --crossfit 0")
+    for number, of_fold in folds.items():
+        check_class_fold(table, of_fold, number)
+        if len(of_fold.test_seen_loc) < LEAST_HELD_OUT:
+            raise ValueError(
+                f"class fold {number} holds out {len(of_fold.test_seen_loc)} photos of seen classes, which are too few "
+                f"to measure γ; {LEAST_HELD_OUT} are needed: give --crossfit 0"
+            )
+    return folds

@@ -10,17 +10,20 @@ import torch
 from torch import Tensor
 
 import backbones
+from backbones.tuned import TunedGamma
 from zsl.common.config import override
 from zsl.common.progress import progress_bar
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import form_of
+from zsl.experiments.calibration import config_sha256
 from zsl.experiments.methods import find_method
 from zsl.features.manifest import Manifest
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 from zsl.finetune.answers import Answers
+from zsl.finetune.crossfit_verdict import CrossfitVerdict
 from zsl.finetune.images import TrainImages
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
@@ -94,6 +97,15 @@ def judging_method(benchmark: str, judge: Judge) -> tuple[Method, Any]:
     method = find_method(judge, find_recipe(benchmark, form=form_of(judge)).config)
     config = method.configured(method.config)
     return method, judge_config(config) if judge == JUDGE else config
+
+
+def gamma_of(crossfit: CrossfitVerdict, benchmark: str, judge: Judge) -> TunedGamma:
+    """The γ of a cross-fitting as weights and feature tables carry it."""
+    method, config = judging_method(benchmark, judge)
+    return TunedGamma(
+        method=method.name, config_sha256=config_sha256(config), unit=crossfit.unit, value=crossfit.value,
+        folds=crossfit.folds, harmonic=crossfit.harmonic_tuned,
+    )  # fmt: skip
 
 
 def _on_fold(features: Tensor, images: TrainImages, splits: Splits, benchmark: str) -> tuple[TrainSplit, TestSplit]:
