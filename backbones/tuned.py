@@ -84,7 +84,7 @@ class TunedFacts:
     """
 
     benchmark: str
-    fold: int | None  # validation fold whose training classes the weights were tuned on; None: all seen classes
+    fold: int | None  # fold (validation or class) for whose training classes the weights are; None: all seen classes
     trainval: Rows
     split_hashes: tuple[str, ...] | None
     classes: tuple[str, ...] | None  # names of classes
