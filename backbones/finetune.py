@@ -33,6 +33,8 @@ class Finetuner(nn.Module):
         classes, width = attributes.shape
         self.head = nn.Linear(dim, classes if config.head == "linear" else width)
         self.regressor = nn.Linear(dim, width) if config.attribute_loss else None
+        # In a list, so that it is no part of the module: neither its weights nor its mode ever change.
+        self._frozen = [copy.deepcopy(encoder).eval().requires_grad_(False)] if config.distill else []
         for frozen in frozen_parameters(encoder, config.frozen_stages):
             frozen.requires_grad_(False)
         if config.checkpoint_gradients:
@@ -55,7 +57,13 @@ class Finetuner(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of losses and the logits [B, S] of normalised images [B, 3, H, W] and soft targets [B, S]."""
-        return self.loss(self.encoder(images), targets)
+        features = self.encoder(images)
+        loss, logits = self.loss(features, targets)
+        for frozen in self._frozen:
+            with torch.no_grad():
+                before = frozen.to(images.device)(images)
+            loss = loss + self.config.distill * direction_distance(features.float(), before.float()).sum()
+        return loss, logits
 
     def loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of losses and the logits [B, S] of features [B, D] and soft targets [B, S]."""
@@ -101,6 +109,14 @@ def make_optimizer(model: Finetuner, config: FinetuneConfig) -> torch.optim.Opti
     heads = [*model.head.parameters(), *(model.regressor.parameters() if model.regressor else ())]
     groups.append({"params": heads, "weight_decay": 0.0, "lr_scale": config.lr_head / config.lr})
     return create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr, weight_decay=0.0)
+
+
+def direction_distance(features: Tensor, before: Tensor) -> Tensor:
+    """Squared distance [B] between the directions of features [B, D] and of the features before: 2 - 2 cos.
+
+    It keeps what the pretrained network says of a photo (Li & Hoiem 2016 do so with outputs).
+    """
+    return (normalize(features, dim=1) - normalize(before, dim=1)).square().sum(1)
 
 
 def distance_to(model: nn.Module, origin: Mapping[str, Tensor]) -> Tensor:

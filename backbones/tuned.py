@@ -51,6 +51,31 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TunedGamma:
+    """The γ of calibrated stacking that class folds chose, for features of weights that know all classes."""
+
+    method: str
+    config_sha256: str  # of the method's configuration
+    unit: str  # in which γ travels, such as raw
+    value: float  # γ in this unit
+    folds: int  # how many chose it
+    harmonic: float  # H on them where the other folds chose γ
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], where: str) -> TunedGamma:
+        """Read it from JSON; `where` names the file and the field for messages.
+
+        Raises:
+            ValueError: a field is absent or of another type.
+        """
+        return cls(
+            **{name: read_field(content, name, str, where) for name in ("method", "config_sha256", "unit")},
+            **{name: read_field(content, name, float, where) for name in ("value", "harmonic")},
+            folds=read_field(content, "folds", int, where),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TunedFacts:
     """The data that weights were fine-tuned on.
 
@@ -59,11 +84,12 @@ class TunedFacts:
     """
 
     benchmark: str
-    fold: int | None  # validation fold whose training classes the weights were tuned on; None: all seen classes
+    fold: int | None  # fold (validation or class) for whose training classes the weights are; None: all seen classes
     trainval: Rows
     split_hashes: tuple[str, ...] | None
     classes: tuple[str, ...] | None  # names of classes
     started_from: TunedFacts | None  # earlier fine-tuning; these weights also know its rows and classes
+    gamma: TunedGamma | None = None  # None: no class folds chose one
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: str) -> TunedFacts:
@@ -72,7 +98,10 @@ class TunedFacts:
         Raises:
             ValueError: a field is absent or of another type.
         """
-        started_from = read_field({"started_from": {}} | dict(content), "started_from", dict, where, type(None))
+        absent: dict[str, Any] = {"started_from": {}, "gamma": {}}
+        started_from, gamma = (
+            read_field(absent | dict(content), name, dict, where, type(None)) for name in ("started_from", "gamma")
+        )
         return cls(
             benchmark=read_field(content, "benchmark", str, where),
             fold=read_field(content, "fold", int, where, type(None)),
@@ -80,6 +109,7 @@ class TunedFacts:
             split_hashes=_texts(content, "split_hashes", where),
             classes=_texts(content, "classes", where),
             started_from=cls.read(started_from, f"{where}: started_from") if started_from else None,
+            gamma=TunedGamma.read(gamma, f"{where}: gamma") if gamma else None,
         )
 
     def content(self) -> dict[str, Any]:
@@ -89,6 +119,8 @@ class TunedFacts:
             facts["split_hashes"] = list(self.split_hashes)
         if self.classes is not None:
             facts["classes"] = list(self.classes)
+        if self.gamma is not None:
+            facts["gamma"] = vars(self.gamma)
         return facts | {"started_from": self.started_from.content() if self.started_from else {}}
 
 

@@ -22,8 +22,8 @@ from tyro.conf import Positional
 from zsl.cli import run_script
 from zsl.common.files import write_json
 from zsl.common.ranges import Count, Whole
-from zsl.experiments.bootstrap import Level
 from zsl.experiments.compare import check_comparable, compare, read_run, table
+from zsl.scores.bootstrap import Level
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@
     accelerate launch scripts/extract.py --benchmark cub --backbone efficientnet_lite0 --weights runs/cub-ft/weights.safetensors
     ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 scripts/finetune.py --benchmark cub --name cub-ft
 
-The verdict comes from validation classes, which stand for the unseen classes.  After a kill, the same command continues
-the run.
+The verdict comes from left-out classes, which stand for the unseen classes.  After a kill, the same command continues
+the run.  Several processes may be started by the same command: each takes a fold, and the last one goes on.
 """  # noqa: E501 - a command to copy
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 from backbones.finetune_config import FinetuneConfig
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator, training_precision
-from zsl.common.locks import sole_process
-from zsl.common.ranges import Count, Gigabytes, NotNegative, Share
+from zsl.common.ranges import Count, Gigabytes, NotNegative, Share, Whole
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import benchmark_name, shards_folder
 from zsl.finetune.verdict import Judge
@@ -32,8 +31,10 @@ class Args:
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
     weights: Path | None = None  # start from this file instead of the published weights
-    folds: tuple[Count, ...] = (1,)  # validation folds of the verdict; each one costs another fine-tuning
-    skip_verdict: bool = False  # only tune on all trainval photos, for all --config.epochs
+    crossfit: Whole | None = None  # class folds of the verdict; default: by the test's share of classes, at most 4
+    hold_out: Share = 0.0  # share of each class's photos that the final weights do not know; γ is measured on these
+    folds: tuple[Count, ...] = ()  # official validation folds to judge on besides; each one is another fine-tuning
+    skip_verdict: bool = False  # no fold at all: only tune on all trainval photos, for all --config.epochs
     judge: Judge = "dcrgan+"  # dcrgan+: trains a short DCR-GAN; eszsl: takes seconds, but judges worse
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
@@ -49,7 +50,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Fine-tune, and print the speed, the verdict and the file of weights."""
-    from zsl.finetune.command import Finetuning, run_finetuning
+    from zsl.finetune.command import Finetuning, run_finetuning, verdicts
+    from zsl.finetune.crossfit import FoldsPending
 
     accelerator = make_accelerator(args.precision or training_precision())
     with accelerator.main_process_first():
@@ -59,15 +61,20 @@ def main(args: Args) -> None:
         benchmark=args.benchmark, backbone=args.backbone or default_backbone(args.benchmark), weights=args.weights,
         data=args.data, shards=args.shards or shards_folder(args.data, args.benchmark), allow_pipe=args.allow_pipe,
         config=args.config,
+        crossfit=0 if args.skip_verdict else args.crossfit, hold_out=args.hold_out,
         folds=() if args.skip_verdict else args.folds, judge=args.judge, margin=args.margin,
         checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9,
     )  # fmt: skip
-    with sole_process(folder, when=accelerator.is_main_process):
+    try:
         manifest = run_finetuning(job, index, folder, accelerator)
+    except FoldsPending as pending:
+        print(pending)
+        return
     if accelerator.is_main_process:
         speed = f"{manifest.images_per_second} images/s"
         print(f"{manifest.epochs} epochs on {manifest.weights.facts.trainval.count:,} photos, {speed}")
-        print(manifest.verdict.text() if manifest.verdict else "no verdict")
+        for verdict in verdicts(manifest, folder):
+            print(verdict.text())
         print(folder / manifest.weights.weights_file)
     accelerator.end_training()
 

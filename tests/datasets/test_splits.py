@@ -497,6 +497,20 @@ def split_of(seen: int, unseen: int, images: int) -> tuple[Splits, np.ndarray]:
     return splits, labels
 
 
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_a_caller_gives_the_number_of_folds_and_each_class_is_left_out_once(count: int) -> None:
+    splits, labels = split_of(12, 3, 4)
+    folds = calibration_folds(splits, np.arange(len(labels)), labels, count=count)
+    assert list(folds) == list(range(1, count + 1))
+    assert {len(fold.unseen) for fold in folds.values()} == {12 // count}
+    assert sorted(np.concatenate([fold.unseen for fold in folds.values()]).tolist()) == splits.seen.tolist()
+    default = calibration_folds(splits, np.arange(len(labels)), labels)
+    same = calibration_folds(splits, np.arange(len(labels)), labels, count=len(default))
+    assert [fold.trainval_loc.tolist() for fold in default.values()] == [
+        fold.trainval_loc.tolist() for fold in same.values()
+    ]
+
+
 @pytest.mark.parametrize(
     ("seen", "unseen", "count"), [(3, 1, 3), (3, 2, 0), (3, 3, 0), (1, 1, 0), (4, 4, 2), (40, 1, 10), (40, 10, 5)]
 )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from zsl.common.files import write_json
-from zsl.experiments.bootstrap import Level, Resamples, equal_weights, resampled_weights
 from zsl.experiments.compare import Difference, check_comparable, compare, read_run
+from zsl.scores.bootstrap import Level, Resamples, equal_weights, resampled_weights
 from zsl.scores.details import Details, save_details
 from zsl.scores.summary import scores_of
 

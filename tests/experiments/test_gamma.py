@@ -16,11 +16,12 @@ from tiny_configs import TINY
 from torch import Tensor
 from toy_runs import toy_experiment
 
-from backbones.tuned import Rows, TunedFacts
+from backbones.tuned import Rows, TunedFacts, TunedGamma
 from zsl.common.config import override
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.recipes import LITE0, PUBLISHED, Recipe, find_recipe
 from zsl.dcrgan.variants import PLUS
+from zsl.experiments.calibration import config_sha256
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import protocol_text, read_results
@@ -200,6 +201,69 @@ def test_where_nothing_may_be_chosen_gamma_is_0_and_the_results_say_why(
     too_few = replace(experiment, splits=few)
     gamma = too_few.honest(ESZSL, ESZSL.config, tmp_path / "few").gamma
     assert (gamma.value, gamma.source.split(";")[0]) == (0, "none: too few classes for calibration folds")
+
+
+def tuned_experiment(accelerator: Accelerator, unit: str, value: float) -> Experiment:
+    """Features of a backbone that was tuned on 14 of each 15 trainval photos, with a γ of its class folds."""
+    gamma = TunedGamma(
+        method="eszsl", config_sha256=config_sha256(ESZSL.config), unit=unit, value=value, folds=4, harmonic=0.7
+    )
+    facts = TunedFacts(
+        benchmark="elsewhere", fold=None, trainval=Rows(count=1, hash="a"), split_hashes=(), classes=(),
+        started_from=None, gamma=gamma,
+    )  # fmt: skip
+    experiment = toy_experiment(accelerator, finetuned=facts)
+    rows = experiment.train.rows.numpy()
+    return replace(experiment, table=replace(experiment.table, tuned_rows=rows[rows % 20 != 3]))
+
+
+@pytest.mark.parametrize(("unit", "value"), [("raw", -0.3), ("spread", 0.4), ("share", 0.25), ("alg", 0.8)])
+def test_the_gamma_of_a_fine_tuning_s_class_folds_is_measured_on_the_run_s_own_model(
+    accelerator: Accelerator, tmp_path: Path, unit: str, value: float
+) -> None:
+    experiment = tuned_experiment(accelerator, unit, value)
+    gamma = experiment.honest(ESZSL, ESZSL.config, tmp_path / "run").gamma
+    train = experiment.train
+    known = train.rows % 20 != 3
+    fitted = replace(train, features=train.features[known], labels=train.labels[known], rows=train.rows[known])
+    model = ESZSL.train(train if unit == "alg" else fitted, ESZSL.config, seed=0)
+    seen, classes = set(train.seen.tolist()), model.gzsl_classes.tolist()
+
+    def by_part(scores: list[float], leave_out: int | None) -> tuple[list[float], list[float]]:
+        both = [(c in seen, score) for c, score in zip(classes, scores, strict=True) if c != leave_out]
+        return [score for is_seen, score in both if is_seen], [score for is_seen, score in both if not is_seen]
+
+    margins = [
+        max(of_seen) - max(of_unseen)
+        for of_seen, of_unseen in (by_part(s, None) for s in model.gzsl_scores(train.features[~known]).tolist())
+    ]
+    gaps = [
+        np.mean(of_seen) - np.mean(of_unseen)
+        for of_seen, of_unseen in (
+            by_part(scores, label)
+            for scores, label in zip(model.gzsl_scores(train.features).tolist(), train.labels.tolist(), strict=True)
+        )
+    ]
+    expected = {
+        "raw": value,
+        "spread": value * np.std(margins, ddof=1),
+        "share": np.quantile(margins, max(value, 0)),
+        "alg": value * abs(np.mean(gaps)),
+    }
+    assert gamma.value == pytest.approx(expected[unit], rel=1e-4)
+    assert gamma.source == f"of the fine-tuning's 4 class folds, in the unit {unit}"
+    assert gamma.harmonic_on_folds == 0.7
+
+
+def test_the_gamma_of_a_fine_tuning_is_for_its_method_and_its_photos_alone(
+    accelerator: Accelerator, tmp_path: Path
+) -> None:
+    experiment = tuned_experiment(accelerator, "share", 0.2)
+    other = override(ESZSL.config, {"gamma": 7.0})
+    assert experiment.honest(ESZSL, other, tmp_path / "other").gamma.source.startswith("none: a fine-tuned backbone")
+    all_known = replace(experiment, table=replace(experiment.table, tuned_rows=None))
+    with pytest.raises(ValueError, match="needs photos that the backbone was not tuned on"):
+        all_known.honest(ESZSL, ESZSL.config, tmp_path / "none")
 
 
 def test_the_published_protocol_has_the_honest_ones_gamma(experiment: Experiment, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ CONFIG = FinetuneConfig(
 )
 FLAGS = ["--config.image-size", "32", "--config.epochs", "2", "--config.batch-size", "8", "--config.probe-steps", "3"]
 FLAGS += ["--config.held-out", "0.2", "--config.wise", "1.0", "--config.ema", "0.9", "--config.warmup", "0.25"]
+FOLD_1 = ["--crossfit", "0", "--folds", "1"]
 PIXELS = Transform(size=(36, 36), mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
 INPUT = replace(PIXELS, size=(32, 32))
 
@@ -85,8 +86,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_job(data: Path, weights: Path, shards: Path | None = None, **changes: Any) -> Finetuning:
     job = Finetuning(
-        benchmark="shapes", backbone=MODEL, weights=weights, data=data, config=CONFIG, judge="eszsl",
-        shards=shards or shards_folder(data, "shapes"),
+        benchmark="shapes", backbone=MODEL, weights=weights, data=data, config=CONFIG, judge="eszsl", folds=(1,),
+        shards=shards or shards_folder(data, "shapes"), crossfit=0,
     )  # fmt: skip
     return replace(job, **changes)
 
@@ -315,7 +316,7 @@ def start(words: list[str]) -> subprocess.Popen:
 def test_weights_made_through_a_kill_are_those_of_an_undisturbed_run(
     tiny_shapes: Path, weights: Path, made: Path, tmp_path: Path
 ) -> None:
-    words = script(tiny_shapes, tmp_path, weights, "run", "--judge", "eszsl", "--checkpoint-seconds", "0")
+    words = script(tiny_shapes, tmp_path, weights, "run", "--judge", "eszsl", "--checkpoint-seconds", "0", *FOLD_1)
     process = start(words)
     checkpoint = tmp_path / "run" / "fold-1" / CHECKPOINT_FILE
     while not checkpoint.is_file() and process.poll() is None:

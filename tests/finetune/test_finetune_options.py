@@ -116,6 +116,29 @@ def test_l2sp_pulls_each_weight_back_by_its_distance(model: Any, data: TuningDat
         torch.testing.assert_close(steps[1][name] - steps[0][name], torch.full_like(p, pull), rtol=1e-3, atol=1e-6)
 
 
+def test_distillation_pulls_the_direction_of_features_towards_the_frozen_ones(
+    model: Any, data: TuningData, accelerator: Accelerator
+) -> None:
+    images, targets = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(2)), torch.eye(CLASSES)[[0] * 5]
+    tuners = {weight: start(model, data, accelerator, distill=weight).learner.tuner for weight in (0.0, 0.7)}
+    assert tuners[0.0].state_dict().keys() == tuners[0.7].state_dict().keys()  # the frozen copy is no part of it
+    losses = {}
+    for weight, tuner in tuners.items():
+        tuner.eval()
+        assert torch.equal(tuner(images, targets)[0], tuner.loss(tuner.encoder(images), targets)[0])  # no distance yet
+        with torch.no_grad():
+            before = tuner.encoder(images)
+            for p in tuner.encoder.parameters():
+                p.mul_(1.1)
+            after = tuner.encoder(images)
+            losses[weight] = tuner(images, targets)[0] - tuner.loss(after, targets)[0]
+    expected = sum(2 - 2 * float(a @ b / (a.norm() * b.norm())) for a, b in zip(before, after, strict=True))
+    assert losses[0.0] == 0
+    assert losses[0.7].item() == pytest.approx(0.7 * expected, rel=1e-3)
+    tuners[0.7](images, targets)[0].backward()
+    assert all(p.grad is None for p in tuners[0.7]._frozen[0].parameters())
+
+
 # --- steps -----------------------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,8 @@ MANIFEST: dict[str, Any] = {
     "verdict": VERDICT, "processes": 1, "threads": 2, "command": "finetune.py", "data": "complete", "splits": "checked",
     "shards_sha256": "00", "backbone": "resnet.a1", "started_from_sha256": "11", "config": {"epochs": 8, "wise": [0.5]},
     "folds": [1, 2], "judge": ["dcrgan", 0, 1], "margin": 0.005, "precision": "no", "versions": {"torch": "2"},
+    "crossfit": 4, "hold_out": 0.2,
+    "gamma": {"method": "dcrgan+", "config_sha256": "22", "unit": "raw", "value": 19.5, "folds": 4, "harmonic": 0.7},
 }  # fmt: skip
 
 
@@ -43,6 +45,13 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.json"
         write_json(path, MANIFEST | {"verdict": verdict})
         assert json.loads(json.dumps(read_manifest(path).content())) == MANIFEST | {"verdict": verdict}
+
+
+def test_a_manifest_of_an_earlier_version_has_no_class_folds(tmp_path: Path) -> None:
+    later = ("crossfit", "hold_out", "gamma")
+    write_json(tmp_path / "m.json", {key: value for key, value in MANIFEST.items() if key not in later})
+    manifest = read_manifest(tmp_path / "m.json")
+    assert (manifest.facts.crossfit, manifest.facts.hold_out, manifest.weights.facts.gamma) == (0, 0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +66,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
             r"m\.json: started_from: field 'fold' is '1', it is a whole number or null",
         ),
         ({"verdict": VERDICT | {"after": {}}}, r"m\.json: verdict: after: field 'gamma' is absent, it is a number"),
+        ({"gamma": {"method": "dcrgan+"}}, r"m\.json: gamma: field 'config_sha256' is absent, it is a text"),
         ({"config": []}, r"m\.json: field 'config' is \[\], it is an object"),
     ],
 )

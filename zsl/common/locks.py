@@ -20,6 +20,10 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file syst
 _held: set[Path] = set()  # folders that this process keeps others out of
 
 
+class FolderInUse(ValueError):
+    """Another process is at work in a folder."""
+
+
 @contextmanager
 def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     """Keep other processes out of `folder` during the block.  The lock also ends with the process, even after a kill.
@@ -29,7 +33,7 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     when: whether to lock at all; of the processes of one launch, only the first does.
 
     Raises:
-        ValueError: another process is in such a block.
+        FolderInUse: another process is in such a block.
     """
     place = folder.resolve()
     if fcntl is None or not when or place in _held:
@@ -56,7 +60,7 @@ def _lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise ValueError(
+            raise FolderInUse(
                 f"another process is at work in {folder}; wait until it has ended, or give this one another folder "
                 "(--name, or --data)"
             ) from error

@@ -40,16 +40,17 @@ def validation_fold(
     return _play(splits, unseen_mask, f"validation fold {fold}", fold, rows, labels, held_out)
 
 
-def calibration_folds(splits: Splits, rows: np.ndarray, labels: np.ndarray, held_out: float = 0.2) -> dict[int, Splits]:
+def calibration_folds(
+    splits: Splits, rows: np.ndarray, labels: np.ndarray, held_out: float = 0.2, *, count: int | None = None
+) -> dict[int, Splits]:
     """Splits within trainval, by number, in which as large a share of the classes is unseen as in the test; for γ.
 
-    The seen classes fall at random into as many folds as the unseen ones' share allows (CUB: 4 of 37 or 38, AWA: 5
-    of 8, SUN: 10), so that each plays unseen once.  There are at most 10 folds, and none where a fold would have fewer
-    than two seen classes.  The best γ falls with the share of unseen classes, and the official folds have more of them
-    than the test (CUB: 50 of 150 against 50 of 200).
+    The seen classes fall at random into `count` folds, so that each plays unseen once; None: `fold_count`.  There are
+    no folds where a fold would have fewer than two seen classes.  The best γ falls with the share of unseen classes,
+    and the official folds have more of them than the test (CUB: 50 of 150 against 50 of 200).
     """
     seen = len(splits.seen)
-    count = min(max(2, round(1 + seen / len(splits.unseen))), seen, MOST_CALIBRATION_FOLDS)
+    count = fold_count(splits) if count is None else min(count, seen)
     if seen - -(-seen // count) < 2:  # fewer leave training nothing to tell apart
         return {}
     fold_of = 1 + np.random.default_rng(derive_seed(count, "calibration folds")).permutation(seen) % count  # [S]
@@ -57,6 +58,12 @@ def calibration_folds(splits: Splits, rows: np.ndarray, labels: np.ndarray, held
         number: _play(splits, fold_of == number, f"calibration fold {number}", number, rows, labels, held_out)
         for number in range(1, count + 1)
     }
+
+
+def fold_count(splits: Splits, most: int = MOST_CALIBRATION_FOLDS) -> int:
+    """As many folds as the unseen classes' share allows (CUB: 4 of 37 or 38 classes, AWA: 5 of 8, SUN: 10)."""
+    seen = len(splits.seen)
+    return min(max(2, round(1 + seen / len(splits.unseen))), seen, most)
 
 
 def _play(

@@ -1,17 +1,25 @@
-"""The γ of a run: the number of `--gamma`, or for `auto` the γ of a selection, a recipe or calibration folds."""
+"""The γ of a run: the number of `--gamma`, or for `auto` the γ of fine-tuning, a selection, a recipe or folds."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import torch
+
+from backbones.tuned import TunedGamma
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.results import GammaFacts
 from zsl.experiments.search import calibrate, clear_steps
 from zsl.experiments.selection import Selection
-from zsl.experiments.trainer import Folds, Trainer
+from zsl.experiments.trainer import Folds, Trainer, key_of
+from zsl.features.split import TrainSplit
 from zsl.features.table import FeatureTable
+from zsl.scores.units import UNITS, Yardstick, gamma_in, logit_gap, seen_margins
 from zsl.training.method import Method
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ def settle_gamma(
     method: Method,
     config: Any,
     table: FeatureTable,
+    train: TrainSplit,
     find_folds: Callable[[], Folds],
     folder: Path,
     *,
@@ -33,13 +42,16 @@ def settle_gamma(
     trainer: Trainer,
     accelerator: Accelerator,
 ) -> GammaFacts:
-    """Return the γ of a run of `method` with `config` on `table`, and its source.
+    """Return the γ of a run of `method` with `config` on `table`, whose trainval rows are `train`, and its source.
 
     find_folds: makes the folds of the run's trainval rows that choose γ, or no folds where they may choose nothing.
     `folder` keeps their trials.
     """
     if gamma != "auto":
         return GammaFacts(value=gamma, source="--gamma")
+    carried = _carried_gamma(method, config, table, train, trainer)
+    if carried is not None:
+        return carried
     if selection is not None and selection.is_of(method, config):
         trial = selection.calibration or selection.best
         return GammaFacts(
@@ -61,3 +73,65 @@ def settle_gamma(
     return GammaFacts(
         value=scores.gamma, source=f"of {len(folds)} folds within trainval", harmonic_on_folds=scores.harmonic
     )
+
+
+def _carried_gamma(
+    method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer
+) -> GammaFacts | None:
+    """The γ that fine-tuned weights carry; None if they have none for this method and configuration."""
+    gamma = table.manifest.finetuned.gamma if table.manifest.finetuned else None
+    if gamma is None or (gamma.method, gamma.config_sha256) != (method.name, config_sha256(config)):
+        return None
+    return GammaFacts(
+        value=tuned_gamma(gamma, method, config, table, train, trainer),
+        source=f"of the fine-tuning's {gamma.folds} class folds, in the unit {gamma.unit}",
+        harmonic_on_folds=gamma.harmonic,
+    )
+
+
+def config_sha256(config: Any) -> str:
+    """The hash of a method's configuration, by which a γ is known to be for it."""
+    return hashlib.sha256(key_of(config).encode()).hexdigest()
+
+
+def tuned_gamma(
+    gamma: TunedGamma, method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer
+) -> float:
+    """The γ of class folds for a model that is trained on `train` with seed 0.
+
+    In the units `spread` and `share` the model is trained on the photos that the backbone was tuned on, and the margins
+    are those of the others.
+
+    Raises:
+        ValueError: the unit needs photos that the backbone was not tuned on, and there are none.
+    """
+    if gamma.unit == "raw":
+        return gamma.value
+    known, unknown = _by_knowledge(table, train)
+    if gamma.unit != "alg" and len(unknown.rows) < 2:
+        raise ValueError(
+            f"γ is in the unit {gamma.unit}, which needs photos that the backbone was not tuned on, and there are "
+            "none; give --gamma NUMBER"
+        )
+    fitted = train if gamma.unit == "alg" else known
+    model = trainer.model(method, fitted, config, seed=0)
+    is_seen = torch.isin(model.gzsl_classes, train.seen)
+    with torch.no_grad():
+        of_fitted, of_others = model.gzsl_scores(fitted.features), model.gzsl_scores(unknown.features)
+    yardstick = Yardstick(
+        margins=seen_margins(of_others, is_seen).cpu(),
+        alg=logit_gap(of_fitted, fitted.labels, model.gzsl_classes, is_seen),
+    )
+    return gamma_in(UNITS[gamma.unit], gamma.value, yardstick)
+
+
+def _by_knowledge(table: FeatureTable, train: TrainSplit) -> tuple[TrainSplit, TrainSplit]:
+    """The photos of `train` that the backbone was tuned on, and the others; all where the table does not say."""
+    rows = train.rows.cpu().numpy()
+    known = np.ones(len(rows), bool) if table.tuned_rows is None else np.isin(rows, table.tuned_rows)
+    masks = (torch.from_numpy(mask).to(train.device) for mask in (known, ~known))
+    first, second = (
+        replace(train, features=train.features[mask], labels=train.labels[mask], rows=train.rows[mask], reads=[])
+        for mask in masks
+    )
+    return first, second

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from zsl.common.files import read_object
 from zsl.datasets.split_file import rows_hash
-from zsl.experiments.bootstrap import COLUMNS, Level, Resamples, resampled_seeds
 from zsl.experiments.results import CONFIG_FILE
+from zsl.scores.bootstrap import COLUMNS, Level, Resamples, resampled_seeds
 from zsl.scores.details import DETAILS_FILE, Details, load_details
 
 TIE = 1e-12  # rounding error of sums of weights; unequal scores differ by more

@@ -191,8 +191,8 @@ class Experiment:
         with self.accelerator.main_process_first():
             claim_folder(folder, asdict(facts))
         return settle_gamma(
-            gamma, method, config, self.table, self._gamma_folds, folder, recipe=recipe, selection=selection,
-            trainer=trainer, accelerator=self.accelerator,
+            gamma, method, config, self.table, self.train.to(self.accelerator.device), self._gamma_folds, folder,
+            recipe=recipe, selection=selection, trainer=trainer, accelerator=self.accelerator,
         )  # fmt: skip
 
     def _gamma_folds(self) -> Folds:

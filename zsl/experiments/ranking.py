@@ -10,7 +10,7 @@ import numpy as np
 
 from zsl.common.drawing import COLOURS, INK, Plot, drawing, finish
 from zsl.common.markdown import markdown_table
-from zsl.experiments.bootstrap import COLUMNS, Level, Resamples, resampled_seeds
+from zsl.scores.bootstrap import COLUMNS, Level, Resamples, resampled_seeds
 from zsl.scores.details import Details
 
 AUSUC, H = COLUMNS.index("AUSUC"), COLUMNS.index("H")
@@ -19,7 +19,7 @@ LINE = 0.28  # inches of a method's line in the drawing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
+class ScoreInterval:
     """A score and the ends of its 95 % interval; fractions."""
 
     mean: float
@@ -37,8 +37,8 @@ class Rank:
     """The place of a method in the ranking."""
 
     name: str
-    ausuc: Interval
-    harmonic: Interval
+    ausuc: ScoreInterval
+    harmonic: ScoreInterval
     group: int  # from 1; methods of a group cannot be told apart from its first
 
 
@@ -82,9 +82,9 @@ def rank_methods(
     return ranks
 
 
-def _interval(means: np.ndarray, resampled: np.ndarray, column: int) -> Interval:
+def _interval(means: np.ndarray, resampled: np.ndarray, column: int) -> ScoreInterval:
     low, high = np.quantile(resampled[column], (0.025, 0.975)).tolist()
-    return Interval(mean=means[column].item(), low=low, high=high)
+    return ScoreInterval(mean=means[column].item(), low=low, high=high)
 
 
 def ranking_text(ranks: Sequence[Rank], published: Mapping[str, float]) -> str:

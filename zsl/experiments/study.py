@@ -27,6 +27,7 @@ from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import Results
 from zsl.experiments.table import PUBLISHED, run_methods, start_of
+from zsl.features.class_folds import class_fold_parts
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_folds, load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest
@@ -189,13 +190,14 @@ def _find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fe
 
 def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: list[Manifest]) -> list[Row]:
     table = find_or_extract(study, entry, accelerator)
-    folds = fold_tables(study, entry, table, accelerator)
+    crossfit = crossfit_tables(study, entry, table, accelerator)
+    folds = crossfit or fold_tables(study, entry, table, accelerator)
     for other in (table, *folds.values()):
         if not first:
             first.append(other.manifest)
         _check_equal_inputs(other.manifest, first[0])
     folder = study.folder / table.manifest.backbone
-    results = run_on_table(table, folds, study, folder, accelerator)
+    results = run_on_table(table, folds, study, folder, accelerator, class_folds=bool(crossfit))
     transform = table.manifest.transform
     side = transform.size[0] if transform else None
     cost = _cost(folder / COST_FILE, entry.name, replace(study.options, image_size=side))
@@ -212,6 +214,20 @@ def _check_equal_inputs(manifest: Manifest, first: Manifest) -> None:
                 f"{first.backbone} with {there}: {remedy} cannot stand in one table; delete one of the two "
                 "tables and give --precision"
             )
+
+
+def crossfit_tables(
+    study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator
+) -> dict[int, FeatureTable]:
+    """Find the feature table of each class fold of a fine-tuning, for choices; none where it was not cross-fitted."""
+    if not table.manifest.finetuned or entry.weights is None:
+        return {}
+    found = sorted(entry.weights.parent.glob(f"crossfit-*/{entry.weights.name}"))
+    numbers = {int(path.parent.name.removeprefix("crossfit-")): path for path in found}
+    return {
+        number: find_or_extract(study, replace(entry, weights=path), accelerator)
+        for number, path in sorted(numbers.items())
+    }
 
 
 def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator) -> dict[int, FeatureTable]:
@@ -256,8 +272,12 @@ def run_on_table(
     study: Study,
     folder: Path,
     accelerator: Accelerator,
+    *,
+    class_folds: bool = False,
 ) -> dict[str, Results]:
     """Run the study's methods on `table`: the folds of `tables` choose, then each seed is tested once.
+
+    class_folds: whether `tables` are of the class folds of a fine-tuning; else they are of the validation folds.
 
     Returns the results by the name of the method.
     """
@@ -265,7 +285,9 @@ def run_on_table(
     device = accelerator.device
     train, test = split_features(table, splits, device)
     folds: dict[int, tuple[TrainSplit, TestSplit]] = {}
-    for fold, fold_table in tables.items():
+    if class_folds:
+        folds = class_fold_parts(tables, splits, device)
+    for fold, fold_table in () if class_folds else tables.items():
         folds |= load_folds(study.benchmark, study.data, fold_table, device, (fold,))
     data = Experiment(
         table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds

@@ -1,8 +1,8 @@
-"""What scripts/finetune.py does: tune on a fold's training classes, judge, tune on all trainval photos, write.
+"""What scripts/finetune.py does: tune on folds' training classes, judge, tune on all trainval photos, write.
 
-The weights that are judged must not know the validation classes that judge, so each fold has a fine-tuning of its own.
-From the folds come the number of epochs, the share of tuned weights and γ.  The weights that are written are tuned on
-all seen classes after that, by the same schedule.
+The weights that are judged must not know the classes that judge, so each fold has a fine-tuning of its own.  From the
+class folds of the cross-fitting come the verdict, the share of tuned weights and γ.  The weights that are written are
+tuned on all seen classes after that, by the same schedule.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
+from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
 from zsl.features.load import load_splits
+from zsl.finetune.crossfit import Crossfit, class_folds
+from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_crossfit
+from zsl.finetune.data import without_share
+from zsl.finetune.decision import Verdict
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
 from zsl.finetune.tuning import Tuning
-from zsl.finetune.verdict import JUDGE, Judge
+from zsl.finetune.verdict import JUDGE, Judge, gamma_of
 
 CACHE_SCALE = 1.15  # photos are kept this much larger than the input, for crops
 EARLIER_CHECKPOINT = "checkpoint.pt"  # of earlier versions
@@ -53,7 +58,9 @@ class Finetuning:
     shards: Location
     allow_pipe: bool = False  # let `shards` be a command
     config: FinetuneConfig
-    folds: tuple[Count, ...] = (1,)  # judged on these; empty: no verdict
+    crossfit: Whole | None = None  # number of class folds; None: by the test's share of classes, at most 4; 0: none
+    hold_out: Share = 0.0  # of each class's photos, which the final weights do not know, so that γ is measured on these
+    folds: tuple[Count, ...] = ()  # validation folds to judge on besides
     judge: Judge = JUDGE
     judge_seeds: tuple[Whole, ...] = (0, 1)
     margin: Share = 0.005  # gain of H on the folds below which the weights are not worth keeping
@@ -64,6 +71,10 @@ class Finetuning:
         check_ranges(self)
         if len(set(self.folds)) < len(self.folds):
             raise ValueError(f"--folds {' '.join(map(str, self.folds))}: name each once")
+        if self.crossfit == 1:
+            raise ValueError("--crossfit 1: two folds are needed at least, or 0 for none")
+        if self.hold_out == 1:
+            raise ValueError("--hold-out 1 leaves no photo to tune on")
 
 
 def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator: Accelerator) -> TuningManifest:
@@ -72,6 +83,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     What `folder` holds already is not computed again.
 
     Raises:
+        FoldsPending: other processes still make class folds; the one that ends last goes on.
         ValueError: `folder` holds a run of other configuration, weights or shards; the model cannot be tuned so; or the
             weights to start from were tuned on validation classes of a fold.
     """
@@ -81,7 +93,8 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     table = read_labels(job.shards, index, backbone, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
     folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
-    facts = _facts(job, index, splits, backbone, accelerator.mixed_precision)
+    of_classes = class_folds(splits, table, job.crossfit)
+    facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
         claim_folder(folder, facts.content())
     if (folder / MANIFEST_FILE).is_file():
@@ -98,12 +111,39 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         checkpoint_seconds=job.checkpoint_seconds,
         accelerator=accelerator,
     )
-    verdict = tuning.judge(folds, folder, judge=job.judge, seeds=job.judge_seeds, margin=job.margin) if folds else None
-    epochs = verdict.epochs if verdict else job.config.epochs
-    tuned = tuning.tune(splits, folder, "all seen classes", epochs=epochs)
-    share = verdict.decision.share if verdict else max(job.config.wise)
-    manifest = tuning.write(tuned, share, splits, folder, verdict=verdict)
-    _remove_checkpoints(folder, accelerator)
+    crossfit = None
+    if of_classes:
+        crossfit = Crossfit(
+            tuning=tuning, folds=of_classes, folder=folder, judge=job.judge, held_out=job.hold_out > 0
+        ).run()  # fmt: skip
+    with sole_process(folder, when=accelerator.is_main_process):
+        verdict = (
+            tuning.judge(folds, folder, judge=job.judge, seeds=job.judge_seeds, margin=job.margin) if folds else None
+        )
+        return _tune_all(job, tuning, splits, folder, verdict, crossfit)
+
+
+def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | Verdict]:
+    """The verdicts of a finished run: of the class folds, then of the validation folds."""
+    crossfit = [read_crossfit(folder / CROSSFIT_FILE)] if manifest.facts.crossfit else []
+    return [*crossfit, *([manifest.verdict] if manifest.verdict else [])]
+
+
+def _tune_all(
+    job: Finetuning, tuning: Tuning, splits: Splits, folder: Path, verdict: Verdict | None,
+    crossfit: CrossfitVerdict | None,
+) -> TuningManifest:  # fmt: skip
+    """Tune on all seen classes, and write the result; the cross-fitting chooses before the validation folds."""
+    share, epochs = max(job.config.wise), job.config.epochs
+    if crossfit:
+        share = crossfit.share
+    elif verdict:
+        share, epochs = verdict.decision.share, verdict.epochs
+    own = without_share(splits, tuning.images, job.hold_out, job.config.seed)
+    tuned = tuning.tune(own, folder, "all seen classes", epochs=epochs)
+    gamma = gamma_of(crossfit, job.benchmark, job.judge) if crossfit else None
+    manifest = tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
+    _remove_checkpoints(folder, tuning.accelerator)
     return manifest
 
 
@@ -140,7 +180,9 @@ def _remove_checkpoints(folder: Path, accelerator: Accelerator) -> None:
     accelerator.wait_for_everyone()
 
 
-def _facts(job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbone, precision: str) -> RunFacts:
+def _facts(
+    job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbone, precision: str, class_folds: int
+) -> RunFacts:
     return RunFacts(
         benchmark=index.benchmark,
         data=index.source["verdict"],
@@ -151,6 +193,8 @@ def _facts(job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbon
         started_from_sha256=backbone.weights_sha256,
         config=asdict(job.config),
         folds=job.folds,
+        crossfit=class_folds,
+        hold_out=job.hold_out,
         judge=(job.judge, *job.judge_seeds),
         margin=job.margin,
         precision=precision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,6 +55,16 @@ class TuningData:
         held = torch.zeros(len(self.rows), dtype=torch.bool)
         held[torch.from_numpy(indices)] = True
         return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def without_share(splits: Splits, images: TrainImages, share: float, seed: int) -> Splits:
+    """The same splits without about `share` of the trainval photos of each class; 0 leaves none out."""
+    if share == 0:
+        return splits
+    labels = images.labels[images.position(splits.trainval_loc)]
+    purpose = derive_seed(seed, "left-out share")
+    left_out = hold_out(labels, share, lambda label: np.random.default_rng((purpose, label)))
+    return replace(splits, trainval_loc=np.delete(splits.trainval_loc, left_out))
 
 
 def normalise(images: Tensor, transform: Transform, device: torch.device) -> Tensor:

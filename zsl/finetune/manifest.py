@@ -27,6 +27,8 @@ class RunFacts:
     started_from_sha256: str  # of its weights
     config: Mapping[str, Any]  # FinetuneConfig as a dict
     folds: tuple[int, ...]
+    crossfit: int = 0  # number of class folds
+    hold_out: float = 0.0  # share of each class's photos that the weights do not know
     judge: tuple[str | int, ...]  # its name, then its seeds
     margin: float
     precision: str
@@ -48,6 +50,8 @@ class RunFacts:
             **{name: read_field(content, name, str, where) for name in texts},
             split_hashes=tuple(read_field(content, "split_hashes", list, where)),
             folds=tuple(read_field(content, "folds", list, where)),
+            crossfit=read_field({"crossfit": 0, **content}, "crossfit", int, where),
+            hold_out=read_field({"hold_out": 0.0, **content}, "hold_out", float, where),
             judge=tuple(read_field(content, "judge", list, where)),
             config=read_field(content, "config", dict, where),
             margin=read_field(content, "margin", float, where),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from backbones import Backbone
 from backbones.backbone import as_backbone
 from backbones.finetune import average, without_classifier
 from backbones.finetune_config import FinetuneConfig
-from backbones.tuned import Rows, TunedFacts, TunedWeights, photos_metadata
+from backbones.tuned import Rows, TunedFacts, TunedGamma, TunedWeights, photos_metadata
 from zsl.common.files import write_json
 from zsl.common.tensors import write_tensors
 from zsl.datasets.split_file import rows_hash
@@ -78,15 +79,17 @@ class Tuning:
 
     def write(
         self, tuned: TunedEncoder, share: float, splits: Splits, folder: Path, *, verdict: Verdict | None = None,
-        fold: int | None = None,
+        fold: int | None = None, gamma: TunedGamma | None = None,
     ) -> TuningManifest:  # fmt: skip
         """Write the mean of the old weights and `share` of the tuned ones into `folder`, and their manifest.
 
         The file has timm's names, and the published classifier too, so that it fits the architecture.
+
+        fold: the fold that these weights judge.  gamma: the γ of the folds, for features of the weights.
         """
         whole = self.model.state_dict()
         mixed = average({name: whole[name] for name in tuned.state}, _on_cpu(tuned.state), share)
-        manifest = self._describe(tuned, share, splits, verdict, fold)
+        manifest = self._describe(tuned, share, verdict, self._tuned_facts(splits, fold, gamma))
         if self.accelerator.is_main_process:
             write_tensors(folder / WEIGHTS_FILE, whole | mixed, photos_metadata(self._photos(splits)))
             write_json(folder / MANIFEST_FILE, manifest.content())
@@ -108,12 +111,17 @@ class Tuning:
                 features, self.images, list(folds.values()), benchmark=self.facts.benchmark, judge=judge, seeds=seeds
             )
 
-        before = self._features({}, 0.0)
-        after = {share: [self._features(each.state, share) for each in tuned.values()] for share in self.config.wise}
+        before = self.frozen
+        after = {share: [self.features(each.state, share) for each in tuned.values()] for share in self.config.wise}
         of_shares = {share: scores(features) for share, features in after.items()}
         return decide(scores([before] * len(folds)), of_shares, margin)
 
-    def _features(self, state: Mapping[str, Tensor], share: float) -> Tensor:
+    @cached_property
+    def frozen(self) -> Tensor:
+        """Features [N, D] of all photos with the weights before."""
+        return self.features({}, 0.0)
+
+    def features(self, state: Mapping[str, Tensor], share: float) -> Tensor:
         """Features [N, D] of all photos with the mean of the old weights and `share` of those in `state`."""
         encoder = without_classifier(self.model)
         encoder.load_state_dict(average(encoder.state_dict(), _on_cpu(state), share))
@@ -121,8 +129,9 @@ class Tuning:
         return encode_images(after, self.images.sizes[1], self.accelerator, f"features, share {share:g}")
 
     def _describe(
-        self, tuned: TunedEncoder, share: float, splits: Splits, verdict: Verdict | None, fold: int | None
+        self, tuned: TunedEncoder, share: float, verdict: Verdict | None, facts: TunedFacts
     ) -> TuningManifest:
+        fold = facts.fold
         part = "trainval" if fold is None else f"VALIDATION FOLD {fold} of trainval, for judging alone"
         progress = tuned.progress
         return TuningManifest(
@@ -131,7 +140,7 @@ class Tuning:
                 architecture=self.architecture,
                 pretraining=f"{self.backbone.pretraining}, fine-tuned on {self.facts.benchmark} {part}",
                 image_size=self.backbone.transform.size[0],
-                facts=self._tuned_facts(splits, fold),
+                facts=facts,
             ),
             rows_decoded=Rows(count=len(self.images.rows), hash=self.images.rows_hash),
             share_of_tuned_weights=share,
@@ -146,7 +155,7 @@ class Tuning:
             facts=self.facts,
         )
 
-    def _tuned_facts(self, splits: Splits, fold: int | None) -> TunedFacts:
+    def _tuned_facts(self, splits: Splits, fold: int | None, gamma: TunedGamma | None) -> TunedFacts:
         return TunedFacts(
             benchmark=self.facts.benchmark,
             fold=fold,
@@ -154,6 +163,7 @@ class Tuning:
             split_hashes=self.facts.split_hashes,
             classes=tuple(splits.class_names[class_id] for class_id in splits.seen),
             started_from=self.backbone.finetuned,
+            gamma=gamma,
         )
 
 

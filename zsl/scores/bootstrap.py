@@ -21,6 +21,20 @@ Level = Literal["images", "classes", "seeds"]  # what a resample draws with repl
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A difference, and where 95 % of its resamples lie; fractions."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether 0 lies outside."""
+        return self.low > 0 or self.high < 0
+
+
 @dataclass(frozen=True, eq=False)
 class Resamples:
     """The weights of the test images in each resample."""
@@ -99,6 +113,26 @@ def resampled_seeds(
     n = len(seeds)
     times = rng.multinomial(n, np.full(n, 1 / n), size=count) if "seeds" in levels else np.ones((count, n))
     return times / n
+
+
+def ausuc_difference(a: Sequence[Details], b: Sequence[Details], *, resamples: int = 1000, seed: int = 0) -> Interval:
+    """B minus A in AUSUC, mean over folds; `a` and `b` hold one model a fold each, of equal rows.
+
+    A resample draws classes and photos within each class, and both models of a fold get the same draw.  So the interval
+    also shows the effect of other classes, which a verdict on unseen ones needs.
+
+    Raises:
+        ValueError: the models of a fold were tested on different rows.
+    """
+    rng, differences, drawn = np.random.default_rng(seed), [], []
+    for of_a, of_b in zip(a, b, strict=True):
+        if not (of_a.seen_rows.equal(of_b.seen_rows) and of_a.unseen_rows.equal(of_b.unseen_rows)):
+            raise ValueError("the two models of a fold were tested on different rows; make the fold anew")
+        whole, draws = Resamples.none(of_a), Resamples.draw(of_a, resamples, rng, ("classes", "images"))
+        differences.append((whole.ausuc(of_b) - whole.ausuc(of_a)).item())
+        drawn.append(draws.ausuc(of_b) - draws.ausuc(of_a))
+    low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975))
+    return Interval(difference=float(np.mean(differences)), low=float(low), high=float(high))
 
 
 def _hits(predicted: Tensor, labels: Tensor) -> np.ndarray:

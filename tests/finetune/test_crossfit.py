@@ -1,0 +1,336 @@
+"""Cross-fitting by classes: what a fold's weights know, kills, several processes, and what is concluded."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+
+from backbones.finetune_config import FinetuneConfig
+from backbones.tuned import read_tuned_photos
+from shards import ShardIndex, open_shard, read_index, read_samples
+from zsl.common.files import read_json
+from zsl.common.records import write_record
+from zsl.datasets.folds import calibration_folds
+from zsl.datasets.places import shards_folder
+from zsl.datasets.splits import Splits
+from zsl.experiments.study import Study, names_of, run_study
+from zsl.features.class_folds import class_fold_parts
+from zsl.features.load import load_splits
+from zsl.features.table import FeatureTable
+from zsl.finetune.answers import Answers, judged_halves, load_answers
+from zsl.finetune.command import Finetuning, run_finetuning
+from zsl.finetune.crossfit import FoldsPending
+from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, SAME, TUNE, WORSE, best_share, conclude, read_crossfit
+from zsl.finetune.images import read_labels
+from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
+from zsl.finetune.train import CHECKPOINT_FILE, Training
+from zsl.scores.details import Details
+from zsl.scores.folds import score_folds
+from zsl.scores.units import UNITS
+
+MODEL = "test_resnet"
+CONFIG = FinetuneConfig(image_size=32, epochs=2, batch_size=4, probe_steps=3, wise=(0.5, 1.0))
+FOLDS = 3
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("resnet") / "resnet.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(timm.create_model(MODEL, pretrained=False).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def index(tiny_shapes: Path) -> ShardIndex:
+    return read_index(shards_folder(tiny_shapes, "shapes"))
+
+
+@pytest.fixture(scope="module")
+def job(tiny_shapes: Path, weights: Path) -> Finetuning:
+    return Finetuning(
+        benchmark="shapes", backbone=MODEL, weights=weights, data=tiny_shapes, config=CONFIG, judge="eszsl",
+        shards=shards_folder(tiny_shapes, "shapes"), crossfit=FOLDS, hold_out=0.2,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(
+    job: Finetuning, index: ShardIndex, accelerator: Accelerator, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    run_finetuning(job, index, folder, accelerator)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(job: Finetuning, index: ShardIndex) -> FeatureTable:
+    return read_labels(job.shards, index)
+
+
+@pytest.fixture(scope="module")
+def splits(job: Finetuning, table: FeatureTable) -> Splits:
+    return load_splits("shapes", job.data, table)
+
+
+def photos_by_row(job: Finetuning, index: ShardIndex) -> dict[int, str]:
+    hashes: dict[int, str] = {}
+    for shard in index.shards:
+        with open_shard(job.shards, shard) as stream:
+            hashes |= {sample.row: sample.photo_hash for sample in read_samples(stream, shard.file)}
+    return hashes
+
+
+def test_a_fold_s_weights_know_no_class_and_no_photo_that_judges(
+    made: Path, job: Finetuning, index: ShardIndex, table: FeatureTable, splits: Splits
+) -> None:
+    hashes = photos_by_row(job, index)
+    left_out = []
+    for number, fold in calibration_folds(splits, table.rows, table.labels, count=FOLDS).items():
+        manifest = read_manifest(made / f"crossfit-{number}" / "manifest.json")
+        assert set(manifest.weights.facts.classes or ()) == {splits.class_names[label] for label in fold.seen}
+        known = read_tuned_photos(made / f"crossfit-{number}" / WEIGHTS_FILE)
+        assert known == {hashes[row] for row in fold.trainval_loc.tolist()}
+        judges = [*fold.test_seen_loc.tolist(), *fold.test_unseen_loc.tolist()]
+        assert len(judges) > 10
+        assert not known & {hashes[row] for row in judges}
+        assert set(judges) < set(splits.trainval_loc.tolist())
+        left_out += fold.unseen.tolist()
+    assert sorted(left_out) == splits.seen.tolist()
+
+
+def test_all_tunings_take_as_many_passes_over_their_photos_and_stop_at_no_score(made: Path) -> None:
+    for part in ("crossfit-1", "crossfit-2", "crossfit-3", "."):
+        manifest = read_manifest(made / part / "manifest.json")
+        assert len(manifest.losses) == CONFIG.epochs * (manifest.weights.facts.trainval.count // CONFIG.batch_size)
+        assert all(epoch.keys() == {"loss"} for epoch in manifest.curve)
+
+
+def test_final_weights_leave_a_share_of_each_class_s_photos_out(
+    made: Path, job: Finetuning, index: ShardIndex, table: FeatureTable, splits: Splits
+) -> None:
+    hashes, known = photos_by_row(job, index), read_tuned_photos(made / WEIGHTS_FILE)
+    labels = dict(zip(table.rows.tolist(), table.labels.tolist(), strict=True))
+    left_out = [row for row in splits.trainval_loc.tolist() if hashes[row] not in known]
+    assert {labels[row] for row in left_out} == set(splits.seen.tolist())
+    assert len(left_out) + len(known) == len(splits.trainval_loc)
+
+
+def test_the_verdict_and_the_gamma_follow_the_weights(made: Path) -> None:
+    verdict = read_crossfit(made / CROSSFIT_FILE)
+    manifest = read_manifest(made / "manifest.json")
+    gamma = manifest.weights.facts.gamma
+    assert gamma is not None
+    assert (gamma.unit, gamma.value, gamma.folds) == (verdict.unit, verdict.value, FOLDS)
+    assert manifest.share_of_tuned_weights == verdict.share
+    assert {unit.unit for unit in verdict.units} == set(UNITS)
+    assert read_manifest(made / "crossfit-1" / "manifest.json").weights.facts.gamma is None
+    assert verdict.text().startswith(verdict.verdict)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run has made; the manifests tell of speeds, so that they differ from run to run."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_run_that_is_interrupted_anywhere_goes_on_to_the_same_bits(
+    made: Path, job: Finetuning, index: ShardIndex, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    advance, save, updates = Training.advance, Answers.save, [0]
+
+    def stop_at(self: Training, last: int) -> None:
+        updates[0] += 1
+        if updates[0] == last:
+            raise KeyboardInterrupt
+        advance(self)
+
+    def stop_before_answers(self: Answers, path: Path) -> None:
+        if path.name == "share-1.safetensors":
+            raise KeyboardInterrupt
+        save(self, path)
+
+    always = replace(job, checkpoint_seconds=0)
+    for last in (3, 4, 1):  # in the first fold; at its end; in a later tuning
+        with monkeypatch.context() as patch:
+            updates[0] = 0
+            patch.setattr(Training, "advance", lambda self, last=last: stop_at(self, last))
+            if last == 4:
+                patch.setattr(Answers, "save", stop_before_answers)
+            with pytest.raises(KeyboardInterrupt):
+                run_finetuning(always, index, tmp_path / "run", accelerator)
+    run_finetuning(always, index, tmp_path / "run", accelerator)
+    assert files(tmp_path / "run") == files(made)
+    assert not list(tmp_path.rglob(CHECKPOINT_FILE))
+
+
+@contextmanager
+def held_by_another(folder: Path) -> Iterator[None]:
+    """A folder in which another process is at work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+def test_a_process_takes_the_folds_that_no_other_one_makes(
+    made: Path, job: Finetuning, index: ShardIndex, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with held_by_another(folder / "crossfit-1"), pytest.raises(FoldsPending, match="the one that ends last goes on"):
+        run_finetuning(job, index, folder, accelerator)
+    assert not list((folder / "crossfit-1").iterdir())
+    assert (folder / "crossfit-2" / "share-1.safetensors").is_file()
+    assert not (folder / CROSSFIT_FILE).exists()
+    with held_by_another(folder / "crossfit-2"):  # that fold is made: nothing is left to take there
+        run_finetuning(job, index, folder, accelerator)
+    assert files(folder) == files(made)
+
+
+def test_weights_that_know_the_seen_classes_are_no_start_of_a_cross_fitting(
+    made: Path, job: Finetuning, index: ShardIndex, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="2 of 2 classes that class fold 1 leaves out"):
+        run_finetuning(replace(job, weights=made / WEIGHTS_FILE), index, tmp_path, accelerator)
+    with pytest.raises(ValueError, match="two folds are needed at least"):
+        replace(job, crossfit=1)
+
+
+def test_planted_leaks_are_found_where_a_class_fold_judges(
+    made: Path, table: FeatureTable, splits: Splits, job: Finetuning
+) -> None:
+    features = np.random.default_rng(0).random((len(table.rows), 5)).astype(np.float32)
+    folds = calibration_folds(splits, table.rows, table.labels, count=FOLDS)
+
+    def of_fold(number: int, tuned_rows: np.ndarray, part: str) -> FeatureTable:
+        facts = read_manifest(made / part / "manifest.json").weights.facts
+        manifest = replace(table.manifest, finetuned=facts, dim=5)
+        return replace(table, features=features, manifest=manifest, tuned_rows=tuned_rows)
+
+    clean = {number: of_fold(number, fold.trainval_loc, f"crossfit-{number}") for number, fold in folds.items()}
+    parts = class_fold_parts(clean, splits, torch.device("cpu"))
+    assert {number: train.rows.tolist() for number, (train, _) in parts.items()} == {
+        number: fold.trainval_loc.tolist() for number, fold in folds.items()
+    }
+    with_photo = np.sort(np.append(folds[1].trainval_loc, folds[1].test_seen_loc[0]))
+    with pytest.raises(ValueError, match="fine-tuned on 1 photos that are test photos here"):
+        class_fold_parts(clean | {1: of_fold(1, with_photo, "crossfit-1")}, splits, torch.device("cpu"))
+    with pytest.raises(ValueError, match="2 of 2 classes that class fold 1 leaves out"):
+        class_fold_parts(clean | {1: of_fold(1, folds[1].trainval_loc, "crossfit-2")}, splits, torch.device("cpu"))
+
+
+def test_a_study_chooses_on_the_class_folds_of_cross_fitted_weights(
+    made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    for part in ("shards", "splits"):
+        shutil.copytree(tiny_shapes / "shapes" / part, tmp_path / "shapes" / part)
+    study = Study(
+        benchmark="shapes", entries=names_of([f"{MODEL}@{made / WEIGHTS_FILE}"]), methods=("eszsl",), seeds=(0,),
+        folder=tmp_path / "study", data=tmp_path,
+    )  # fmt: skip
+    (row,), failures = run_study(study, accelerator)
+    assert not failures
+    assert row.folds == (1, 2, 3)
+    results = read_json(study.folder / row.backbone / "eszsl" / "results.json")
+    assert results["selection"]["folds"].keys() == {"1", "2", "3"}
+    assert len(list(tmp_path.glob("shapes/features/*/manifest.json"))) == 1 + FOLDS
+
+
+# --- what is concluded -----------------------------------------------------------------------------------------------
+
+
+def drawn(seed: int, strength: float, scale: float = 1.0, photos: int = 40) -> Answers:
+    """A drawn model of four seen and three unseen classes; more `strength`, higher true scores."""
+    draw, ids, parts = torch.Generator().manual_seed(seed), torch.arange(7), dict[str, Any]()
+    for part, labels in (("seen", ids[:4].repeat(photos)), ("unseen", ids[4:].repeat(photos))):
+        scores = torch.randn(len(labels), 7, generator=draw) + strength * (labels[:, None] == ids) + (ids < 4)
+        parts |= {
+            f"{part}_rows": torch.arange(len(labels)), f"{part}_labels": labels, f"{part}_scores": scale * scores,
+            f"{part}_predicted": scores.argmax(1),
+        }  # fmt: skip
+    details = Details(zsl_classes=ids[4:], gzsl_classes=ids, unseen_zsl_predicted=parts["unseen_labels"], **parts)
+    return Answers(details=details, alg=scale)
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(3.0, TUNE), (2.0, SAME), (1.0, WORSE)])
+def test_only_a_gain_that_excludes_0_says_tune(strength: float, expected: str) -> None:
+    frozen = {fold: drawn(fold, 2.0) for fold in (1, 2, 3)}
+    tuned = {1.0: {fold: drawn(10 + fold, strength) for fold in (1, 2, 3)}}
+    verdict = conclude(frozen, tuned, held_out=True, judge="eszsl", epochs=5)
+    assert verdict.verdict == expected
+    assert verdict.gain.low <= verdict.gain.difference <= verdict.gain.high
+    assert verdict.frozen == score_folds([answers.details for answers in frozen.values()])
+
+
+def test_the_gain_is_not_that_of_the_luckiest_share() -> None:
+    frozen = {fold: drawn(fold, 2.0) for fold in (1, 2)}
+    better, worse = (
+        {fold: drawn(fold + seed, 2.0 + sign) for fold in (1, 2)} for seed, sign in ((20, 1.0), (30, -1.0))
+    )
+    tuned = {0.5: {1: better[1], 2: worse[2]}, 1.0: {1: worse[1], 2: better[2]}}
+    assert best_share(tuned, [1]) == 0.5
+    assert best_share(tuned, [2]) == 1.0
+    verdict = conclude(frozen, tuned, held_out=True, judge="eszsl", epochs=5)
+    assert verdict.gain.difference < 0  # each fold has the share that is best on the other one
+    assert max(each.scores.ausuc for each in verdict.shares) > verdict.gain.difference + verdict.frozen.ausuc
+
+
+def test_gamma_takes_the_unit_that_loses_least_among_those_that_final_weights_can_have() -> None:
+    frozen = {fold: drawn(fold, 2.0) for fold in (1, 2)}
+    tuned = {1.0: {1: drawn(5, 2.0), 2: drawn(6, 2.0, scale=30.0)}}
+    lost = {}
+    for held_out in (True, False):
+        verdict = conclude(frozen, tuned, held_out=held_out, judge="eszsl", epochs=5)
+        lost = {unit.unit: unit.harmonic_lost for unit in verdict.units}
+        usable = lost if held_out else {name: lost[name] for name in ("raw", "alg")}
+        assert lost[verdict.unit] == min(usable.values())
+    assert lost["raw"] > lost["alg"] + 0.05
+
+
+def test_no_photo_is_on_a_curve_whose_gamma_its_margin_has_chosen() -> None:
+    answers = drawn(0, 1.0, photos=5)
+    first, second = answers.halves()
+    rows = [half.details.seen_rows.tolist() for half in (first, second)]
+    assert sorted(rows[0] + rows[1]) == answers.details.seen_rows.tolist()
+    for part, counts in zip((first, second), ([3, 2, 3, 2], [2, 3, 2, 3]), strict=True):
+        assert part.details.seen_labels.bincount().tolist() == counts
+        assert torch.equal(part.details.unseen_rows, answers.details.unseen_rows)
+    one, other = judged_halves(1, answers)
+    assert torch.equal(one.yardstick.margins, second.yardstick.margins)
+    assert torch.equal(other.yardstick.margins, first.yardstick.margins)
+    assert torch.equal(one.curve.seen, first.curve.seen)
+
+
+def test_answers_and_verdicts_are_read_as_they_were_written(tmp_path: Path) -> None:
+    answers = drawn(3, 1.0)
+    answers.save(tmp_path / "answers.safetensors")
+    again = load_answers(tmp_path / "answers.safetensors")
+    assert again.alg == answers.alg
+    assert all(
+        torch.equal(value, getattr(again.details, name))
+        for name, value in vars(answers.details).items()
+        if name != "gamma"
+    )
+    save_file({"alg": torch.zeros(())}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="holds other tensors"):
+        load_answers(tmp_path / "other.safetensors")
+    verdict = conclude({1: answers, 2: answers}, {1.0: {1: answers, 2: answers}}, held_out=True, judge="j", epochs=1)
+    write_record(tmp_path / CROSSFIT_FILE, verdict)
+    assert read_crossfit(tmp_path / CROSSFIT_FILE) == verdict
