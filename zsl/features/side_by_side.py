@@ -27,9 +27,11 @@ class SideBySide:
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        """The rows that the index `rows` means, as `numpy.concatenate` puts them together."""
-        return np.concatenate([array[rows] for array in self.arrays], axis=-1)
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """What the index, of rows or of rows and columns, means for the one array."""
+        rows, *columns = index if isinstance(index, tuple) else (index,)
+        joined = np.concatenate([array[rows] for array in self.arrays], axis=-1)
+        return joined[(..., *columns)] if columns else joined
 
     def copy(self) -> np.ndarray:
         """All of it as one array."""
