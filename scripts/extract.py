@@ -89,17 +89,26 @@ def main(args: Args) -> None:
     accelerator.end_training()
 
 
-def _tables(args: Args) -> list[tuple[Backbone, Path]]:
-    """The backbones that --backbone names, each with the folder of its table."""
-    from backbones import load_backbone
+def _parts(args: Args) -> list[tuple[str, EncodeOptions]]:
+    """The name and the options of each backbone that --backbone names.
 
+    Raises:
+        ValueError: a part is empty, unknown or there twice; or a flag is for one backbone, and there are several.
+    """
     names = part_names(args.backbone or default_backbone(args.benchmark))
     one_of_each = {"--weights": args.weights, "--export-mat": args.export_mat}
     if len(names) > 1 and (flags := [flag for flag, value in one_of_each.items() if value is not None]):
         raise ValueError(f"{', '.join(flags)}: that is for one backbone, --backbone {args.backbone} names {len(names)}")
-    named = [named_options(name, args.options) for name in names]
-    check_distinct(names, [find_preset(name).full_name + options.tag for name, options in named])
-    loaded = [load_backbone(name, args.weights, options) for name, options in named]
+    parts = [named_options(name, args.options) for name in names]
+    check_distinct(names, [find_preset(name).full_name + options.tag for name, options in parts])
+    return parts
+
+
+def _tables(args: Args) -> list[tuple["Backbone", Path]]:
+    """The backbones that --backbone names, each with the folder of its table."""
+    from backbones import load_backbone
+
+    loaded = [load_backbone(name, args.weights, options) for name, options in _parts(args)]
     return [(backbone, features_folder(args.data, args.benchmark, backbone.name)) for backbone in loaded]
 
 
@@ -107,6 +116,8 @@ def _check_flags(args: Args) -> None:
     """Refuse flags without an effect: an imported table has no photos, weights or precision of ours."""
     if args.splits and not args.import_mat:
         raise ValueError("--splits is for --import-mat; shards have brought their splits along")
+    if not args.import_mat:
+        _parts(args)
     default = Args()
     idle = [name for name in OF_PHOTOS if getattr(args, name) != getattr(default, name)]
     idle += [name for name in asdict(default.options) if getattr(args.options, name) != getattr(default.options, name)]
