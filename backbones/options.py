@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from backbones.ranges import Count, Portion, check_ranges
 
+# NAME-288px-crop0.9-5crops-flip-at-LAYER, as `EncodeOptions.tag` writes it; names of models and weights have no dash.
+NAMED = re.compile(
+    r"(?P<name>[^-]+)(-(?P<image_size>\d+)px)?(-crop(?P<crop_pct>\d*\.?\d+))?(?P<crops>-5crops)?(?P<flip>-flip)?"
+    r"(-at-(?P<layer>[^-+]+))?"
+)
 LEAST_CROP = 0.1  # of the shorter side; below that the scaled photo would not fit into memory
 
 
@@ -40,3 +46,25 @@ class EncodeOptions:
             f"fp32-{'+'.join(self.fp32_layers)}": self.fp32_layers,
         }
         return "".join(f"-{part}" for part, value in parts.items() if value)
+
+
+def named_options(name: str, options: EncodeOptions = EncodeOptions()) -> tuple[str, EncodeOptions]:
+    """Split `NAME-288px-flip` into the backbone's name and its options; `options` are those that the name leaves open.
+
+    A name that does not end in options stays as it is.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+    match = NAMED.fullmatch(name)
+    if match is None:
+        return name, options
+    said = match.groupdict()
+    changes: dict[str, Any] = {
+        "image_size": said["image_size"] and int(said["image_size"]),
+        "crop_pct": said["crop_pct"] and float(said["crop_pct"]),
+        "crops": said["crops"] and 5,
+        "flip": said["flip"] and True,
+        "layer": said["layer"],
+    }
+    return said["name"], replace(options, **{key: value for key, value in changes.items() if value is not None})

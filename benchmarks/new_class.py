@@ -27,9 +27,8 @@ from zsl.common.files import write_json
 from zsl.common.ranges import Whole
 from zsl.datasets.attribute_table import read_attributes
 from zsl.dcrgan.model import DCRGAN
-from zsl.features.load import find_features
+from zsl.features.join import find_tables, read_tables
 from zsl.features.split import TrainSplit
-from zsl.features.table import read_features
 from zsl.predict.new_classes import add_classes
 from zsl.predict.predictor import Predictor, load_predictor, score
 from zsl.scores.details import DETAILS_FILE, load_details
@@ -52,7 +51,7 @@ def main(args: Args) -> None:
     facts = predictor.facts
     if facts.config["gan"]["semantic_transductive"]:
         raise ValueError(f"{args.run} is transductive: its networks saw the attributes of the classes to be held out")
-    table = read_features(find_features(args.data, facts.benchmark, facts.backbone.name))
+    table = read_tables(find_tables(args.data, facts.benchmark, facts.backbone.name))
     seeds = list(predictor.models)
     details = {seed: load_details(args.run / f"seed-{seed}" / DETAILS_FILE) for seed in seeds}
     chance = 1 / len(predictor.class_names)

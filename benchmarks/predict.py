@@ -40,7 +40,7 @@ class Args:
     data: Path = Path("data")  # folder with the split files that make_shards.py copied
     a_class: Count = 2  # number of photos of each unseen class
     seed: Whole = 0  # seed that draws the photos
-    weights: Path | None = None  # weights file of the backbone, if the features were made with one
+    weights: tuple[Path, ...] = ()  # weights file of the backbone, or of each joined one, if it was not published
     json: Path | None = None  # also write the figures to this file
 
 

@@ -20,7 +20,7 @@ from zsl.audit.findings import failed
 from zsl.cli import run_script
 from zsl.datasets.places import benchmark_name
 from zsl.experiments.results import CONFIG_FILE, read_facts
-from zsl.features.load import find_features
+from zsl.features.join import find_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Args:
 
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None
-    """Backbone of the features; default: the backbone of --run, or without --run every table below --data."""
+    """Backbone of the features, or several joined by +; default: that of --run, or without --run every table."""
     features: Path | None = None
     """Folder of a feature table, instead of the backbone's table below --data."""
     splits: Path | None = None
@@ -48,11 +48,10 @@ def main(args: Args) -> None:
     if args.run and not (args.run / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
     backbone = args.backbone or (read_facts(args.run / CONFIG_FILE).backbone if args.run else None)
-    found = args.features or (find_features(args.data, args.benchmark, backbone) if backbone else None)
+    found = find_tables(args.data, args.benchmark, backbone) if backbone and not args.features else ()
+    tables = [args.features] if args.features else list(found) or None
     out = args.out or args.data / benchmark_name(args.benchmark) / "audit"
-    findings = audit(
-        args.benchmark, args.data, out, tables=[found] if found else None, splits=args.splits, run=args.run
-    )
+    findings = audit(args.benchmark, args.data, out, tables=tables, splits=args.splits, run=args.run)
     print(f"{report(findings)}\n{out / AUDIT_FILE}")
     sys.exit(failed(findings))
 

@@ -2,6 +2,7 @@
 
     accelerate launch scripts/extract.py                                   # `shapes`, offline weights
     accelerate launch scripts/extract.py --benchmark cub                   # ResNet-101, tv_in1k
+    accelerate launch scripts/extract.py --benchmark cub --backbone resnet50+swin_base-384px    # photos decoded once
     accelerate launch scripts/extract.py --benchmark cub --shards s3://bucket/cub/shards
     ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 scripts/extract.py    # two CPU processes
     python scripts/extract.py --benchmark cub --import-mat res101.mat --splits xlsa17/data/CUB
@@ -14,19 +15,24 @@ import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from backbones import EncodeOptions
+from backbones import EncodeOptions, find_preset
+from backbones.options import named_options
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.common.ranges import Count
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import features_folder, shards_folder
+from zsl.features.join import check_distinct, part_names
 from zsl.features.manifest import Manifest
 from zsl.features.mat import export_mat, import_mat
 from zsl.features.stream import Decoder, OnError
+
+if TYPE_CHECKING:
+    from backbones import Backbone
 
 OF_PHOTOS = ("backbone", "weights", "precision", "batch_size", "compile", "shards", "on_error", "decoder")
 
@@ -36,7 +42,8 @@ class Args:
     """Extract features of all photos of a benchmark."""
 
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
-    backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
+    backbone: str | None = None
+    """Preset or any timm model, several joined by +; default: resnet101, but the offline preset for shapes."""
     weights: Path | None = None  # weights file (.safetensors or .pth) instead of the published weights
     precision: Precision = "auto"  # auto: the precision in accelerate_config.yaml, if this hardware has it
     data: Path = Path("data")  # where shards and features lie
@@ -54,38 +61,63 @@ class Args:
 
 def main(args: Args) -> None:
     """Write the feature table and print its folder."""
-    from backbones import load_backbone
-    from zsl.features.extract import ExtractSettings, extract_features
+    from zsl.features.extract import ExtractSettings, extract_tables
 
     _check_flags(args)
     accelerator = make_accelerator(args.precision)
     with accelerator.main_process_first():
         if args.import_mat:
-            out, manifest = import_mat(args.import_mat, args.benchmark, args.data, splits=args.splits)
+            made = [import_mat(args.import_mat, args.benchmark, args.data, splits=args.splits)]
         else:
             index = open_or_draw_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
     shards = args.shards or shards_folder(args.data, args.benchmark)
     if not args.import_mat:
-        backbone = load_backbone(args.backbone or default_backbone(args.benchmark), args.weights, args.options)
-        out = features_folder(args.data, args.benchmark, backbone.name)
-        manifest = extract_features(
-            backbone, shards, index, out, accelerator,
+        tables = _tables(args)
+        manifests = extract_tables(
+            tables, shards, index, accelerator,
             ExtractSettings(
                 batch_size=args.batch_size, compiled=args.compile, on_error=args.on_error, allow_pipe=args.allow_pipe,
                 decoder=args.decoder,
             ),
         )  # fmt: skip
+        made = [(out, manifest) for (_, out), manifest in zip(tables, manifests, strict=True)]
     if accelerator.is_main_process:
-        print(f"{out}: {manifest.count:,} images x {manifest.dim} from {_origin(manifest)}")
+        for out, manifest in made:
+            print(f"{out}: {manifest.count:,} images x {manifest.dim} from {_origin(manifest)}")
         if args.export_mat:
-            export_mat(out, args.export_mat, shards)
+            export_mat(made[0][0], args.export_mat, shards)
     accelerator.end_training()
+
+
+def _parts(args: Args) -> list[tuple[str, EncodeOptions]]:
+    """The name and the options of each backbone that --backbone names.
+
+    Raises:
+        ValueError: a part is empty, unknown or there twice; or a flag is for one backbone, and there are several.
+    """
+    names = part_names(args.backbone or default_backbone(args.benchmark))
+    one_of_each = {"--weights": args.weights, "--export-mat": args.export_mat}
+    if len(names) > 1 and (flags := [flag for flag, value in one_of_each.items() if value is not None]):
+        raise ValueError(f"{', '.join(flags)}: that is for one backbone, --backbone {args.backbone} names {len(names)}")
+    parts = [named_options(name, args.options) for name in names]
+    check_distinct(names, [find_preset(name).full_name + options.tag for name, options in parts])
+    return parts
+
+
+def _tables(args: Args) -> list[tuple["Backbone", Path]]:
+    """The backbones that --backbone names, each with the folder of its table."""
+    from backbones import load_backbone
+
+    loaded = [load_backbone(name, args.weights, options) for name, options in _parts(args)]
+    return [(backbone, features_folder(args.data, args.benchmark, backbone.name)) for backbone in loaded]
 
 
 def _check_flags(args: Args) -> None:
     """Refuse flags without an effect: an imported table has no photos, weights or precision of ours."""
     if args.splits and not args.import_mat:
         raise ValueError("--splits is for --import-mat; shards have brought their splits along")
+    if not args.import_mat:
+        _parts(args)
     default = Args()
     idle = [name for name in OF_PHOTOS if getattr(args, name) != getattr(default, name)]
     idle += [name for name in asdict(default.options) if getattr(args.options, name) != getattr(default.options, name)]

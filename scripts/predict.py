@@ -39,7 +39,7 @@ class Args:
     strongest: int = 5  # number of attributes to show for the first class, and number against it
     json: bool = False  # print JSON instead of a table
     export: Path | None = None  # write the backbone and the models, with the new classes, to this folder
-    weights: Path | None = None  # weights file of the backbone, if the features were made with one
+    weights: tuple[Path, ...] = ()  # weights file of the backbone, or of each joined one, if it was not published
     within: Path | None = None  # read no photo outside this folder
     batch_size: int = 32  # photos that the backbone encodes at a time
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)
@@ -52,7 +52,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Print an answer for each photo."""
-    from zsl.predict.reader import export, open_reader
+    from zsl.predict.encoders import export
+    from zsl.predict.reader import open_reader
 
     reader = open_reader(
         args.run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest

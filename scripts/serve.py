@@ -31,7 +31,7 @@ class Args:
     run: Path = tyro.MISSING  # folder of a run, or a folder that predict.py --export made
     seeds: tuple[Whole, ...] = ()  # seeds of the run to average; default: all
     classes: Path | None = None  # table of new classes that the page starts with
-    weights: Path | None = None  # weights file of the backbone, if the features were made with one
+    weights: tuple[Path, ...] = ()  # weights file of the backbone, or of each joined one, if it was not published
     host: str = "127.0.0.1"  # address to listen at; not 0.0.0.0 or ::, which are all of them
     port: Annotated[int, Interval("[0, 65535]")] = 8765  # 0: any free port
     limits: Annotated[Limits, arg(name="")] = field(default_factory=Limits)

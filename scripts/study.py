@@ -3,10 +3,10 @@
     python scripts/study.py --benchmark cub --backbones efficientnet_lite0 resnet101 swin_base --methods eszsl dcrgan
     python scripts/study.py --backbones efficientnet_lite0 efficientnet_lite0@runs/cub-ft/weights.safetensors
 
-NAME@FILE is a backbone with your own weights, such as fine-tuned ones.  The script uses the feature tables below --data
-and the runs below runs/<name>/<backbone>/<method> that exist, so the same command continues a killed study.  If a
-backbone fails, the script reports it, continues with the others, and ends with exit code 1.  docs/backbones.md says how
-to read the table.
+NAME@FILE is a backbone with your own weights, such as fine-tuned ones; A+B joins the features of two backbones.  The
+script uses the feature tables below --data and the runs below runs/<name>/<backbone>/<method> that exist, so the same
+command continues a killed study.  If a backbone fails, the script reports it, continues with the others, and ends with
+exit code 1.  docs/backbones.md says how to read the table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Args:
     """Compare backbones."""
 
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
-    backbones: tuple[str, ...] = ()  # NAME or NAME@FILE; default: resnet101, but the offline preset for shapes
+    backbones: tuple[str, ...] = ()
+    """NAME or NAME@FILE, or several joined by +; default: resnet101, but the offline preset for shapes."""
     methods: tuple[str, ...] = ("eszsl", "dcrgan+")
     """dcrgan+, a variant or a baseline; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2)  # one run for each

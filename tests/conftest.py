@@ -29,8 +29,9 @@ from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_splits
 from zsl.features.split import split_features
 from zsl.features.table import read_features
+from zsl.predict.encoders import open_backbones
 from zsl.predict.predictor import load_predictor
-from zsl.predict.reader import Reader, open_backbone
+from zsl.predict.reader import Reader
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -102,6 +103,35 @@ def tiny_features(tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accel
 
 
 @pytest.fixture(scope="session")
+def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of timm's `test_resnet`, the second part."""
+    path = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_join(
+    tiny_shapes: Path,
+    tiny_features: Path,
+    other_weights: Path,
+    accelerator: Accelerator,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A `--data` folder with `tiny_shapes` and the tables of two backbones.  Do not write."""
+    data = tmp_path_factory.mktemp("joined")
+    for part in ("shards", "splits", "raw"):
+        shutil.copytree(tiny_shapes / "shapes" / part, data / "shapes" / part)
+    shutil.copytree(tiny_features, data / "shapes" / "features" / tiny_features.name)
+    backbone = load_backbone("test_resnet", other_weights)
+    shards, out = shards_folder(data, "shapes"), features_folder(data, "shapes", backbone.name)
+    extract_features(backbone, shards, read_index(shards), out, accelerator, ExtractSettings(batch_size=16))
+    return data
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
@@ -142,5 +172,5 @@ def tiny_run(
 def tiny_reader(tiny_run: Path, tiny_weights: Path, accelerator: Accelerator) -> Reader:
     """What `predict.py --run` opens for `tiny_run`."""
     predictor = load_predictor(tiny_run)
-    backbone = open_backbone(predictor, tiny_run, tiny_weights)
-    return Reader(predictor=predictor, backbone=backbone, accelerator=accelerator)
+    backbones = open_backbones(predictor, tiny_run, [tiny_weights])
+    return Reader(predictor=predictor, backbones=backbones, accelerator=accelerator)

@@ -21,8 +21,8 @@ from zsl.common.ranges import check_flags
 from zsl.datasets.places import SHAPES
 from zsl.dcrgan.variants import DEFAULT, FORMS, NAME, form_of
 from zsl.experiments.calibration import Gamma
-from zsl.features.load import find_features
-from zsl.features.table import FeatureTable, read_features
+from zsl.features.join import find_tables, read_tables
+from zsl.features.table import FeatureTable
 from zsl.training.method import Method
 
 Args = TypeVar("Args")
@@ -36,7 +36,7 @@ class FeatureArgs:
     benchmark: str = SHAPES
     """`shapes`, awa1, awa2, apy, cub, sun, or the name of a folder of your own that was packed."""
     backbone: str | None = None
-    """Backbone of the features; default resnet101, for shapes the offline preset."""
+    """Backbone of the features, or several joined by +; default resnet101, for shapes the offline preset."""
     features: Path | None = None
     """Folder of a feature table, instead of the backbone's table below --data."""
     allow_incomplete: bool = False
@@ -51,8 +51,8 @@ class FeatureArgs:
     def read_table(self) -> FeatureTable:
         """Read the feature table that the flags name."""
         backbone = self.backbone or default_backbone(self.benchmark)
-        folder = self.features or find_features(self.data, self.benchmark, backbone)
-        return read_features(folder, allow_incomplete=self.allow_incomplete)
+        folders = (self.features,) if self.features else find_tables(self.data, self.benchmark, backbone)
+        return read_tables(folders, allow_incomplete=self.allow_incomplete)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,9 +24,10 @@ from zsl.features.load import load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable, read_features
 from zsl.predict.answers import Answer
+from zsl.predict.encoders import open_backbones
 from zsl.predict.photos import Limits
 from zsl.predict.predictor import load_predictor
-from zsl.predict.reader import Reader, open_backbone
+from zsl.predict.reader import Reader
 from zsl.report.page import Options, write_report
 from zsl.report.runs import read_report_run
 
@@ -66,7 +67,7 @@ def test_photos_at_hand_go_from_the_raw_folder_to_a_prediction(
 
     predictor = load_predictor(run)
     reader = Reader(
-        predictor=predictor, backbone=open_backbone(predictor, run, tiny_weights), accelerator=accelerator, top=3
+        predictor=predictor, backbones=open_backbones(predictor, run, [tiny_weights]), accelerator=accelerator, top=3
     )
     photo = next(raw.rglob("*.jpg"))
     (answer,) = reader.read([photo], Limits(), 1)

@@ -353,3 +353,33 @@ def test_the_eleventh_backbone_differs_from_the_first(tmp_path: Path, monkeypatc
     (axes,) = figures[0].axes
     points = [container.lines[0] for container in axes.containers if isinstance(container, ErrorbarContainer)]
     assert len({(point.get_color(), point.get_markerfacecolor()) for point in points}) == 20
+
+
+# --- joined backbones ------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_of_joined_backbones_is_parsed_and_written_as_it_was() -> None:
+    for text in ("test_vit+test_resnet", "test_vit@a/b.pth+test_resnet-96px@c+d/e.pth", "test_vit@a+b.pth"):
+        (entry,) = names_of([text])
+        assert str(entry) == text
+        assert len(entry.parts) == (1 if text == "test_vit@a+b.pth" else 2)
+    for text, message in (
+        ("test_vit+", r"a name is missing beside a \+"),
+        ("test_vit+resnet5000", "no backbone 'resnet5000'"),
+        ("test_vit+test_vit", "are the same features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            names_of([text])
+
+
+def test_a_study_of_a_join_extracts_its_parts_and_adds_up_their_costs(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator
+) -> None:
+    one, two = both(weights)
+    rows, failures = run_study(study_of(data, one, two, f"{one}+{two}", methods=("eszsl",)), accelerator)
+    assert not failures
+    assert rows[2].backbone == f"{rows[0].backbone}+{rows[1].backbone}"
+    assert rows[2].parameters == rows[0].parameters + rows[1].parameters
+    assert rows[2].flops == rows[0].flops + rows[1].flops
+    assert rows[2].input_size == max(rows[0].input_size, rows[1].input_size)
+    assert f"| {rows[2].backbone} |" in markdown(rows, failures)

@@ -25,7 +25,7 @@ from shards import Sample, Shard, write_shards
 from zsl.audit.photos import read_photos
 from zsl.datasets.apy import instances
 from zsl.datasets.instances import Instance
-from zsl.features.encode import encode_shards
+from zsl.features.encode import Target, encode_together
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import load_splits
 from zsl.features.parts import Part, Parts
@@ -168,7 +168,8 @@ def test_photos_of_a_shard_do_not_stay_in_memory_until_it_is_done() -> None:
         return torch.ones(len(images), 2)
 
     written = Written()
-    for _ in encode_shards(encode, batches(), cast(Parts, written), 2):
+    target = Target(encode=encode, parts=cast(Parts, written), dim=2)
+    for _ in encode_together([target], batches()):
         gc.collect()
         most = max(most, sum(reference() is not None for reference in alive))
     assert most <= 2

@@ -58,8 +58,8 @@ from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, Training, finetune
 from zsl.finetune.verdict import judge_features
+from zsl.predict.encoders import export, open_backbones
 from zsl.predict.predictor import load_predictor
-from zsl.predict.reader import export, open_backbone
 from zsl.scores.folds import FoldScores
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune.py"
@@ -651,13 +651,15 @@ def test_tuned_weights_go_through_extraction_training_prediction_and_export(
 
     run = load_predictor(tmp_path / "run")
     with pytest.raises(FileNotFoundError, match=r"weights of your own .*; name the file by --weights"):
-        open_backbone(run, tmp_path / "run")
-    export(run, tmp_path / "export", tmp_path / "run", resized)
+        open_backbones(run, tmp_path / "run")
+    export(run, tmp_path / "export", tmp_path / "run", [resized])
     resized_images = torch.stack([backbone.transform(torch.zeros(3, 80, 70, dtype=torch.uint8))])
     expected = backbone.encode(resized_images)
     exported = load_predictor(tmp_path / "export")
-    for opened in (open_backbone(run, tmp_path / "run", resized), open_backbone(exported, tmp_path / "export")):
+    of_run, of_export = open_backbones(run, tmp_path / "run", [resized]), open_backbones(exported, tmp_path / "export")
+    for opened in (*of_run, *of_export):
         assert opened.finetuned == backbone.finetuned
         assert torch.equal(opened.encode(resized_images), expected)
     export(exported, tmp_path / "again", tmp_path / "export")
-    assert open_backbone(load_predictor(tmp_path / "again"), tmp_path / "again").finetuned == backbone.finetuned
+    (again,) = open_backbones(load_predictor(tmp_path / "again"), tmp_path / "again")
+    assert again.finetuned == backbone.finetuned

@@ -43,10 +43,11 @@ from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
 from zsl.predict.answers import Answer
+from zsl.predict.encoders import export, open_backbones
 from zsl.predict.new_classes import add_classes
 from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file, read_photo
 from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
-from zsl.predict.reader import Reader, export, open_backbone
+from zsl.predict.reader import Reader
 from zsl.scores.details import DETAILS_FILE, load_details
 from zsl.scores.folds import FoldScores
 from zsl.scores.model import Calibrated
@@ -157,7 +158,7 @@ def test_seeds_are_averaged(tiny_run: Path, tiny_features: Path) -> None:
 def test_votes_and_calibration_add_up_to_the_score_and_its_lead(tiny_reader: Reader) -> None:
     whole = dataclasses.replace(tiny_reader, top=9)
     image, notes = read_photo(JPEG)
-    (answer,) = whole.answers([whole.backbone.transform(image)], ["noise"], [notes])
+    (answer,) = whole.answers([whole.inputs(image)], ["noise"], [notes])
     first, second = answer.classes[:2]
     assert sum(vote.contribution for vote in answer.votes) == pytest.approx(first.score, rel=1e-4)
     assert sum(vote.margin for vote in answer.votes) == pytest.approx(first.score - second.score, abs=1e-3)
@@ -170,7 +171,7 @@ def test_votes_and_calibration_add_up_to_the_score_and_its_lead(tiny_reader: Rea
 def test_attributes_for_and_against_follow_the_classs_deviation_from_the_usual(tiny_reader: Reader) -> None:
     whole = dataclasses.replace(tiny_reader, strongest=10**6)
     image, notes = read_photo(JPEG)
-    (answer,) = whole.answers([whole.backbone.transform(image)], ["noise"], [notes])
+    (answer,) = whole.answers([whole.inputs(image)], ["noise"], [notes])
     train = whole.predictor.train
     of_class = train.attributes[train.class_names.index(answer.classes[0].name)]
     assert answer.attributes_for
@@ -281,13 +282,13 @@ def test_folders_without_a_predictor_say_why(tmp_path: Path, tiny_run: Path) -> 
 def test_weights_of_ones_own_must_be_named_and_must_be_the_right_ones(tiny_run: Path, tmp_path: Path) -> None:
     predictor = load_predictor(tiny_run)
     with pytest.raises(FileNotFoundError, match="name the file by --weights"):
-        open_backbone(predictor, tiny_run)
+        open_backbones(predictor, tiny_run)
     import timm
     from safetensors.torch import save_file
 
     save_file(timm.create_model("test_vit", pretrained=False).state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="were made with weights"):
-        open_backbone(predictor, tiny_run, tmp_path / "other.safetensors")
+        open_backbones(predictor, tiny_run, [tmp_path / "other.safetensors"])
 
 
 # --- export ----------------------------------------------------------------------------------------------------------
@@ -301,9 +302,9 @@ def test_an_export_answers_the_same_in_an_empty_folder_with_all_else_gone(
     extended = add_classes(tiny_reader.predictor, table(["new one"], names, np.eye(1, len(names)) + 0.1))
     reader = dataclasses.replace(tiny_reader, predictor=extended)
     expected = [dataclasses.asdict(answer) for answer in reader.read(photos, Limits(), 32)]
-    export(extended, tmp_path / "made", tiny_run, tiny_weights)
+    export(extended, tmp_path / "made", tiny_run, [tiny_weights])
     with pytest.raises(FileExistsError, match="not empty"):
-        export(extended, tmp_path / "made", tiny_run, tiny_weights)
+        export(extended, tmp_path / "made", tiny_run, [tiny_weights])
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "made").rename(empty / "moved")
@@ -490,7 +491,7 @@ def test_the_table_says_what_its_numbers_are_and_odd_names_do_not_stop_it(
     lines = process.stdout.splitlines()
     second = next(at for at, line in enumerate(lines[1:], 1) if not line.startswith("  "))
     image, notes = read_photo(JPEG)
-    (answer,) = dataclasses.replace(tiny_reader, top=2).answers([tiny_reader.backbone.transform(image)], ["x"], [notes])
+    (answer,) = dataclasses.replace(tiny_reader, top=2).answers([tiny_reader.inputs(image)], ["x"], [notes])
     for block, name in ((lines[:second], "a.jpg"), (lines[second : 2 * second], r"\xff\x1b[31m.jpg")):
         assert block[0] == f"{tmp_path}/within/{name}"
         assert [line.split(maxsplit=2)[2] for line in block[1:3]] == [f"{c.name} ({c.kind})" for c in answer.classes]

@@ -84,7 +84,7 @@ def test_a_photo_gets_the_readers_answer(server: PageServer, tiny_reader: Reader
     response, answer = ask(server, "POST", "/api/predict", JPEG, {"Content-Type": PHOTO})
     assert response.status == 200
     image, notes = read_photo(JPEG)
-    (expected,) = tiny_reader.answers([tiny_reader.backbone.transform(image)], ["photo"], [notes])
+    (expected,) = tiny_reader.answers([tiny_reader.inputs(image)], ["photo"], [notes])
     assert answer == json.loads(json.dumps(dataclasses.asdict(expected)))
 
 

@@ -19,6 +19,7 @@ from zsl.common.files import write_json
 from zsl.datasets.places import features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
+from zsl.features.join import join_tables
 from zsl.features.manifest import MANIFEST_FILE, Source
 from zsl.features.table import FeatureTable, read_features
 
@@ -37,19 +38,20 @@ def audit(
 ) -> list[Finding]:
     """Check `benchmark` below `data`, and write `audit.json` and the picture of near duplicates into `out`.
 
-    tables: folders of the feature tables to check; None checks all.  splits: a folder of split files in place of the
-    copy that make_shards left; without shards and features, they alone are checked.  run: a run folder made from the
-    first of the tables.
+    tables: folders of the feature tables to check, those of a join for one; None checks all.  splits: a folder of split
+    files in place of the copy that make_shards left; without shards and features, they alone are checked.  run: a run
+    folder made from `tables` or their join, without them from the first table.
 
     Raises:
         FileNotFoundError: there are neither shards nor features, and no `splits`.
     """
+    joined = tables is not None
     if tables is None:
         tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob(f"*/{MANIFEST_FILE}"))
     if splits is not None and not tables and not (shards_folder(data, benchmark) / INDEX_FILE).is_file():
         findings = check_split_files(benchmark, splits, shards_folder(data, benchmark))
     else:
-        findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run)
+        findings = _audit(benchmark, data, out, tables, splits or splits_folder(data, benchmark), run, joined)
     write_json(out / AUDIT_FILE, {"benchmark": benchmark} | as_json(findings))
     return findings
 
@@ -63,7 +65,7 @@ def report(findings: Sequence[Finding], width: int = 120) -> str:
 
 
 def _audit(
-    benchmark: str, data: Path, out: Path, tables: list[Path], split_folder: Path, run: Path | None
+    benchmark: str, data: Path, out: Path, tables: list[Path], split_folder: Path, run: Path | None, joined: bool
 ) -> list[Finding]:
     findings: list[Finding] = []
     read = {folder: read_features(folder) for folder in tables}
@@ -85,7 +87,7 @@ def _audit(
     if not read:
         findings.append(warn("features", "there is no feature table yet; scripts/extract.py makes it"))
     elif not failed(findings):
-        findings += _trained(next(iter(read.values())), splits, run)
+        findings += _trained(list(read.values()) if joined else [next(iter(read.values()))], splits, run)
     return findings
 
 
@@ -136,6 +138,10 @@ def _table(
     ]
 
 
-def _trained(features: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
-    """The checks of scaler and run, which need sound features and splits."""
+def _trained(tables: list[FeatureTable], splits: Splits, run: Path | None) -> list[Finding]:
+    """The checks of scaler and run, which need sound features and splits; several tables are those of a join."""
+    try:
+        features = join_tables(tables)
+    except ValueError as error:
+        return [fail("join", str(error))]
     return [*check_scaler(features, splits, run), *(check_run(run, features, splits) if run else [])]

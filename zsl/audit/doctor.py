@@ -49,10 +49,14 @@ def doctor(
     if not embedded:
         findings += _splits(benchmark, splits or splits_folder(data, benchmark))
         findings.append(_photos(benchmark, images, splits, packed, allow_missing))
-    features = _features(benchmark, data, backbone)
-    extracted = features.severity == "ok"
-    findings += [features, _weights(backbone, weights, extracted, hub_seconds)]
-    findings.append(_disk(benchmark, data, packed, extracted))
+    parts = _part_names(benchmark, data, backbone, weights)
+    of_parts = {part: _features(benchmark, data, part) for part in parts}
+    for part, features in of_parts.items():
+        findings += [features, _weights(part, weights, features.severity == "ok", hub_seconds)]
+    if len(parts) > 1 and not failed(list(of_parts.values())):
+        findings.append(_join(benchmark, data, backbone))
+    absent = sum(features.severity != "ok" for features in of_parts.values())
+    findings.append(_disk(benchmark, data, packed, absent))
     return findings
 
 
@@ -163,6 +167,33 @@ def _shards(benchmark: str, data: Path, embedded: bool) -> Finding:
     return ok("shards", f"{index.count:,} photos in {len(index.shards)} shards ({folder})")
 
 
+def _part_names(benchmark: str, data: Path, backbone: str, weights: Path | None) -> tuple[str, ...]:
+    """The parts of joined backbones; of a backbone alone its name.
+
+    Raises:
+        ValueError: a part is empty, or there is one file of weights for several parts.
+    """
+    from zsl.features.join import known_tables, part_names
+
+    parts = part_names(backbone, known_tables(data, benchmark))
+    if weights is not None and len(parts) > 1:
+        raise ValueError(f"--weights {weights} is for one backbone, --backbone {backbone} names {len(parts)}")
+    return parts
+
+
+def _join(benchmark: str, data: Path, backbone: str) -> Finding:
+    """Whether the tables of the parts of `backbone` fit each other."""
+    from zsl.features.join import find_tables, read_tables
+
+    try:
+        table = read_tables(find_tables(data, benchmark, backbone))
+    except FileNotFoundError as error:
+        return warn("join", str(error))
+    except ValueError as error:
+        return fail("join", str(error))
+    return ok("join", f"{len(table.rows):,} x {table.manifest.dim} of {table.manifest.backbone}")
+
+
 def _features(benchmark: str, data: Path, backbone: str) -> Finding:
     from zsl.features.load import find_features
     from zsl.features.table import read_features
@@ -183,6 +214,7 @@ def _features(benchmark: str, data: Path, backbone: str) -> Finding:
 def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: float) -> Finding:
     from backbones import find_preset
     from backbones.efficientnet_lite import lite_weights
+    from backbones.options import named_options
 
     check = f"weights {backbone}"
     if weights is not None:
@@ -190,7 +222,7 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
     if extracted:
         return ok(check, "not needed, the features are there")
     try:
-        preset = find_preset(backbone)
+        preset = find_preset(named_options(backbone)[0])
         if preset.lite_variant is not None:
             return ok(check, f"{lite_weights(preset.lite_variant)} (package)")
         if not preset.published:
@@ -232,11 +264,11 @@ def _reachable(address: str, seconds: float) -> bool:
         return False
 
 
-def _disk(benchmark: str, data: Path, packed: bool, extracted: bool) -> Finding:
-    """Whether shards and features that are still to be made fit on the disk of `data`."""
+def _disk(benchmark: str, data: Path, packed: bool, tables: int) -> Finding:
+    """Whether shards and `tables` feature tables that are still to be made fit on the disk of `data`."""
     archive = _archive(benchmark)
     gigabytes = 0.0 if packed else archive.gigabytes
-    gigabytes += 0.0 if extracted else archive.images * BYTES_A_FEATURE / 1e9
+    gigabytes += tables * archive.images * BYTES_A_FEATURE / 1e9
     place = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free / 1e9
     message = f"{free:,.1f} GB free at {place}, about {gigabytes:.1f} GB more are needed"

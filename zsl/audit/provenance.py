@@ -103,13 +103,13 @@ def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Findin
 def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
     """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other."""
     features, _ = table.at(splits.trainval_loc)
-    expected = FeatureScaler.fit(features)
+    expected = FeatureScaler.fit(features, table.blocks)
     train, _ = split_features(table, splits)
     scalers = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
     wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
     if wrong:
         name = sorted(wrong)[0]
-        everything = FeatureScaler.fit(torch.from_numpy(np.array(table.features)))
+        everything = FeatureScaler.fit(torch.from_numpy(np.array(table.features)), table.blocks)
         how = "on all rows, test rows included" if _same_scaler(scalers[name], everything) else "on other rows"
         return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
     saved = len(scalers) - 1

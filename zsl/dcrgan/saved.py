@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from zsl.dcrgan.networks import SRN, Generator
 from zsl.dcrgan.regressors import Regressors
 from zsl.dcrgan.variants import VARIANTS
 from zsl.features.facts import describe_data
-from zsl.features.manifest import EncodeFacts, TransformFacts
+from zsl.features.manifest import EncodeFacts, Manifest, TransformFacts
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import TrainSplit
 from zsl.features.table import FeatureTable
@@ -63,6 +63,27 @@ class BackboneFacts:
     transform: TransformFacts | None  # None: the features were imported
     encode: EncodeFacts | None
     weights_file: str | None  # name of the user's file of weights
+    parts: tuple[BackboneFacts, ...] = ()  # of joined backbones, in the order of their features
+
+    @property
+    def each(self) -> tuple[BackboneFacts, ...]:
+        """The parts of joined backbones; of a backbone alone its own facts."""
+        return self.parts or (self,)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """The facts that the manifest of a feature table states."""
+        return cls(
+            name=manifest.backbone,
+            weights_sha256=manifest.weights_sha256,
+            pretraining=manifest.pretraining,
+            dim=manifest.dim,
+            precision=manifest.precision,
+            transform=manifest.transform,
+            encode=manifest.encode,
+            weights_file=manifest.weights_file,
+            parts=tuple(map(cls.of, manifest.parts)) if len(manifest.parts) > 1 else (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +111,7 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
         benchmark=manifest.benchmark,
         method=method,
         data=describe_data(table, splits).data,
-        backbone=BackboneFacts(
-            name=manifest.backbone,
-            weights_sha256=manifest.weights_sha256,
-            pretraining=manifest.pretraining,
-            dim=manifest.dim,
-            precision=manifest.precision,
-            transform=manifest.transform,
-            encode=manifest.encode,
-            weights_file=manifest.weights_file,
-        ),
+        backbone=BackboneFacts.of(manifest),
         unit_attributes=bool(((norms - 1).abs() < UNIT_TOLERANCE).all()),
         attribute_names=splits.attribute_names,
         class_names=splits.class_names,

@@ -24,6 +24,7 @@ from zsl.experiments.results import (
     read_seed_scores,
     summarise,
 )
+from zsl.features.facts import with_parts
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.details import DETAILS_FILE, save_details
 from zsl.scores.evaluate import evaluate_details
@@ -138,7 +139,7 @@ def claim_folder(folder: Path, facts: Settings) -> None:
     if not (folder / CONFIG_FILE).is_file():
         write_json(folder / CONFIG_FILE, now)
         return
-    then = read_object(folder / CONFIG_FILE)
+    then = with_parts(read_object(folder / CONFIG_FILE))
     different = [key for key in sorted(set(now) | set(then)) if now.get(key) != then.get(key)]
     if different:
         leaf = first_difference(then.get(different[0]), now.get(different[0]), different[0])

@@ -23,7 +23,7 @@ from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.selection import SELECTION_FILE, FoldHashes, Selection, Trial
 from zsl.experiments.trainer import Folds, Trainer, key_of
-from zsl.features.facts import describe_features
+from zsl.features.facts import describe_features, with_parts
 from zsl.features.manifest import Manifest
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
@@ -164,6 +164,7 @@ class Trials:
         return self.trials[key]
 
     def _check_facts(self, facts: Settings) -> None:
-        different = [key for key in facts if self.lines[0].get(key) != facts[key]]
+        head = with_parts(self.lines[0])
+        different = [key for key in facts if head.get(key) != facts[key]]
         if different:
             raise ValueError(f"{self.path.parent} holds a search with other {', '.join(different)}; use another --name")

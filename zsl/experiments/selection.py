@@ -15,7 +15,7 @@ from zsl.common.records import as_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
 from zsl.experiments.run import first_difference
-from zsl.features.facts import FeatureFacts, describe_features
+from zsl.features.facts import FeatureFacts, describe_features, with_parts
 from zsl.features.manifest import Manifest
 from zsl.scores.folds import FoldScores
 from zsl.training.method import Goal, Method
@@ -72,7 +72,7 @@ def read_selection(path: Path, method: Method, manifest: Manifest, attributes: T
             of it; or a field of the file is absent or damaged.
     """
     path = path / SELECTION_FILE if path.is_dir() else path
-    content = _read(path)
+    content = with_parts(_read(path))
     facts = describe_features(manifest).as_json | {"attributes_hash": attributes_hash(attributes.cpu().numpy())}
     for key, value in facts.items():
         if content.get(key) != value:

@@ -16,6 +16,7 @@ from typing import Any, Self
 from accelerate import Accelerator
 
 from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
+from backbones.options import named_options
 from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
 from zsl.common.files import read_object, write_json
@@ -29,6 +30,7 @@ from zsl.experiments.results import Results
 from zsl.experiments.table import PUBLISHED, run_methods, start_of
 from zsl.features.class_folds import class_fold_parts
 from zsl.features.extract import ExtractSettings, extract_features
+from zsl.features.join import SIGN, check_distinct, join_tables, part_names
 from zsl.features.load import load_folds, load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest
 from zsl.features.split import TestSplit, TrainSplit, split_features
@@ -40,10 +42,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A backbone of the study, with its published weights or with the weights of a file."""
+class Part:
+    """A backbone, with its published weights or with the weights of a file."""
 
-    name: str  # name of a preset or of a timm model
+    name: str  # name of a preset or of a timm model, and its options of extraction
     weights: Path | None = None
 
     @classmethod
@@ -54,13 +56,60 @@ class Entry:
             ValueError: there is no backbone of that name.
         """
         name, at, file = text.partition("@")
-        find_preset(name)
+        find_preset(named_options(name)[0])
         if at and not file:
             raise ValueError(f"--backbones {text}: a weights file is to follow the @, as in {name}@runs/ft/weights.pth")
         return cls(name=name, weights=Path(file) if file else None)
 
+    def of_fold(self, fold: int) -> Self:
+        """The part with the weights that scripts/finetune.py wrote for a validation fold, if it wrote any."""
+        file = self.weights and self.weights.parent / f"fold-{fold}" / self.weights.name
+        return replace(self, weights=file) if file and file.is_file() else self
+
     def __str__(self) -> str:
         return self.name if self.weights is None else f"{self.name}@{self.weights}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A backbone of the study, or several whose features are joined."""
+
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `NAME` or `NAME@FILE`, or several of them with a + between two.
+
+        Raises:
+            ValueError: there is no backbone of that name, or a part is empty or occurs twice.
+        """
+        words: list[str] = []
+        for word in text.split(SIGN):
+            if words and "@" in words[-1] and not _is_backbone(word):
+                words[-1] += SIGN + word  # the sign is one of the file's name
+            else:
+                words.append(word)
+        if not all(words):
+            part_names(text)  # it has the message
+        parts = tuple(map(Part.parse, words))
+        check_distinct(words, words)
+        return cls(parts=parts)
+
+    def of_fold(self, fold: int) -> Self:
+        """The entry with the weights that were fine-tuned for a validation fold, where there are any."""
+        return replace(self, parts=tuple(part.of_fold(fold) for part in self.parts))
+
+    def __str__(self) -> str:
+        return SIGN.join(map(str, self.parts))
+
+
+def _is_backbone(text: str) -> bool:
+    """Whether the text before an @ is the name of a backbone."""
+    try:
+        find_preset(named_options(text.partition("@")[0])[0])
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +159,7 @@ class Row:
     parameters: int
     flops: int  # for one image
     images_per_second: float | None  # rate of the extraction; None if unknown
-    input_size: int
+    input_size: int  # side in pixels; the largest of joined backbones
     pretraining: str
     unseen_classes: str
     protocol: str
@@ -147,13 +196,13 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
 
 
 def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
-    """Read the feature table of `entry`, or extract it from the shards.
+    """Read the feature table of `entry`, or extract it from the shards; those of its parts one after the other.
 
     Raises:
         FileNotFoundError: there are neither table nor weights, or no shards.
         ValueError: the weights do not fit, the table is incomplete, or it was made from other shards.
     """
-    table = _find_or_extract(study, entry, accelerator)
+    table = join_tables([_find_or_extract(study, part, accelerator) for part in entry.parts])
     if index := _find_shards(study):
         of_table, of_shards = (table.manifest.shards_sha256, len(table.rows)), (index.sha256, index.count)
         if of_table != of_shards:
@@ -172,12 +221,12 @@ def _find_shards(study: Study) -> ShardIndex | None:
     return open_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
 
 
-def _find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
-    published = f"{find_preset(entry.name).full_name}{study.options.tag}"
-    folder = features_folder(study.data, study.benchmark, published)
-    if entry.weights is None and (folder / MANIFEST_FILE).is_file():
+def _find_or_extract(study: Study, part: Part, accelerator: Accelerator) -> FeatureTable:
+    name, options = named_options(part.name, study.options)
+    folder = features_folder(study.data, study.benchmark, f"{find_preset(name).full_name}{options.tag}")
+    if part.weights is None and (folder / MANIFEST_FILE).is_file():
         return read_features(folder)  # the table is enough; its weights are not needed
-    backbone = load_backbone(entry.name, entry.weights, study.options)
+    backbone = load_backbone(name, part.weights, options)
     folder = features_folder(study.data, study.benchmark, backbone.name)
     if not (folder / MANIFEST_FILE).is_file():
         index = open_or_draw_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
@@ -198,9 +247,7 @@ def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: l
         _check_equal_inputs(other.manifest, first[0])
     folder = study.folder / table.manifest.backbone
     results = run_on_table(table, folds, study, folder, accelerator, class_folds=bool(crossfit))
-    transform = table.manifest.transform
-    side = transform.size[0] if transform else None
-    cost = _cost(folder / COST_FILE, entry.name, replace(study.options, image_size=side))
+    cost = _cost_of(study, entry, table.manifest, folder)
     return [_row(entry, table.manifest, name, result, cost, tuple(sorted(folds))) for name, result in results.items()]
 
 
@@ -239,20 +286,19 @@ def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Ac
     Raises:
         ValueError: there are no such weights for any fold.
     """
-    weights = entry.weights
-    if not table.manifest.finetuned or weights is None:
+    files = [part.weights for part in entry.parts if part.weights is not None]
+    if not table.manifest.finetuned or not files:
         return dict.fromkeys(FOLDS, table)
     tables = {}
     for fold in FOLDS:
-        fold_weights = weights.parent / f"fold-{fold}" / weights.name
         if _may_choose(study, table, fold):
             tables[fold] = table
-        elif fold_weights.is_file():
-            tables[fold] = find_or_extract(study, replace(entry, weights=fold_weights), accelerator)
+        elif entry.of_fold(fold) != entry:
+            tables[fold] = find_or_extract(study, entry.of_fold(fold), accelerator)
     if not tables:
         raise ValueError(
-            f"{weights} was fine-tuned on all seen classes, so that nothing can be chosen on validation folds, and "
-            f"beside it is no {Path('fold-1') / weights.name}; fine-tune without --skip-verdict"
+            f"{' or '.join(map(str, files))} was fine-tuned on all seen classes, so that nothing can be chosen on "
+            f"validation folds, and beside it is no {Path('fold-1') / files[0].name}; fine-tune without --skip-verdict"
         )
     return tables
 
@@ -293,6 +339,18 @@ def run_on_table(
         table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds
     )
     return run_methods(data, folds, study.methods, start_of(study.benchmark), folder, study.budget, study.every)
+
+
+def _cost_of(study: Study, entry: Entry, manifest: Manifest, folder: Path) -> dict[str, Any]:
+    """The costs of an entry's backbones together, and the largest of their input sizes."""
+    costs = []
+    for number, (part, facts) in enumerate(zip(entry.parts, manifest.parts, strict=True), 1):
+        name, options = named_options(part.name, study.options)
+        file = COST_FILE if len(entry.parts) == 1 else f"{number}-{COST_FILE}"
+        side = facts.transform.size[0] if facts.transform else None
+        costs.append(_cost(folder / file, name, replace(options, image_size=side)))
+    sums = {key: sum(cost[key] for cost in costs) for key in ("parameters", "flops")}
+    return sums | {"input_size": max(cost["input_size"] for cost in costs)}
 
 
 def _cost(path: Path, name: str, options: EncodeOptions) -> dict[str, Any]:

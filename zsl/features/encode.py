@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -65,31 +66,49 @@ def _compile(backbone: Backbone, accelerator: Accelerator, batch_size: int) -> E
     return encode_padded
 
 
-def encode_shards(
-    encode: Encode, batches: Iterator[Batch], parts: Parts, dim: int, tuned: Container[str] = ()
-) -> Iterator[int]:
-    """Write the part of each shard after its last batch, and yield the number of images of each batch.
+def encode_together(targets: Sequence[Target], batches: Iterator[Batch]) -> Iterator[int]:
+    """Write each table's part of a shard after its last batch, and yield the number of images of each batch.
 
-    tuned: hashes of the photos that the backbone was fine-tuned on.
+    The transforms of the tables' backbones, in this order, made the `images` and the `others` of each batch.
     """
-    rows: list[_Row] = []
-    failures: list[Failure] = []
-    features: list[Tensor] = []
     for batch in batches:
-        if batch.images is not None:
-            features.append(encode(batch.images))
-        # The list must not keep the batch, because it holds the photos, and memory would grow with the shard.
-        rows += [
-            _Row(sample.row, sample.label, sample.file, bool(tuned) and sample.photo_hash in tuned)
-            for sample in batch.samples
-        ]
-        failures += batch.failures
+        views = [None] * len(targets) if batch.images is None else [batch.images, *batch.others]
+        for target, images in zip(targets, views, strict=True):
+            target.add(batch, images)
         shard, is_last, count = batch.shard, batch.last, len(batch.samples)
-        del batch
+        del batch, views, images  # they hold the photos, and memory would grow with the shard
         yield count
         if is_last:
-            parts.write(shard, _part(shard, rows, failures, features, dim))
-            rows, failures, features = [], [], []
+            for target in targets:
+                target.write(shard)
+
+
+@dataclass(kw_only=True)
+class Target:
+    """The table that the features of one backbone go to, and what is there of the shard that is read."""
+
+    encode: Encode
+    parts: Parts
+    dim: int
+    tuned: Container[str] = ()  # hashes of the photos that the backbone was fine-tuned on
+    rows: list[_Row] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    features: list[Tensor] = field(default_factory=list)
+
+    def add(self, batch: Batch, images: Tensor | None) -> None:
+        """Encode the photos of a batch, which the backbone's transform has turned into `images`."""
+        if images is not None:
+            self.features.append(self.encode(images))
+        self.rows += [
+            _Row(sample.row, sample.label, sample.file, bool(self.tuned) and sample.photo_hash in self.tuned)
+            for sample in batch.samples
+        ]
+        self.failures += batch.failures
+
+    def write(self, shard: Shard) -> None:
+        """Write the part of the shard, and begin the next one."""
+        self.parts.write(shard, _part(shard, self.rows, self.failures, self.features, self.dim))
+        self.rows, self.failures, self.features = [], [], []
 
 
 def _part(shard: Shard, rows: list[_Row], failures: list[Failure], features: list[Tensor], dim: int) -> Part:

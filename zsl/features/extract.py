@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +21,14 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from backbones import Backbone
-from shards import Location, ShardIndex
+from shards import Location, Shard, ShardIndex
 from zsl.common.progress import progress_bar
-from zsl.features.encode import Encode, encode_shards, make_encoder
+from zsl.features.encode import Encode, Target, encode_together, make_encoder
 from zsl.features.manifest import MANIFEST_FILE, Compute, Manifest, read_manifest
 from zsl.features.merge import merge_parts
 from zsl.features.parts import PARTS_FOLDER, Parts
 from zsl.features.plan import OF_PART, finished_table, plan_table
-from zsl.features.stream import Decoder, OnError, stream_batches
+from zsl.features.stream import Batch, Decoder, OnError, stream_batches
 
 WAIT_SECONDS = 0.2  # time between two checks of the shards that other processes have claimed
 
@@ -71,21 +71,44 @@ def extract_features(
             (the message names its shard, row and file).
         OSError: the disk is full; finished parts stay.
     """
-    plan = plan_table(backbone, index, accelerator.mixed_precision, settings.decoder)
+    return extract_tables([(backbone, out)], location, index, accelerator, settings)[0]
+
+
+def extract_tables(
+    tables: Sequence[tuple[Backbone, Path]],
+    location: Location,
+    index: ShardIndex,
+    accelerator: Accelerator,
+    settings: ExtractSettings = ExtractSettings(),
+) -> list[Manifest]:
+    """Make the feature tables of several backbones, each in its folder, as `extract_features` makes one.
+
+    Shards that no table has yet are read in one pass: each photo is decoded once.  Then each table gets what it lacks.
+
+    Raises:
+        ValueError, OSError: as `extract_features`.
+    """
     if settings.decoder == "nvjpeg" and accelerator.device.type != "cuda":
         raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")
-    if (manifest := finished_table(out, plan, settings.on_error)) is not None:
-        if accelerator.is_main_process and not manifest.quarantined:
+    open_tables = []
+    for backbone, out in tables:
+        plan = plan_table(backbone, index, accelerator.mixed_precision, settings.decoder)
+        manifest = finished_table(out, plan, settings.on_error)
+        if manifest is None:
+            encode, compiled = make_encoder(backbone, accelerator, settings.batch_size, settings.compiled)
+            extraction = _Extraction(
+                backbone=backbone, location=location, index=index, out=out, accelerator=accelerator,
+                settings=replace(settings, compiled=compiled), plan=plan, encode=encode,
+            )  # fmt: skip
+            open_tables.append(extraction)
+        elif accelerator.is_main_process and not manifest.quarantined:
             shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)  # a kill may have come between manifest and removal
-        return manifest
-    encode, compiled = make_encoder(backbone, accelerator, settings.batch_size, settings.compiled)
-    extraction = _Extraction(
-        backbone=backbone, location=location, index=index, out=out, accelerator=accelerator,
-        settings=replace(settings, compiled=compiled), plan=plan,
-    )  # fmt: skip
-    extraction.run(encode)
-    accelerator.wait_for_everyone()
-    return read_manifest(out / MANIFEST_FILE)
+    if len(open_tables) > 1:
+        _run_together(open_tables)
+    for extraction in open_tables:
+        extraction.run()
+        accelerator.wait_for_everyone()
+    return [read_manifest(out / MANIFEST_FILE) for _, out in tables]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,10 +122,11 @@ class _Extraction:
     accelerator: Accelerator
     settings: ExtractSettings
     plan: Manifest
+    encode: Encode
 
-    def run(self, encode: Encode) -> None:
+    def run(self) -> None:
         """Compute parts until all shards have one; then the main process merges them."""
-        parts = self._parts()
+        parts = self.parts()
         parts.are_whole()
         before, started = parts.images, time.perf_counter()
         bar = progress_bar(
@@ -111,13 +135,14 @@ class _Extraction:
         )  # fmt: skip
         with parts, bar, _full_disk_in_words(self.out):
             while not parts.are_whole() and self._finished() is None:
-                self._compute_parts(encode, parts, bar)
+                self._compute_parts(parts, bar)
             seconds = time.perf_counter() - started
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
                 self._merge(parts, self._speed(self.index.count - before, seconds))
 
-    def _parts(self) -> Parts:
+    def parts(self) -> Parts:
+        """The part files of the table."""
         settings, accelerator, plan = self.settings, self.accelerator, self.plan.as_json
         # These settings may change the last bits of a number, so a table does not mix parts of different settings.
         compute = {
@@ -136,15 +161,23 @@ class _Extraction:
         """The manifest of the table, if an unrelated start of the same command has finished it."""
         return finished_table(self.out, self.plan, self.settings.on_error)
 
-    def _compute_parts(self, encode: Encode, parts: Parts, bar: tqdm) -> None:
-        """Compute the parts of all shards that this process can claim, then wait a moment for other processes."""
+    def target(self, parts: Parts) -> Target:
+        """The table as a target of encoding."""
+        backbone = self.backbone
+        return Target(encode=self.encode, parts=parts, dim=backbone.dim, tuned=backbone.tuned_photos)
+
+    def stream(self, shards: Iterable[Shard], others: Sequence[_Extraction] = ()) -> Iterator[Batch]:
+        """The photos of `shards` for the backbone, and for those of `others`."""
         settings = self.settings
-        batches = stream_batches(
-            parts.claim(), self.location, self.backbone.transform, batch_size=settings.batch_size,
+        return stream_batches(
+            shards, self.location, self.backbone.transform, batch_size=settings.batch_size,
             device=self.accelerator.device, on_error=settings.on_error, allow_pipe=settings.allow_pipe,
-            decoder=settings.decoder,
+            decoder=settings.decoder, others=[other.backbone.transform for other in others],
         )  # fmt: skip
-        for images in encode_shards(encode, batches, parts, self.backbone.dim, self.backbone.tuned_photos):
+
+    def _compute_parts(self, parts: Parts, bar: tqdm) -> None:
+        """Compute the parts of all shards that this process can claim, then wait a moment for other processes."""
+        for images in encode_together([self.target(parts)], self.stream(parts.claim())):
             bar.update(images)
         bar.update(parts.images - bar.n)  # this adds the images of other processes
         if not parts.are_whole():
@@ -166,6 +199,19 @@ class _Extraction:
         with parts.alone():
             if self._finished() is None:
                 merge_parts(parts, self.out, replace(self.plan, compute=compute, images_per_second=images_per_second))
+
+
+def _run_together(tables: Sequence[_Extraction]) -> None:
+    """Compute the parts of all shards that no table has yet and that this process can claim for every table."""
+    first, *others = tables
+    with ExitStack() as stack:
+        of_first, *of_others = [stack.enter_context(table.parts()) for table in tables]
+        stack.enter_context(_full_disk_in_words(first.out))
+        what, show = f"{len(tables)} backbones", first.accelerator.is_main_process
+        bar = stack.enter_context(progress_bar(total=first.index.count, what=what, unit=" images", show=show))
+        targets = [table.target(parts) for table, parts in zip(tables, (of_first, *of_others), strict=True)]
+        for images in encode_together(targets, first.stream(of_first.claim_with(of_others), others)):
+            bar.update(images)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class FeatureFacts:
     transform: TransformFacts | None
     encode: EncodeFacts | None
     imported_sha256: str | None  # of the file that the table was imported from
+    parts: tuple[FeatureFacts, ...] = ()  # of joined backbones, in the order of their columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,20 +64,28 @@ class DataFacts:
 
 def describe_features(manifest: Manifest) -> TableFacts:
     """Benchmark, backbone, and what the values of the features depend on."""
-    return TableFacts(
-        benchmark=manifest.benchmark,
-        backbone=manifest.backbone,
-        features=FeatureFacts(
-            shards_sha256=manifest.shards_sha256,
-            weights_sha256=manifest.weights_sha256,
-            precision=manifest.precision,
-            dim=manifest.dim,
-            count=manifest.count,
-            transform=manifest.transform,
-            encode=manifest.encode,
-            imported_sha256=manifest.imported.sha256 if manifest.imported else None,
-        ),
+    return TableFacts(benchmark=manifest.benchmark, backbone=manifest.backbone, features=_facts_of(manifest))
+
+
+def _facts_of(manifest: Manifest) -> FeatureFacts:
+    return FeatureFacts(
+        shards_sha256=manifest.shards_sha256,
+        weights_sha256=manifest.weights_sha256,
+        precision=manifest.precision,
+        dim=manifest.dim,
+        count=manifest.count,
+        transform=manifest.transform,
+        encode=manifest.encode,
+        imported_sha256=manifest.imported.sha256 if manifest.imported else None,
+        parts=tuple(map(_facts_of, manifest.parts)) if len(manifest.parts) > 1 else (),
     )
+
+
+def with_parts(content: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of facts with the field `features.parts`, which files of versions without joined backbones lack."""
+    features, selection = content.get("features"), content.get("selection")
+    added: dict[str, Any] = {"features": {"parts": []} | features} if isinstance(features, dict) else {}
+    return content | added | ({"selection": with_parts(selection)} if isinstance(selection, dict) else {})
 
 
 def describe_data(table: FeatureTable, splits: Splits) -> DataFacts:

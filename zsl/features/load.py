@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from backbones import find_preset
+from backbones.options import named_options
 from zsl.datasets.attribute_names import read_names
 from zsl.datasets.class_lists import FOLDS, check_class_lists
 from zsl.datasets.folds import calibration_folds, validation_fold
@@ -22,7 +23,7 @@ from zsl.features.table import FeatureTable
 
 
 def find_features(data: Path, benchmark: str, backbone: str) -> Path:
-    """The folder of the feature table of `backbone`: a preset, a timm model, or the name of the folder.
+    """The folder of the feature table of `backbone`: a preset or timm model with its options, or the folder's name.
 
     Raises:
         FileNotFoundError: there is no such table; the message names those that there are.
@@ -33,11 +34,11 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
     for table in tables:
         if table.name == backbone:
             return table
-    preset = find_preset(backbone)
-    folder = features_folder(data, benchmark, preset.full_name)
+    name, options = named_options(backbone)
+    folder = features_folder(data, benchmark, find_preset(name).full_name + options.tag)
     if folder not in tables:
         raise FileNotFoundError(
-            f"no features of {preset.full_name} for {benchmark} in {folder.parent}; there are "
+            f"no features of {folder.name} for {benchmark} in {folder.parent}; there are "
             f"{', '.join(table.name for table in tables) or 'none'}.  Make them with "
             f"accelerate launch scripts/extract.py --benchmark {benchmark} --backbone {backbone}"
         )

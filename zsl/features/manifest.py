@@ -174,6 +174,11 @@ class Manifest:
         return replace(manifest, finetuned=TunedFacts.read(tuned, f"{where}: finetuned"))
 
     @property
+    def parts(self) -> tuple[Manifest, ...]:
+        """The manifests of the tables that lie side by side in this one: of a table alone its own."""
+        return (self,)
+
+    @property
     def as_json(self) -> dict[str, Any]:
         """The content of the file."""
         content = content_of(self)

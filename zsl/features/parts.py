@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -117,6 +117,19 @@ class Parts:
                     self._claims.pop(shard.file).close()
                 else:
                     yield shard
+
+    def claim_with(self, others: Sequence[Self]) -> Iterator[Shard]:
+        """Claim shards for this table and all `others` at once, those of which no table has a part.
+
+        A shard that one of them has, or another process works on, is left to the claims of each table.
+        """
+        for shard in self.claim():
+            claimed = [other for other in others if not other.is_whole(shard) and other._lock(shard)]
+            if len(claimed) == len(others) and not any(other.is_whole(shard) for other in others):
+                yield shard
+            else:
+                for parts in (self, *claimed):
+                    parts._claims.pop(shard.file).close()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

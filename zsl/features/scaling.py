@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,20 +12,37 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class FeatureScaler:
-    """Min-max scaling of each feature dimension.  The fitted rows get values in [0, 1]; other rows may leave [0, 1]."""
+    """Min-max scaling of each feature dimension.  The fitted rows get values in [0, 1]; other rows may leave [0, 1].
+
+    The features of joined backbones lie side by side in blocks.  Each block's values shrink to [0, w], so that all
+    blocks have the total variance of the one that varies least, whose w is 1.
+    """
 
     low: Tensor  # [D]
-    span: Tensor  # [D], 1 where a dimension is constant
+    span: Tensor  # [D], 1 where a dimension is constant; divided by w
 
     @classmethod
-    def fit(cls, features: Tensor) -> Self:
-        """Fit a scaler to features [N, D] of trainval rows."""
+    def fit(cls, features: Tensor, blocks: Sequence[int] = ()) -> Self:
+        """Fit a scaler to features [N, D] of trainval rows; blocks: sizes that add up to D, () for a single block."""
         low, high = features.amin(0), features.amax(0)
-        return cls(low, torch.where(high > low, high - low, 1.0))
+        span = torch.where(high > low, high - low, 1.0)
+        return cls(low, span / _block_weights(features, span, blocks) if len(blocks) > 1 else span)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return scaled features [..., D]."""
         return (features - self.low) / self.span
+
+
+def _block_weights(features: Tensor, span: Tensor, blocks: Sequence[int]) -> Tensor:
+    """The factor w [D] of each dimension, equal within a block: the root of the least total variance over the block's.
+
+    A block that does not vary keeps w = 1.
+    """
+    variances = (features / span).double().var(0, unbiased=False).split(list(blocks))
+    totals = torch.stack([block.sum() for block in variances])
+    least = totals[totals > 0].amin() if totals.any() else totals.new_ones(())
+    factors = torch.where(totals > 0, (least / totals).sqrt(), 1.0)
+    return torch.cat([factor.expand(size) for factor, size in zip(factors, blocks, strict=True)]).to(span.dtype)
 
 
 def signed_power(values: Tensor, power: float) -> Tensor:

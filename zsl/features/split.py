@@ -137,7 +137,7 @@ def split_features(
         ValueError: the table lacks a row of the splits, or its labels contradict them.
     """
     features, labels = table.at(splits.trainval_loc)
-    scaler = FeatureScaler.fit(features)
+    scaler = FeatureScaler.fit(features, table.blocks)
     train = TrainSplit(
         features=scaler(features),
         labels=labels,

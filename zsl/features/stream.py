@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -45,6 +45,7 @@ class Batch:
     shard: Shard
     samples: tuple[Sample, ...] = ()
     images: Tensor | None = None  # uint8 [n, 3, H, W] or [n, 5, 3, H, W]; None before decoding and if n = 0
+    others: tuple[Tensor, ...] = ()  # the same photos by further transforms
     failures: tuple[Failure, ...] = ()
     last: bool
 
@@ -59,8 +60,12 @@ def stream_batches(
     on_error: OnError = "stop",
     allow_pipe: bool = False,
     decoder: Decoder = "cpu",
+    others: Sequence[backbones.Transform] = (),
 ) -> Iterator[Batch]:
     """Yield decoded batches of all `shards`; the iterable gives each shard when it is needed.
+
+    Each photo is decoded once, for `transform` and for all `others`.  A photo that one of them does not take is a
+    failure for all.
 
     A thread reads some batches ahead, from disk or network.  Decoding uses as many threads as the model may use.  For a
     model on a GPU, these threads also run ahead.  On a CPU, they run between the steps of the model: both need the same
@@ -69,24 +74,25 @@ def stream_batches(
     Raises:
         ValueError, FileNotFoundError: a shard cannot be read, or with `on_error` "stop" a photo cannot be decoded.
     """
-    threads = max(1, torch.get_num_threads())
+    threads, views = max(1, torch.get_num_threads()), (transform, *others)
     # Each thread gets one core; otherwise torch would give each its own pool, all on the same cores.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
         def decode(batch: Batch) -> Batch:
             target = device if decoder == "nvjpeg" else None
-            results = list(pool.map(lambda sample: _decode(sample, batch.shard, transform, target), batch.samples))
+            results = list(pool.map(lambda sample: _decode(sample, batch.shard, views, target), batch.samples))
             failures = tuple(result for result in results if isinstance(result, Failure))
             if failures and on_error == "stop":
                 raise ValueError(str(failures[0]))
-            images = [result for result in results if isinstance(result, Tensor)]
-            stacked = torch.stack(images) if images else None
-            if stacked is not None and device.type == "cuda" and stacked.device.type == "cpu":
-                stacked = stacked.pin_memory()
+            images = [result for result in results if not isinstance(result, Failure)]
+            stacked = [_stack(view, device) for view in zip(*images, strict=True)]
             good = tuple(
-                sample for sample, result in zip(batch.samples, results, strict=True) if isinstance(result, Tensor)
+                sample for sample, result in zip(batch.samples, results, strict=True) if not isinstance(result, Failure)
             )
-            return replace(batch, samples=good, images=stacked, failures=batch.failures + failures)
+            return replace(
+                batch, samples=good, images=stacked[0] if stacked else None, others=tuple(stacked[1:]),
+                failures=batch.failures + failures,
+            )  # fmt: skip
 
         encoded = _read(shards, lambda shard: open_shard(location, shard, allow_pipe=allow_pipe), batch_size, on_error)
         if device.type == "cpu":
@@ -126,12 +132,19 @@ def _shard_batches(stream: IO[bytes], shard: Shard, batch_size: int, on_error: O
 
 
 def _decode(
-    sample: Sample, shard: Shard, transform: backbones.Transform, device: torch.device | None
-) -> Tensor | Failure:
+    sample: Sample, shard: Shard, transforms: Sequence[backbones.Transform], device: torch.device | None
+) -> tuple[Tensor, ...] | Failure:
     try:
-        return transform(backbones.decode_image(sample.image, sample.box, device=device))
+        pixels = backbones.decode_image(sample.image, sample.box, device=device)
+        return tuple(transform(pixels) for transform in transforms)
     except ValueError as error:  # a lack of memory, or a fault of torch, is no fault of the photo
         return Failure(shard=shard.file, row=sample.row, label=sample.label, file=sample.file, reason=str(error))
+
+
+def _stack(images: Sequence[Tensor], device: torch.device) -> Tensor:
+    """One batch of images, in memory that a GPU reads fast if that is where it goes."""
+    stacked = torch.stack(list(images))
+    return stacked.pin_memory() if device.type == "cuda" and stacked.device.type == "cpu" else stacked
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[tuple[Item, ...], bool]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zsl.common.files import LFS_POINTER
 from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
+from zsl.features.side_by_side import SideBySide
 
 QUARANTINE_FILE, TUNED_FILE = "quarantine.csv", "tuned_rows.npy"
 REMEDY = "delete the folder and make the table anew"
@@ -25,7 +26,7 @@ REASONS = {"allow_pickle": "it holds Python objects", "mmap length": "it is cut 
 class FeatureTable:
     """The memory-mapped features of a benchmark, in the order of official rows."""
 
-    features: np.ndarray  # [N, D] float32
+    features: np.ndarray | SideBySide  # [N, D] float32
     labels: np.ndarray  # [N] int64, class ids
     rows: np.ndarray  # [N] int64, official rows, rising
     manifest: Manifest
@@ -38,19 +39,33 @@ class FeatureTable:
         Raises:
             ValueError: an array has changed since it was written.
         """
-        if self._changed:
+        for backbone, files in self._changed.items():
             raise ValueError(
-                f"{', '.join(self._changed)} of {self.manifest.backbone} for {self.manifest.benchmark}: not as the "
+                f"{', '.join(files)} of {backbone} for {self.manifest.benchmark}: not as the "
                 f"manifest describes (sha256 differs), damaged or changed since; {REMEDY}"
             )
 
+    @property
+    def parts(self) -> tuple[tuple[Manifest, np.ndarray], ...]:
+        """The manifest and the features of each table that lies in this one side by side; of a table alone its own."""
+        arrays = self.features.arrays if isinstance(self.features, SideBySide) else (self.features,)
+        return tuple(zip(self.manifest.parts, arrays, strict=True))
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The number of columns of each part."""
+        return tuple(array.shape[1] for _, array in self.parts)
+
     @cached_property
-    def _changed(self) -> list[str]:
-        """The names of the files whose arrays do not match the manifest."""
-        if self.manifest.arrays_sha256 is None:
-            return []
-        hashes = arrays_sha256(self.features, self.labels, self.rows)
-        return [f"{name}.npy" for name in hashes if self.manifest.arrays_sha256.get(name) != hashes[name]]
+    def _changed(self) -> dict[str, list[str]]:
+        """The names of the files whose arrays do not match the manifest, by backbone."""
+        changed: dict[str, list[str]] = {}
+        for manifest, features in self.parts:
+            if manifest.arrays_sha256 is not None:
+                hashes = arrays_sha256(features, self.labels, self.rows)
+                files = [f"{name}.npy" for name in hashes if manifest.arrays_sha256.get(name) != hashes[name]]
+                changed |= {manifest.backbone: files} if files else {}
+        return changed
 
     def at(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return copies of the features [n, D] and labels [n] at official `rows` [n].

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from zsl.datasets.attribute_table import AttributeTable, read_attributes
 from zsl.predict.answers import PROBABILITIES
 from zsl.predict.decoding import decode_in_time
 from zsl.predict.photos import Limits, read_photo
 from zsl.predict.predictor import Predictor
-from zsl.predict.reader import Reader, with_classes
+from zsl.predict.reader import Inputs, Reader, with_classes
 
 MAX_TABLE_BYTES = 2_000_000  # of a class's attributes, as a form or as CSV
 MAX_NEW_CLASSES, MAX_NAME = 50, 100
@@ -85,10 +84,10 @@ class Desk:
         with self.lock:
             return asdict(self.reader.answers([image], ["photo"], [notes])[0])
 
-    def _inputs(self, data: bytes) -> tuple[Tensor, tuple[str, ...]]:
-        """The backbone's inputs from a photo's bytes, and notes on what decoding changed."""
+    def _inputs(self, data: bytes) -> tuple[Inputs, tuple[str, ...]]:
+        """The backbones' inputs from a photo's bytes, and notes on what decoding changed."""
         image, notes = read_photo(data, self.limits)
-        return self.reader.backbone.transform(image), notes
+        return self.reader.inputs(image), notes
 
     def add_table(self, text: str) -> None:
         """Add the classes of a CSV.

@@ -1,8 +1,7 @@
-"""From photos to answers, with the backbone that gave the run its features."""
+"""From photos to answers, with the backbones that gave the run its features."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +13,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from backbones import Backbone, EncodeOptions, Transform, export_manifest, load_backbone, weight_tensors
-from backbones.tuned import photos_metadata, read_tuned_photos
+from backbones import Backbone
 from zsl.common.compute import Precision, make_accelerator
-from zsl.common.tensors import write_tensors
 from zsl.datasets.attribute_table import AttributeTable, read_attributes
-from zsl.dcrgan.saved import BACKBONE_FILE, BackboneFacts
-from zsl.features.manifest import EncodeFacts, TransformFacts
 from zsl.predict.answers import Answer
+from zsl.predict.encoders import open_backbones
 from zsl.predict.explain import explain
 from zsl.predict.new_classes import add_classes
 from zsl.predict.photos import Limits, Unread, read_file
-from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
+from zsl.predict.predictor import Predictor, load_predictor, score
+
+Inputs = tuple[Tensor, ...]  # what each backbone takes of one photo: uint8 [3, H, W] or [5, 3, H, W]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,20 +31,27 @@ class Reader:
     """All that turns a photo's pixels into its Answer."""
 
     predictor: Predictor
-    backbone: Backbone
-    accelerator: Accelerator  # device and precision of the backbone; the heads are on the CPU
+    backbones: tuple[Backbone, ...]  # one, or several whose features are side by side
+    accelerator: Accelerator  # device and precision of the backbones; the heads are on the CPU
     top: int = 5  # classes of an answer
     strongest: int = 5  # attributes that speak for the class, and as many against it
     adding_took: float | None = None  # seconds that adding classes took; None: none were added
 
-    def features(self, inputs: list[Tensor]) -> Tensor:
-        """Features [N, D] of N photos, which the backbone's transform has turned into `inputs`."""
-        self.backbone.encoder.to(self.accelerator.device)
-        with torch.inference_mode(), self.accelerator.autocast():
-            return self.backbone.encode(torch.stack(inputs).to(self.accelerator.device)).float().cpu()
+    def inputs(self, image: Tensor) -> Inputs:
+        """What each backbone's transform makes of one photo, uint8 [3, h, w]."""
+        return tuple(backbone.transform(image) for backbone in self.backbones)
 
-    def answers(self, inputs: list[Tensor], names: list[str], notes: list[tuple[str, ...]]) -> list[Answer]:
-        """Answers for photos, which the backbone's transform has turned into `inputs`, with their names and notes."""
+    def features(self, inputs: list[Inputs]) -> Tensor:
+        """Features [N, D] of N photos, each backbone's beside the other's; `inputs` are those of each photo."""
+        blocks = []
+        for backbone, images in zip(self.backbones, zip(*inputs, strict=True), strict=True):
+            backbone.encoder.to(self.accelerator.device)
+            with torch.inference_mode(), self.accelerator.autocast():
+                blocks.append(backbone.encode(torch.stack(images).to(self.accelerator.device)).float().cpu())
+        return torch.cat(blocks, dim=1)
+
+    def answers(self, inputs: list[Inputs], names: list[str], notes: list[tuple[str, ...]]) -> list[Answer]:
+        """Answers for photos, which `inputs` has turned into the backbones' inputs, with their names and notes."""
         scored = score(self.predictor, self.features(inputs))
         return [
             explain(self.predictor, scored, row, name, of_photo, top=self.top, number=self.strongest)
@@ -72,7 +77,7 @@ class Reader:
             return photo
         try:
             image, notes = read_file(photo, limits)
-            return _Picture(name=str(photo), inputs=self.backbone.transform(image), notes=notes)
+            return _Picture(name=str(photo), inputs=self.inputs(image), notes=notes)
         except (ValueError, OSError) as error:
             return Unread(str(photo), str(error))
 
@@ -80,7 +85,7 @@ class Reader:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Picture:
     name: str
-    inputs: Tensor  # of the backbone
+    inputs: Inputs
     notes: tuple[str, ...]
 
 
@@ -89,22 +94,22 @@ def open_reader(
     seeds: Sequence[int] = (),
     *,
     classes: Path | None = None,
-    weights: Path | None = None,
+    weights: Sequence[Path] = (),
     top: int = 5,
     strongest: int = 5,
 ) -> Reader:
     """The Reader of a run, or of an export.
 
-    seeds: those whose models answer; () for all.  classes: a table of new classes.  weights: the backbone's, where the
+    seeds: those whose models answer; () for all.  classes: a table of new classes.  weights: the backbones', where the
     run cannot name them.
 
     Raises:
-        ValueError, FileNotFoundError: as `load_predictor`, `add_classes` and `open_backbone`.
+        ValueError, FileNotFoundError: as `load_predictor`, `add_classes` and `open_backbones`.
     """
     predictor = load_predictor(run, seeds)
-    backbone = open_backbone(predictor, run, weights)
+    opened = open_backbones(predictor, run, weights)
     accelerator = make_accelerator(cast(Precision, predictor.facts.backbone.precision))
-    reader = Reader(predictor=predictor, backbone=backbone, accelerator=accelerator, top=top, strongest=strongest)
+    reader = Reader(predictor=predictor, backbones=opened, accelerator=accelerator, top=top, strongest=strongest)
     return reader if classes is None else with_classes(reader, read_attributes(classes, at_least=1))
 
 
@@ -117,83 +122,3 @@ def with_classes(reader: Reader, table: AttributeTable) -> Reader:
     start = time.perf_counter()
     extended = add_classes(reader.predictor, table)
     return replace(reader, predictor=extended, adding_took=time.perf_counter() - start)
-
-
-# --- backbone --------------------------------------------------------------------------------------------------------
-
-
-def open_backbone(predictor: Predictor, folder: Path, weights: Path | None = None) -> Backbone:
-    """The backbone that gave the run its features.
-
-    Its weights are those of the file `weights`, or of the export in `folder`, or those that its name stands for.
-
-    Raises:
-        ValueError: the features came from no backbone, or these are other weights.
-        FileNotFoundError: the weights cannot be had.
-    """
-    facts = predictor.facts.backbone
-    if facts.transform is None:
-        raise ValueError(f"the features of {folder} were imported ({facts.name}); no backbone here makes them")
-    exported = folder / BACKBONE_FILE
-    name = _architecture(predictor, has_file=weights is not None or exported.is_file())
-    backbone = load_backbone(name, weights or (exported if exported.is_file() else None), _options(facts))
-    if backbone.weights_sha256 != facts.weights_sha256:
-        raise ValueError(
-            f"the features of {folder} were made with weights {str(facts.weights_sha256)[:8]}, these of {name} are "
-            f"{backbone.weights_sha256[:8]}; name the right file by --weights"
-        )
-    transform = _transform(facts.transform)
-    return replace(backbone, name=facts.name, pretraining=facts.pretraining, transform=transform)
-
-
-def _transform(facts: TransformFacts) -> Transform:
-    """The transform that a manifest describes."""
-    fields = {key: value for key, value in vars(facts).items() if key not in ("crop", "decoder")}
-    return Transform(**fields)
-
-
-def _architecture(predictor: Predictor, has_file: bool) -> str:
-    """The name that loads the model: the manifest's without the parts that options and a file of weights add.
-
-    has_file: whether a file of weights is at hand.
-    """
-    facts = predictor.facts.backbone
-    name = facts.name.removesuffix(_options(facts).tag)
-    # Earlier versions' tables do not name the file; there the pretraining says that it was one.
-    if not (facts.weights_file or facts.pretraining.startswith("unknown (weights file")):
-        return name
-    if not has_file:
-        raise FileNotFoundError(f"the features were made with weights of your own ({name}); name the file by --weights")
-    return name.partition(".")[0]
-
-
-def _options(facts: BackboneFacts) -> EncodeOptions:
-    """The EncodeOptions that a manifest describes."""
-    assert facts.transform is not None
-    side, encode = facts.transform.size[0], facts.encode or EncodeFacts(flip=False, layer=None, fp32_layers=())
-    options = EncodeOptions(
-        crop_pct=facts.transform.crop_pct, crops=5 if facts.transform.crops == 5 else 1,
-        flip=encode.flip, layer=encode.layer,
-        fp32_layers=encode.fp32_layers,
-    )  # fmt: skip
-    # The name says the size where it is not the backbone's own.
-    return replace(options, image_size=side) if re.search(rf"-{side}px(-|$)", facts.name) else options
-
-
-def export(predictor: Predictor, folder: Path, source: Path, weights: Path | None = None) -> None:
-    """Write a predictor and its backbone to `folder`, which then predicts without run, data or hub.
-
-    source: the folder that the predictor was read from.  weights: the backbone's, where the run cannot name them.
-
-    Raises:
-        FileExistsError: the folder is there and not empty.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty; --export makes a folder of its own")
-    exported = source / BACKBONE_FILE
-    file = weights or (exported if exported.is_file() else None)
-    name = _architecture(predictor, has_file=file is not None)
-    write_tensors(folder / BACKBONE_FILE, weight_tensors(name, file), photos_metadata(read_tuned_photos(file)))
-    if file:
-        export_manifest(folder / BACKBONE_FILE, file)
-    save_predictor(predictor, folder)

@@ -14,9 +14,10 @@ from zsl.datasets.places import shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits, attributes_hash
 from zsl.features.facts import describe_features
-from zsl.features.load import find_features, load_splits
+from zsl.features.join import find_tables, read_tables
+from zsl.features.load import load_splits
 from zsl.features.split import TestSplit, TrainSplit, split_features
-from zsl.features.table import FeatureTable, read_features
+from zsl.features.table import FeatureTable
 from zsl.report.runs import ReportRun
 
 
@@ -26,7 +27,7 @@ class Context:
 
     benchmark: str
     data: Path
-    table_folder: Path | None = None
+    table_folders: tuple[Path, ...] = ()  # of the parts of joined backbones
     table: FeatureTable | None = None
     splits: Splits | None = None
     train: TrainSplit | None = None
@@ -69,12 +70,12 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
     """
     benchmark = run.results.benchmark
     notes: list[str] = []
-    folder = features or _find_features(run, data, notes)
+    folders = (features,) if features else _find_tables(run, data, notes)
     index = _find_shards(data, benchmark, notes)
-    if folder is None:
+    if not folders:
         return Context(benchmark=benchmark, data=data, index=index, notes=notes)
-    table = read_features(folder, allow_incomplete=True)
-    check_table(run, table, folder)
+    table = read_tables(folders, allow_incomplete=True)
+    check_table(run, table, " and ".join(map(str, folders)))
     splits = _splits_of(run, data, table)
     if run.results.attributes_hash != attributes_hash(splits.attributes):
         raise ValueError(
@@ -83,20 +84,20 @@ def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute
         )
     train, test = split_features(table, splits)
     return Context(
-        benchmark=benchmark, data=data, table_folder=folder, table=table, splits=splits, train=train, test=test,
+        benchmark=benchmark, data=data, table_folders=folders, table=table, splits=splits, train=train, test=test,
         attribute_names=_attribute_names(splits, data / benchmark, attribute_names, notes), index=index, notes=notes,
     )  # fmt: skip
 
 
-def _find_features(run: ReportRun, data: Path, notes: list[str]) -> Path | None:
+def _find_tables(run: ReportRun, data: Path, notes: list[str]) -> tuple[Path, ...]:
     try:
-        return find_features(data, run.results.benchmark, run.results.backbone)
+        return find_tables(data, run.results.benchmark, run.results.backbone)
     except (FileNotFoundError, ValueError):
         notes.append(
             f"No features of {run.results.backbone} for {run.results.benchmark} below {data}: classes have numbers "
             "instead of names, and nothing that needs the features is shown; --data says where they are."
         )
-        return None
+        return ()
 
 
 def _find_shards(data: Path, benchmark: str, notes: list[str]) -> ShardIndex | None:
@@ -124,15 +125,15 @@ def _attribute_names(splits: Splits, folder: Path, file: Path | None, notes: lis
     return tuple(map(readable_attribute, names))
 
 
-def check_table(run: ReportRun, table: FeatureTable, folder: Path) -> None:
-    """Refuse a feature table that the run was not made from.
+def check_table(run: ReportRun, table: FeatureTable, folder: Path | str) -> None:
+    """Refuse the feature table of `folder` that the run was not made from.
 
     Raises:
         ValueError: photos, weights, precision, size or transform differ; the message names the first that does.
     """
     then = {"backbone": run.results.backbone} | vars(run.results.features)
     now = {"backbone": table.manifest.backbone} | vars(describe_features(table.manifest).features)
-    for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform"):
+    for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform", "parts"):
         if then[key] != now[key]:
             raise ValueError(
                 f"{run.folder} was made from other features than {folder} ({key} differs: {then[key]} there, "

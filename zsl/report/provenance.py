@@ -133,7 +133,7 @@ def find_audit(run: ReportRun, context: Context, file: Path | None, folder: Path
     """
     if file is not None:
         return _read_file(file, run)
-    if context.table is None or context.table_folder is None:
+    if context.table is None:
         return Audit("not made: the features are not at hand")
     out = folder / OWN_AUDIT
     inputs = {
@@ -146,7 +146,7 @@ def find_audit(run: ReportRun, context: Context, file: Path | None, folder: Path
     key = json.loads(json.dumps(inputs))  # as the file will have it
     if not (out / AUDIT_FILE).is_file() or not _is_audit_of(out, key):
         log.info("auditing %s", run.folder)
-        audit(context.benchmark, context.data, out, tables=[context.table_folder], run=run.folder)
+        audit(context.benchmark, context.data, out, tables=list(context.table_folders), run=run.folder)
         write_json(out / "of.json", key)
     return _verdict(read_record(out / AUDIT_FILE, AuditContent, REMEDY))
 
