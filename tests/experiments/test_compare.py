@@ -137,7 +137,8 @@ def test_seeds_are_drawn_with_replacement_and_equal_seeds_together() -> None:
     a = {seed: details(seed) for seed in range(4)}
     assert all((d.low, d.high) == (0, 0) for d in compare(a, a, over=("images", "classes", "seeds")))
     b = {seed: details(seed + 10) for seed in range(4)}
-    seeds_alone = by_name(compare(a, b, over=("seeds",), resamples=20_000))["T1"]
+    of_seeds_alone: tuple[Level, ...] = ("seeds",)
+    seeds_alone = by_name(compare(a, b, over=of_seeds_alone, resamples=20_000))["T1"]
     of_seeds = [scores_of(b[seed]).acc_zsl - scores_of(a[seed]).acc_zsl for seed in a]
     width = 2 * 1.96 * np.std(of_seeds) / 2  # of a mean over four draws
     assert seeds_alone.high - seeds_alone.low == pytest.approx(width, rel=0.15)

@@ -17,7 +17,7 @@ from torch import Tensor
 from zsl.common.files import read_object
 from zsl.datasets.split_file import rows_hash
 from zsl.experiments.results import CONFIG_FILE
-from zsl.scores.bootstrap import COLUMNS, Level, Resamples, resampled_seeds
+from zsl.scores.bootstrap import COLUMNS, IMAGES, Level, Resamples, resampled_seeds
 from zsl.scores.details import DETAILS_FILE, Details, load_details
 
 TIE = 1e-12  # rounding error of sums of weights; unequal scores differ by more
@@ -105,7 +105,7 @@ def compare(
     a: Mapping[int, Details],
     b: Mapping[int, Details],
     *,
-    over: Collection[Level] = ("images",),
+    over: Collection[Level] = IMAGES,
     resamples: int = 2000,
     seed: int = 0,
 ) -> list[Difference]:

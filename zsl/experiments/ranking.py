@@ -114,11 +114,10 @@ def draw_ranking(ranks: Sequence[Rank], published: Mapping[str, float], folder: 
             axes.errorbar(
                 means, places + offset, xerr=np.abs(ends - means), fmt=marker, color=colour, label=label, ms=4
             )
-        hollow = [(published[rank.name], place) for rank, place in zip(ranks, places, strict=True)
-                  if rank.name in published]  # fmt: skip
-        if hollow:
-            axes.scatter(*zip(*hollow, strict=True), marker="s", s=26, facecolors="none", edgecolors=INK,
-                         label="H as published, selected on test", zorder=3)  # fmt: skip
+        hollow = np.array([published.get(rank.name, np.nan) for rank in ranks])
+        if np.isfinite(hollow).any():
+            label = "H as published, selected on test"
+            axes.scatter(hollow, places, s=26, marker="s", facecolors="none", edgecolors=INK, label=label, zorder=3)
         axes.set_yticks(places, [rank.name for rank in ranks])
         axes.set_xlabel("per cent; 95 % intervals over images, classes and seeds")
         axes.grid(axis="x")

@@ -48,6 +48,14 @@ class Part:
     name: str  # name of a preset or of a timm model, and its options of extraction
     weights: Path | None = None
 
+    @property
+    def class_folds(self) -> dict[int, Path]:
+        """The weights of each class fold of a fine-tuning, beside the weights; none where it was not cross-fitted."""
+        if self.weights is None:
+            return {}
+        found = self.weights.parent.glob(f"crossfit-*/{self.weights.name}")
+        return {int(path.parent.name.removeprefix("crossfit-")): path for path in found}
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse `NAME` or `NAME@FILE`.
@@ -94,6 +102,11 @@ class Entry:
         parts = tuple(map(Part.parse, words))
         check_distinct(words, words)
         return cls(parts=parts)
+
+    def of_class_fold(self, number: int) -> Self:
+        """The entry with the weights that were cross-fitted for a class fold, where there are any."""
+        parts = (replace(part, weights=part.class_folds.get(number, part.weights)) for part in self.parts)
+        return replace(self, parts=tuple(parts))
 
     def of_fold(self, fold: int) -> Self:
         """The entry with the weights that were fine-tuned for a validation fold, where there are any."""
@@ -267,13 +280,11 @@ def crossfit_tables(
     study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator
 ) -> dict[int, FeatureTable]:
     """Find the feature table of each class fold of a fine-tuning, for choices; none where it was not cross-fitted."""
-    if not table.manifest.finetuned or entry.weights is None:
-        return {}
-    found = sorted(entry.weights.parent.glob(f"crossfit-*/{entry.weights.name}"))
-    numbers = {int(path.parent.name.removeprefix("crossfit-")): path for path in found}
+    tuned = [part for part, manifest in zip(entry.parts, table.manifest.parts, strict=True) if manifest.finetuned]
+    numbers = [set(part.class_folds) for part in tuned]
     return {
-        number: find_or_extract(study, replace(entry, weights=path), accelerator)
-        for number, path in sorted(numbers.items())
+        number: find_or_extract(study, entry.of_class_fold(number), accelerator)
+        for number in sorted(set.intersection(*numbers) if numbers else ())
     }
 
 

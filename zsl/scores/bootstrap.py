@@ -18,6 +18,7 @@ from zsl.scores.curves import margins
 from zsl.scores.details import Details
 
 Level = Literal["images", "classes", "seeds"]  # what a resample draws with replacement
+IMAGES: tuple[Level, ...] = ("images",)
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
@@ -82,14 +83,14 @@ class Resamples:
 
 
 def resampled_weights(
-    labels: np.ndarray, count: int, rng: np.random.Generator, levels: Collection[Level] = ("images",)
+    labels: np.ndarray, count: int, rng: np.random.Generator, levels: Collection[Level] = IMAGES
 ) -> np.ndarray:
     """Draw the weights of images with these class ids [N] in `count` resamples: [count, N].
 
     levels: "images" draws the images of each class, "classes" draws the classes, both with replacement.
     """
     classes, position = np.unique(labels, return_inverse=True)
-    times = np.ones((count, len(classes)))
+    times: np.ndarray = np.ones((count, len(classes)))
     if "classes" in levels:
         times = rng.multinomial(len(classes), np.full(len(classes), 1 / len(classes)), size=count)
     weights = times[:, position] * equal_weights(labels)
