@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from generative_configs import small, tiny
 from killed_trainings import train_through_kills
 from torch import Tensor
 from toy import UNSEEN, toy_splits
@@ -26,23 +27,6 @@ from zsl.training.log import silent
 
 ALL = list(GENERATIVE)
 PAPER = [name for name in ALL if not name.endswith("+")]
-
-
-def small(name: str, **smaller: Any) -> Any:
-    """The configuration of a method, with networks and numbers of steps as the toy problem needs them."""
-    sizes = {
-        "gan.hidden_dim": 64, "gan.steps": 100, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
-        "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 100, "heads.images_per_unseen_class": 50,
-    }  # fmt: skip
-    config = GENERATIVE[name].config
-    known = flatten(asdict(config))
-    return override(config, {path: value for path, value in (sizes | smaller).items() if path in known})
-
-
-def tiny(name: str) -> Any:
-    """The same with hardly any steps: every stage runs, and nothing is learned."""
-    stages = ("gan.steps", "gan.pretraining_steps", "regression.steps", "srn.steps")
-    return small(name, **dict.fromkeys(stages, 5), **{"gan.hidden_dim": 16, "gan.batch_size": 8, "heads.epochs": 2})
 
 
 def trained(name: str, train: TrainSplit, config: Any, seed: int = 0) -> Any:
