@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from zsl.common.ranges import Count, NotNegative, Positive
 from zsl.dcrgan.gradients import critic_gradients
+from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.wgan import Batch, Extra, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.embedding import Compatibility, EmbeddedCritic, instance_loss
@@ -49,13 +50,13 @@ class ContrastiveLosses(Extra):
         self.compatibility = Compatibility(config.embedding_dim, train.attributes.shape[1], config.compatibility_dim)
 
     def update_critic(
-        self, critic: nn.Module, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
+        self, critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
     ) -> Tensor:
-        """Write the gradients of WGAN-GP's loss in the space of h to D's `.grad`."""
-        assert isinstance(critic, EmbeddedCritic)
+        """Write the gradients of WGAN-GP's loss in the space of h to the `.grad` of D's own layers."""
+        (embedding,) = self.shared
         with torch.no_grad():
-            h_real, h_fake = critic.embedding(real), critic.embedding(fake)
-        return critic_gradients(critic.critic, h_real, h_fake, condition, mix, weight)
+            h_real, h_fake = embedding(real), embedding(fake)
+        return critic_gradients(critic, h_real, h_fake, condition, mix, weight)
 
     def critic_gradients(self, game: Game, batch: Batch) -> Tensor:
         """Write the gradients of both losses on real features."""
@@ -93,7 +94,7 @@ def train_ce_gzsl(train: TrainSplit, config: CEGZSLConfig, *, log: Log = silent)
     """Train embedding, generator and critic on seen classes; attributes of unseen classes are not used."""
     losses: list[ContrastiveLosses] = []
 
-    def make_losses(_: nn.Module, critic: nn.Module) -> ContrastiveLosses:
+    def make_losses(_: Generator, critic: Critic) -> ContrastiveLosses:
         assert isinstance(critic, EmbeddedCritic)
         losses.append(ContrastiveLosses(train, config, critic))
         return losses[0]
@@ -109,6 +110,7 @@ METHODS = both_forms(
     train=train_ce_gzsl,
     config=CEGZSLConfig(),
     rounds=(
+        each("feature_power", 0.5, 1.0),
         *GAN_ROUNDS,
         tuple({"instance_weight": w, "class_weight": w} for w in (0.01, 0.1)),
         each("temperature", 0.3),

@@ -25,19 +25,18 @@ class Embedding(nn.Module):
         return normalize(self.project(embedded))
 
 
-class EmbeddedCritic(nn.Module):
-    """D with the embedding before it; its optimizer trains both."""
+class EmbeddedCritic(Critic):
+    """D with the embedding before it; its optimizer trains both.  D's own layers take h."""
 
     def __init__(
         self, feature_dim: int, condition_dim: int, hidden_dim: int, *, embedding_dim: int, projection_dim: int
     ) -> None:
-        super().__init__()
+        super().__init__(embedding_dim, condition_dim, hidden_dim)
         self.embedding = Embedding(feature_dim, embedding_dim, projection_dim)
-        self.critic = Critic(embedding_dim, condition_dim, hidden_dim)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """Map features [B, D] and conditions [B, A] to scores [B]."""
-        return self.critic(self.embedding(features), condition)
+        return super().forward(self.embedding(features), condition)
 
 
 class Compatibility(nn.Module):

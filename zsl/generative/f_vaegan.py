@@ -90,7 +90,7 @@ class VAEGANLosses(Extra):
         """Write the gradients of WGAN-GP's loss, whose λ is not `weight` but the adapted one; note the penalty."""
         with torch.no_grad():
             difference = critic(fake, condition).mean() - critic(real, condition).mean()
-        loss = critic_gradients(critic, real, fake, condition, mix, self.penalty_weight)
+        loss = critic_gradients(critic, real, fake, condition, mix, self.penalty_weight.item())
         self.penalty += (loss - difference) / self.penalty_weight
         return loss
 
@@ -120,7 +120,7 @@ METHODS = both_forms(
     name="f-VAEGAN-D2",
     train=train_f_vaegan,
     config=FVAEGANConfig(),
-    rounds=(*GAN_ROUNDS, each("vae_weight", 0.01, 1.0)),
+    rounds=(each("feature_power", 0.5, 1.0), *GAN_ROUNDS, each("vae_weight", 0.01, 1.0)),
     citation="Xian, Sharma, Schiele, Akata: f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
     "CVPR 2019",
 )

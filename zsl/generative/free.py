@@ -113,7 +113,7 @@ METHODS = both_forms(
     name="FREE",
     train=train_free,
     config=FREEConfig(),
-    rounds=(*GAN_ROUNDS, each("centre_weight", 0.008, 0.8), each("margin", 50.0)),
+    rounds=(each("feature_power", 0.5, 1.0), *GAN_ROUNDS, each("centre_weight", 0.008, 0.8), each("margin", 50.0)),
     citation="Chen, Wang, Xia, Peng, You, Zheng, Shao: FREE: Feature Refinement for Generalized Zero-Shot Learning, "
     "ICCV 2021",
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from zsl.common.ranges import NotNegative
+from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, attribute_loss
@@ -103,9 +104,12 @@ def train_tf_vaegan(train: TrainSplit, config: TFVAEGANConfig, *, log: Log = sil
     make_generator = partial(
         FeedbackGenerator, in_training=config.feedback_in_training, in_synthesis=config.feedback_in_synthesis
     )
-    generator = train_wgan(
-        train, config.gan, lambda made, _: TFVAEGANLosses(train, config, made), log, make_generator=make_generator
-    )
+
+    def make_losses(generator: Generator, _: Critic) -> TFVAEGANLosses:
+        assert isinstance(generator, FeedbackGenerator)
+        return TFVAEGANLosses(train, config, generator)
+
+    generator = train_wgan(train, config.gan, make_losses, log, make_generator=make_generator)
     assert isinstance(generator, FeedbackGenerator)
     return GeneratorSynthesizer(train, generator, train.attributes, prepare=TransformedFeatures(generator.decoder))
 
@@ -114,7 +118,12 @@ METHODS = both_forms(
     name="TF-VAEGAN",
     train=train_tf_vaegan,
     config=TFVAEGANConfig(),
-    rounds=(*GAN_ROUNDS, each("decoder_weight", 0.01, 0.1), each("feedback_in_synthesis", 0.1)),
+    rounds=(
+        each("feature_power", 0.5, 1.0),
+        *GAN_ROUNDS,
+        each("decoder_weight", 0.01, 0.1),
+        each("feedback_in_synthesis", 0.1),
+    ),
     citation="Narayan, Gupta, Khan, Snoek, Shao: Latent Embedding Feedback and Discriminative Features for Zero-Shot "
     "Classification, ECCV 2020",
 )
