@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from generative_configs import small, tiny
 from killed_trainings import train_through_kills
 from torch import Tensor
 from toy import UNSEEN, toy_splits
@@ -28,23 +29,6 @@ ALL = list(GENERATIVE)
 PAPER = [name for name in ALL if not name.endswith("+")]
 
 
-def small(name: str, **smaller: Any) -> Any:
-    """The configuration of a method, with networks and numbers of steps as the toy problem needs them."""
-    sizes = {
-        "gan.hidden_dim": 64, "gan.steps": 150, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
-        "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 300, "heads.images_per_unseen_class": 50,
-    }  # fmt: skip
-    config = GENERATIVE[name].config
-    known = flatten(asdict(config))
-    return override(config, {path: value for path, value in (sizes | smaller).items() if path in known})
-
-
-def tiny(name: str) -> Any:
-    """The same with hardly any steps: every stage runs, and nothing is learned."""
-    stages = ("gan.steps", "gan.pretraining_steps", "regression.steps", "srn.steps")
-    return small(name, **dict.fromkeys(stages, 5), **{"gan.hidden_dim": 16, "gan.batch_size": 8, "heads.epochs": 2})
-
-
 def trained(name: str, train: TrainSplit, config: Any, seed: int = 0) -> Any:
     return GENERATIVE[name].train(train, config, seed=seed)
 
@@ -61,7 +45,6 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_unseen_classes_of_a_linear_problem_are_recognised_far_above_chance(name: str) -> None:
     train, test = toy_splits()
     scores = evaluate(trained(name, train, small(name)), test)
-    print(name, scores.acc_zsl, scores.ausuc)
     assert scores.acc_zsl > 2 / UNSEEN
     assert scores.ausuc > 0.4
 

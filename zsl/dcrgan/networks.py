@@ -91,8 +91,22 @@ class Generator(nn.Module):
 
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Map conditions [B, A + R] and noise [B, Z] to features [B, D]."""
-        output = self.layers(torch.cat([condition, noise], dim=1))
-        return relu(output if self.shortcut is None else output + self.shortcut(condition))
+        return self.decode(self.layers[:-1](torch.cat([condition, noise], dim=1)), condition)
+
+    def decode(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """Map hidden units [B, hidden_dim] and conditions [B, A + R] to features [B, D]."""
+        output = self.layers[-1](hidden)
+        return self.activation(output if self.shortcut is None else output + self.shortcut(condition))
+
+    @staticmethod
+    def activation(output: Tensor) -> Tensor:
+        """Return the features [B, D] of the last layer's output."""
+        return relu(output)
+
+    @staticmethod
+    def before_activation(features: Tensor) -> Tensor:
+        """Return an output of the last layer [B, D] that gives these features, or almost."""
+        return features
 
 
 class Critic(nn.Module):

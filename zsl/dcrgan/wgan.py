@@ -68,6 +68,12 @@ class Extra(nn.Module):
         """
         return None
 
+    def update_critic(
+        self, critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
+    ) -> Tensor:
+        """Write the gradients of WGAN-GP's loss to D's `.grad`, and return the loss, as `critic_gradients`."""
+        return critic_gradients(critic, real, fake, condition, mix, weight)
+
     def with_critic(self) -> Iterable[nn.Parameter]:
         """Return the parameters that learn in D's updates."""
         return ()
@@ -183,13 +189,15 @@ class GeneratorSettings(Protocol):
         """The ridge of the regression where the shortcut starts; None: there is no shortcut."""
 
 
-def start_generator(train: TrainSplit, condition_of: Tensor, config: GeneratorSettings) -> Generator:
-    """Make G for conditions [C, K]; its noise is as long as the attributes.
+def start_generator(
+    train: TrainSplit, condition_of: Tensor, config: GeneratorSettings, make: Callable[..., Generator] = Generator
+) -> Generator:
+    """Make G for conditions [C, K] by `make`; its noise is as long as the attributes.
 
     With `shortcut_ridge`, its shortcut starts at the ridge regression of the seen classes' mean features.
     """
     sizes = condition_of.shape[1], train.attributes.shape[1], config.hidden_dim, train.features.shape[1]
-    generator = Generator(*sizes, shortcut=config.shortcut_ridge is not None).to(train.device)
+    generator = make(*sizes, shortcut=config.shortcut_ridge is not None).to(train.device)
     if config.shortcut_ridge is not None:
         _start_from_class_means(generator, train, condition_of, config.shortcut_ridge)
     return generator
@@ -199,7 +207,7 @@ def start_generator(train: TrainSplit, condition_of: Tensor, config: GeneratorSe
 def _start_from_class_means(generator: Generator, train: TrainSplit, condition_of: Tensor, ridge: float) -> None:
     """Set G's shortcut to the ridge regression of the seen classes' mean features [S, D] on their conditions [S, K]."""
     conditions = condition_of[train.seen]
-    means = class_means(train.features, train.seen_labels, len(train.seen))
+    means = generator.before_activation(class_means(train.features, train.seen_labels, len(train.seen)))
     centre = conditions.mean(0)
     left = (conditions - centre).T @ (conditions - centre)
     left += ridge * torch.eye(len(left), device=left.device)

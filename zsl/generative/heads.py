@@ -83,7 +83,7 @@ def train_heads(
     train: in the form that the networks take.  feature_power: brings features of the test to that form.
     """
     with torch.no_grad():
-        real = synthesizer.prepare(train.features)
+        real = synthesizer.real_inputs(train.features)
         fake = synthesizer.synthesize(train.unseen, config.images_per_unseen_class)
     targets = torch.arange(len(train.unseen), device=train.device).repeat_interleave(config.images_per_unseen_class)
     if config.neighbours is not None:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from zsl.generative import afcgan, cycle_clswgan, dascn, gazsl, gdan, lisgan, lsrgan, srgan
+from zsl.generative import (
+    afcgan,
+    cada_vae,
+    ce_gzsl,
+    cycle_clswgan,
+    dascn,
+    f_vaegan,
+    free,
+    gazsl,
+    gdan,
+    lisgan,
+    lsrgan,
+    srgan,
+    tf_vaegan,
+)
 
 METHODS = (
+    *cada_vae.METHODS,
+    *f_vaegan.METHODS,
+    *tf_vaegan.METHODS,
+    *ce_gzsl.METHODS,
+    *free.METHODS,
     *cycle_clswgan.METHODS,
     *lsrgan.METHODS,
     *gazsl.METHODS,

@@ -30,6 +30,10 @@ class Synthesizer(nn.Module):
         self.prepare = nn.Identity() if prepare is None else prepare
         self.semantic = semantic
 
+    def real_inputs(self, features: Tensor) -> Tensor:
+        """Map features of training images [N, D] to inputs [N, K] that classifiers learn from."""
+        return self.prepare(features)
+
     def synthesize(self, classes: Tensor, per_class: int) -> Tensor:
         """Make `per_class` inputs of each of `classes` [n], class after class: [n * per_class, K]."""
         raise NotImplementedError
@@ -41,14 +45,20 @@ class GeneratorSynthesizer(Synthesizer):
     condition_of: Tensor
 
     def __init__(
-        self, train: TrainSplit, generator: Generator, condition_of: Tensor, *, semantic: nn.Module | None = None
+        self,
+        train: TrainSplit,
+        generator: Generator,
+        condition_of: Tensor,
+        *,
+        prepare: nn.Module | None = None,
+        semantic: nn.Module | None = None,
     ) -> None:
-        super().__init__(train, semantic=semantic)
+        super().__init__(train, prepare=prepare, semantic=semantic)
         self.generator = generator
         self.register_buffer("condition_of", condition_of)
         self.eval().requires_grad_(False)
 
     def synthesize(self, classes: Tensor, per_class: int) -> Tensor:
-        """Make `per_class` features of each of `classes` [n], class after class: [n * per_class, D]."""
+        """Make `per_class` inputs of each of `classes` [n], class after class: [n * per_class, K]."""
         features, _ = synthesize(self.generator, self.condition_of[classes], per_class)
-        return features
+        return self.prepare(features)

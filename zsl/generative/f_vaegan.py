@@ -1,0 +1,126 @@
+"""f-VAEGAN-D2 (Xian et al. 2019): a VAE and a conditional WGAN-GP that share decoder and generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
+
+from zsl.common.ranges import NotNegative
+from zsl.dcrgan.gradients import critic_gradients
+from zsl.dcrgan.networks import Critic, Generator
+from zsl.dcrgan.wgan import Batch, Extra, Game
+from zsl.features.split import TrainSplit
+from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.synthesizer import GeneratorSynthesizer
+from zsl.generative.vae import Encoder, kl_divergence, reparametrise
+from zsl.generative.wgan import WGANConfig, train_wgan
+from zsl.training.log import Log, silent
+from zsl.training.stage import stage
+
+TOO_STEEP, TOO_FLAT, FACTOR = 1.05, 1.001, 1.1  # bounds of the mean penalty, and the change of its weight
+LEAST, MOST = 1e-3, 1 - 1e-3  # bounds of features whose logits a closed form takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FVAEGANConfig(AdversarialConfig):
+    """The settings of f-VAEGAN-D2.
+
+    `vae_weight` is 1 / γ_G of the public code, whose G minimises the VAE's loss plus γ_G times the critic's term.  The
+    code also multiplies D's loss, γ_D = 10, which Adam makes void.  It has 4,096 hidden units, a rate of 1e-4 and 300
+    to 400 epochs; these are ours, for some thousand images.
+    """
+
+    gan: WGANConfig = field(default_factory=lambda: WGANConfig(hidden_dim=512, steps=300))
+    vae_weight: NotNegative = 0.1
+
+
+class SigmoidGenerator(Generator):
+    """G, the decoder of features in [0, 1], as the likelihood of the VAE wants."""
+
+    @staticmethod
+    def activation(output: Tensor) -> Tensor:
+        """Return the sigmoid of the last layer's output [B, D]."""
+        return output.sigmoid()
+
+    @staticmethod
+    def before_activation(features: Tensor) -> Tensor:
+        """Return the logits of features [B, D]."""
+        return features.clamp(LEAST, MOST).logit()
+
+
+def vae_loss(decoded: Tensor, features: Tensor, divergence: Tensor) -> Tensor:
+    """Binary cross entropy of decoded features and features in [0, 1], both [B, D], plus KL divergence [B].
+
+    Sums over dimensions, mean over the batch (Xian et al. 2019, eq. 3).
+    """
+    return binary_cross_entropy(decoded, features, reduction="sum") / len(features) + divergence.mean()
+
+
+class VAEGANLosses(Extra):
+    """The VAE's encoder and loss, and the weight of D's penalty, which follows the penalty."""
+
+    penalty_weight: Tensor  # λ, one number
+    penalty: Tensor  # the sum of the penalties of a step's updates of D
+
+    def __init__(self, train: TrainSplit, config: FVAEGANConfig) -> None:
+        super().__init__()
+        attribute_dim = train.attributes.shape[1]
+        inputs = train.features.shape[1] + attribute_dim
+        self.weight = config.vae_weight
+        self.encoder = Encoder(inputs, config.gan.hidden_dim, attribute_dim, negative_slope=0.2)
+        self.register_buffer("penalty_weight", torch.tensor(float(config.gan.penalty_weight)))
+        self.register_buffer("penalty", torch.zeros(()))
+
+    def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
+        """Compute the loss of the VAE, whose latent is in the place of G's noise, and adapt λ for the next step."""
+        self.penalty_weight = next_penalty_weight(self.penalty_weight, self.penalty / game.config.critic_steps)
+        self.penalty.zero_()
+        attributes = game.train.attributes[batch.labels]
+        latents = self.encoder(torch.cat([batch.real, attributes], dim=1))
+        decoded = game.generator(attributes, reparametrise(latents))
+        return {"VAE": self.weight * vae_loss(decoded, batch.real, kl_divergence(latents))}
+
+    def update_critic(
+        self, critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
+    ) -> Tensor:
+        """Write the gradients of WGAN-GP's loss, whose λ is not `weight` but the adapted one; note the penalty."""
+        with torch.no_grad():
+            difference = critic(fake, condition).mean() - critic(real, condition).mean()
+        loss = critic_gradients(critic, real, fake, condition, mix, self.penalty_weight.item())
+        self.penalty += (loss - difference) / self.penalty_weight
+        return loss
+
+    def with_generator(self) -> Iterable[nn.Parameter]:
+        """Return the encoder's parameters."""
+        return self.encoder.parameters()
+
+
+def next_penalty_weight(weight: Tensor, penalty: Tensor) -> Tensor:
+    """Return the λ of the next step: larger if the mean of (‖v‖ - 1)² was too large, smaller if it was too small.
+
+    The rule is that of the public code.
+    """
+    return torch.where(penalty > TOO_STEEP, weight * FACTOR, torch.where(penalty < TOO_FLAT, weight / FACTOR, weight))
+
+
+@stage
+def train_f_vaegan(train: TrainSplit, config: FVAEGANConfig, *, log: Log = silent) -> GeneratorSynthesizer:
+    """Train encoder, generator and critic on seen classes; attributes of unseen classes are not used."""
+    generator = train_wgan(
+        train, config.gan, lambda *_: VAEGANLosses(train, config), log, make_generator=SigmoidGenerator
+    )
+    return GeneratorSynthesizer(train, generator, train.attributes)
+
+
+METHODS = both_forms(
+    name="f-VAEGAN-D2",
+    train=train_f_vaegan,
+    config=FVAEGANConfig(),
+    rounds=(each("feature_power", 0.5, 1.0), *GAN_ROUNDS, each("vae_weight", 0.01, 1.0)),
+    citation="Xian, Sharma, Schiele, Akata: f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
+    "CVPR 2019",
+)

@@ -1,0 +1,119 @@
+"""FREE (Chen et al. 2021): f-VAEGAN-D2 with a refinement of features that centres of classes and attributes guide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from zsl.common.ranges import NotNegative, Positive, Share
+from zsl.dcrgan.wgan import Batch, Game
+from zsl.features.split import TrainSplit
+from zsl.generative.attribute_decoder import attribute_loss
+from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses
+from zsl.generative.method import GAN_ROUNDS, both_forms, each
+from zsl.generative.synthesizer import GeneratorSynthesizer
+from zsl.generative.vae import Encoder, Gaussians, reparametrise
+from zsl.generative.wgan import WGANConfig, train_wgan
+from zsl.training.log import Log, silent
+from zsl.training.stage import stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class FREEConfig(FVAEGANConfig):
+    """The settings of FREE; margin, balance, both weights and one update of D in a step are the public code's for CUB.
+
+    The code takes a weight of one loss and γ_G as f-VAEGAN-D2 does; all are divided by γ_G here.
+    """
+
+    gan: WGANConfig = field(default_factory=lambda: WGANConfig(hidden_dim=512, steps=600, critic_steps=1))
+    margin: Positive = 200.0  # M, in units of squared distances
+    balance: Share = 0.5  # of the distance from the own centre against that from another one
+    centre_weight: NotNegative = 0.08
+    attribute_weight: NotNegative = 1e-4
+
+
+class Refinement(nn.Module):
+    """FR: it maps features to hidden units and to latents of the attributes' length, and owns the classes' centres."""
+
+    def __init__(self, train: TrainSplit, hidden_dim: int) -> None:
+        super().__init__()
+        attribute_dim = train.attributes.shape[1]
+        self.encoder = Encoder(train.features.shape[1], hidden_dim, attribute_dim, negative_slope=0.2)
+        self.centres = nn.Parameter(torch.randn(len(train.seen), attribute_dim))  # [S, A]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [B, D] to the inputs of the classifier, [x; h; σ(mean latent)] [B, D + hidden_dim + A]."""
+        hidden = self.encoder.hidden(features)
+        return torch.cat([features, hidden, self.encoder.mean(hidden).sigmoid()], dim=1)
+
+
+def centre_loss(points: Tensor, centres: Tensor, own: Tensor, other: Tensor, margin: float, balance: float) -> Tensor:
+    """Mean over the batch of max(0, M + w d(m, c_y) - (1 - w) d(m, c_o)), d the squared distance (Chen et al. 2021).
+
+    points: m [B, A].  centres: [S, A].  own, other: positions of the own class y and of another class o [B].
+    """
+    to_own, to_other = ((points - centres[which]).square().sum(dim=1) for which in (own, other))
+    return (margin + balance * to_own - (1 - balance) * to_other).clamp(min=0).mean()
+
+
+def another_class(targets: Tensor, count: int) -> Tensor:
+    """Draw for each of targets [B] another one of `count` classes; with a single class, there is only that one."""
+    return (targets + torch.randint(1, max(2, count), targets.shape, device=targets.device)) % count
+
+
+class FREELosses(VAEGANLosses):
+    """The losses of f-VAEGAN-D2, and the refinement's on real features (in D's updates) and on G's features."""
+
+    def __init__(self, train: TrainSplit, config: FREEConfig) -> None:
+        super().__init__(train, config)
+        self.config = config
+        self.refinement = Refinement(train, config.gan.hidden_dim)
+
+    def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
+        """Compute the losses of VAE and refinement."""
+        return super().terms(game, batch) | {"refinement": self._refining(game, batch.fake, batch)}
+
+    def critic_gradients(self, game: Game, batch: Batch) -> Tensor:
+        """Write the gradients of the refinement's loss on real features."""
+        self.refinement.zero_grad()
+        loss = self._refining(game, batch.real, batch)
+        loss.backward()
+        return loss.detach()
+
+    def with_critic(self) -> Iterable[nn.Parameter]:
+        """Return the refinement's parameters, which also learn with G."""
+        return self.refinement.parameters()
+
+    def with_generator(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of encoder and refinement."""
+        return (*super().with_generator(), *self.refinement.parameters())
+
+    def _refining(self, game: Game, features: Tensor, batch: Batch) -> Tensor:
+        """Compute the loss on features [B, D] of the batch's classes; the other class is a random one."""
+        latents: Gaussians = self.refinement.encoder(features)
+        other = another_class(batch.targets, len(game.train.seen))
+        config, centres = self.config, self.refinement.centres
+        of_centres = centre_loss(latents.mean, centres, batch.targets, other, config.margin, config.balance)
+        of_attributes = attribute_loss(reparametrise(latents), game.train.attributes[batch.labels])
+        return config.centre_weight * of_centres + config.attribute_weight * of_attributes
+
+
+@stage
+def train_free(train: TrainSplit, config: FREEConfig, *, log: Log = silent) -> GeneratorSynthesizer:
+    """Train all networks on seen classes; attributes of unseen classes are not used."""
+    losses = FREELosses(train, config)
+    generator = train_wgan(train, config.gan, lambda *_: losses, log, make_generator=SigmoidGenerator)
+    return GeneratorSynthesizer(train, generator, train.attributes, prepare=losses.refinement)
+
+
+METHODS = both_forms(
+    name="FREE",
+    train=train_free,
+    config=FREEConfig(),
+    rounds=(each("feature_power", 0.5, 1.0), *GAN_ROUNDS, each("centre_weight", 0.008, 0.8), each("margin", 50.0)),
+    citation="Chen, Wang, Xia, Peng, You, Zheng, Shao: FREE: Feature Refinement for Generalized Zero-Shot Learning, "
+    "ICCV 2021",
+)
