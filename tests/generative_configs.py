@@ -12,8 +12,8 @@ from zsl.generative.registry import GENERATIVE
 def small(name: str, **smaller: Any) -> Any:
     """The configuration of a method, with networks and numbers of steps as the toy problem needs them."""
     sizes = {
-        "gan.hidden_dim": 64, "gan.steps": 100, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
-        "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 100, "heads.images_per_unseen_class": 50,
+        "gan.hidden_dim": 64, "gan.steps": 150, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
+        "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 300, "heads.images_per_unseen_class": 50,
         "vae.steps": 200, "vae.hidden_dim": 64, "vae.attribute_hidden_dim": 32, "vae.latent_dim": 16, "vae.lr": 3e-3,
         # The papers' weights belong to sums over thousands of dimensions, and there are 24 here.
         "vae.kl_weight": 0.01, "vae.distance_weight": 0.1, "margin": 5.0,

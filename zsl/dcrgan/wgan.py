@@ -54,7 +54,7 @@ class Batch:
 class Extra(nn.Module):
     """What a method adds to the game.  This class adds nothing: the game is then a conditional WGAN-GP.
 
-    The module holds the networks that learn beside G and D; so checkpoints keep them.
+    The module's children are the networks that learn beside G and D; checkpoints keep them by name.
     """
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
@@ -100,7 +100,12 @@ class Game:
         """Train all networks; `name` is that of the stage in the log."""
         critic_optimizer, generator_optimizer = self.optimizers()
         watch = Watch(log, name, steps=self.config.steps, every=20, device=self.train.device)
-        state = {"generator": self.generator, "critic": self.critic, "extra": self.extra, "watch": watch}
+        state = {
+            "generator": self.generator,
+            "critic": self.critic,
+            **dict(self.extra.named_children()),
+            "watch": watch,
+        }
         optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
         with gradient_memory(self.generator, self.extra):
             for step in log.steps(name, self.config.steps, state, optimizers):

@@ -47,12 +47,12 @@ class _Losses(SeenClassification):
         )
         self.config = config
         self.dual = Regressor(feature_dim, hidden_dim, attribute_dim)  # features to attributes
-        self.critic = Critic(attribute_dim, feature_dim, hidden_dim).requires_grad_(False)
+        self.dual_critic = Critic(attribute_dim, feature_dim, hidden_dim).requires_grad_(False)
         self.prototypes = class_means(train.features, train.seen_labels, len(train.seen))
 
     def with_critic(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the dual critic."""
-        return self.critic.parameters()
+        return self.dual_critic.parameters()
 
     def with_generator(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the dual generator."""
@@ -64,13 +64,13 @@ class _Losses(SeenClassification):
             fake = self.dual(batch.real)
         mix = torch.rand(len(fake), 1, device=fake.device)
         real = game.train.attributes[batch.labels]
-        return critic_gradients(self.critic, real, fake, batch.real, mix, game.config.penalty_weight)
+        return critic_gradients(self.dual_critic, real, fake, batch.real, mix, game.config.penalty_weight)
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of both directions."""
         config = self.config
         of_real, of_fake = self.dual(batch.real), self.dual(batch.fake)
-        dual = -(self.critic(of_real, batch.real).mean() + self.critic(of_fake, batch.fake).mean())
+        dual = -(self.dual_critic(of_real, batch.real).mean() + self.dual_critic(of_fake, batch.fake).mean())
         means, classes = mean_of_classes(batch.fake, batch.targets)
         again = game.generator(of_fake, game.noise(len(of_fake)))
         return super().terms(game, batch) | {

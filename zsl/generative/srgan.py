@@ -30,8 +30,8 @@ from zsl.training.stage import stage
 class RectifierConfig:
     """The settings of R; every step uses all seen classes."""
 
-    steps: Whole = 300
-    lr: Positive = 1e-3
+    steps: Whole = 500
+    lr: Positive = 2e-3
     similarity_weight: NotNegative = 1.0
 
     def __post_init__(self) -> None:
