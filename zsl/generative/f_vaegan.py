@@ -60,11 +60,25 @@ def vae_loss(decoded: Tensor, features: Tensor, divergence: Tensor) -> Tensor:
     return binary_cross_entropy(decoded, features, reduction="sum") / len(features) + divergence.mean()
 
 
+class PenaltyWeight(nn.Module):
+    """λ, which follows the mean of D's penalties."""
+
+    weight: Tensor  # λ, one number
+    total: Tensor  # the sum of the penalties of a step's updates of D
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(float(start)))
+        self.register_buffer("total", torch.zeros(()))
+
+    def adapt(self, updates: int) -> None:
+        """Change λ after a step with this number of updates of D."""
+        self.weight = next_penalty_weight(self.weight, self.total / updates)
+        self.total.zero_()
+
+
 class VAEGANLosses(Extra):
     """The VAE's encoder and loss, and the weight of D's penalty, which follows the penalty."""
-
-    penalty_weight: Tensor  # λ, one number
-    penalty: Tensor  # the sum of the penalties of a step's updates of D
 
     def __init__(self, train: TrainSplit, config: FVAEGANConfig) -> None:
         super().__init__()
@@ -72,13 +86,11 @@ class VAEGANLosses(Extra):
         inputs = train.features.shape[1] + attribute_dim
         self.weight = config.vae_weight
         self.encoder = Encoder(inputs, config.gan.hidden_dim, attribute_dim, negative_slope=0.2)
-        self.register_buffer("penalty_weight", torch.tensor(float(config.gan.penalty_weight)))
-        self.register_buffer("penalty", torch.zeros(()))
+        self.penalty = PenaltyWeight(config.gan.penalty_weight)
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the loss of the VAE, whose latent is in the place of G's noise, and adapt λ for the next step."""
-        self.penalty_weight = next_penalty_weight(self.penalty_weight, self.penalty / game.config.critic_steps)
-        self.penalty.zero_()
+        self.penalty.adapt(game.config.critic_steps)
         attributes = game.train.attributes[batch.labels]
         latents = self.encoder(torch.cat([batch.real, attributes], dim=1))
         decoded = game.generator(attributes, reparametrise(latents))
@@ -90,8 +102,9 @@ class VAEGANLosses(Extra):
         """Write the gradients of WGAN-GP's loss, whose λ is not `weight` but the adapted one; note the penalty."""
         with torch.no_grad():
             difference = critic(fake, condition).mean() - critic(real, condition).mean()
-        loss = critic_gradients(critic, real, fake, condition, mix, self.penalty_weight.item())
-        self.penalty += (loss - difference) / self.penalty_weight
+        weight = self.penalty.weight.item()
+        loss = critic_gradients(critic, real, fake, condition, mix, weight)
+        self.penalty.total += (loss - difference) / weight
         return loss
 
     def with_generator(self) -> Iterable[nn.Parameter]:
