@@ -25,6 +25,7 @@ from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import Experiment
+from zsl.experiments.methods import ungrouped
 from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
 from zsl.features.load import load_folds, load_splits
@@ -37,7 +38,7 @@ class Args(FeatureArgs):
     """Run methods and print their table."""
 
     methods: tuple[str, ...] = (*BASELINES, *(name for name in VARIANTS if not name.startswith(NAME)), PUBLISHED)
-    """Methods of docs/methods.md; published: C-5 with its best test epoch."""
+    """Methods of docs/methods.md; table2: all of other papers and dcrgan; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)  # one run for each
     budget: Whole = 0  # most configurations of DCR-GAN that need training; the recipe is always one of them
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
@@ -56,7 +57,7 @@ def main(args: Args) -> None:
     with sole_process(folder):
         failures: dict[str, str] = {}
         start = start_of(args.benchmark)
-        results = run_methods(data, folds, args.methods, start, folder, args.budget, args.every, failures)
+        results = run_methods(data, folds, ungrouped(args.methods), start, folder, args.budget, args.every, failures)
     finished = finished_methods(folder, results)
     text = scores_table(finished, read_costs(folder, finished), failures)
     honest = {name: read_run(folder / name).details for name, result in finished.items() if result.is_honest}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from command_line import run
 
+from zsl.experiments.methods import ungrouped
 from zsl.report.published_numbers import published_harmonic
 
 
@@ -19,6 +20,14 @@ def test_the_script_prints_a_table_and_a_ranking(tiny_shapes: Path, tiny_feature
     assert "| eszsl |" in table
     assert {"eszsl", "sae"} <= {cell.strip() for line in ranking.splitlines() for cell in line.split("|")}
     assert (tmp_path / "shapes-table/ranking.svg").is_file()
+
+
+def test_table2_names_every_method_in_the_form_of_its_paper_once() -> None:
+    methods = ungrouped(["table2"])
+    assert len(set(methods)) == len(methods)
+    assert {"ale", "exem", "CADA-VAE", "LsrGAN", "f-CLSWGAN", "dcrgan"} <= set(methods)
+    assert not any(name.endswith("+") for name in methods)
+    assert ungrouped(["A", "eszsl"]) == ("A", "eszsl")
 
 
 def test_printed_numbers_are_found_by_the_names_of_methods() -> None:

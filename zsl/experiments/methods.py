@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zsl.baselines.registry import BASELINES
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import dcrgan_method
 from zsl.dcrgan.recipes import Recipe, find_recipe
-from zsl.dcrgan.variants import VARIANTS, form_of
+from zsl.dcrgan.variants import NAME, VARIANTS, form_of
 from zsl.experiments.own_method import is_own_method, load_own_method
 from zsl.generative.registry import GENERATIVE
 from zsl.training.method import Method
@@ -14,6 +16,15 @@ from zsl.training.method import Method
 METHOD_VERSION = 3  # every change that moves results raises it, so that old and new results are not mixed
 OTHERS = BASELINES | GENERATIVE  # those that take no recipe of DCR-GAN
 METHOD_NAMES = (*VARIANTS, *OTHERS)
+GROUPS = {"table2": (*BASELINES, *(name for name in GENERATIVE if not name.endswith("+")), "f-CLSWGAN", NAME)}
+
+
+def ungrouped(names: Sequence[str]) -> tuple[str, ...]:
+    """Replace the name of a group by the names of its methods.
+
+    `table2` has the methods of the paper's Table II that are here, and later ones, all in the form of their papers.
+    """
+    return tuple(method for name in names for method in GROUPS.get(name, (name,)))
 
 
 def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) -> Method:
