@@ -72,8 +72,8 @@ from zsl.features.split import split_features
 from zsl.features.table import read_features
 from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.manifest import read_manifest
+from zsl.predict.encoders import export
 from zsl.predict.predictor import load_predictor, score
-from zsl.predict.reader import export
 
 MODEL, SIDE = "test_vit", 40
 PATIENCE = 30  # seconds; a reader that takes longer counts as a hang
@@ -256,7 +256,7 @@ def make_place(folder: Path, accelerator: Accelerator) -> Backbone:
     train(readers, folder)
     search(readers, folder)
     tune(folder, accelerator)
-    export(load_predictor(folder / "runs" / "run"), folder / "exported", folder / "runs" / "run", weights)
+    export(load_predictor(folder / "runs" / "run"), folder / "exported", folder / "runs" / "run", (weights,))
     return backbone
 
 
@@ -321,7 +321,7 @@ def tune(place: Path, accelerator: Accelerator) -> None:
     shards = shards_folder(place / "data", "own")
     job = Finetuning(
         benchmark="own", backbone=MODEL, weights=place / "weights.safetensors", data=place / "data", shards=shards,
-        config=config, folds=(),
+        config=config, folds=(), crossfit=0,
     )  # fmt: skip
     run_finetuning(job, read_index(shards), place / "runs" / "tuned", accelerator)
 
