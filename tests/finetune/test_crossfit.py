@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
+from tuned_study import study_of_weights
 
 from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import read_tuned_photos
@@ -26,7 +26,7 @@ from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds
 from zsl.datasets.places import shards_folder
 from zsl.datasets.splits import Splits
-from zsl.experiments.study import Study, names_of, run_study
+from zsl.experiments.study import run_study
 from zsl.features.class_folds import class_fold_parts
 from zsl.features.load import load_splits
 from zsl.features.table import FeatureTable
@@ -239,12 +239,7 @@ def test_planted_leaks_are_found_where_a_class_fold_judges(
 def test_a_study_chooses_on_the_class_folds_of_cross_fitted_weights(
     made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    for part in ("shards", "splits"):
-        shutil.copytree(tiny_shapes / "shapes" / part, tmp_path / "shapes" / part)
-    study = Study(
-        benchmark="shapes", entries=names_of([f"{MODEL}@{made / WEIGHTS_FILE}"]), methods=("eszsl",), seeds=(0,),
-        folder=tmp_path / "study", data=tmp_path,
-    )  # fmt: skip
+    study = study_of_weights(f"{MODEL}@{made / WEIGHTS_FILE}", tiny_shapes, tmp_path)
     (row,), failures = run_study(study, accelerator)
     assert not failures
     assert row.folds == (1, 2, 3)

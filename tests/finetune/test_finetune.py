@@ -24,6 +24,7 @@ from tiny import pack
 from tiny_configs import TINY as DCRGAN
 from torch.nn.functional import cosine_similarity
 from toy import toy_table
+from tuned_study import study_of_weights
 
 from backbones import EncodeOptions, Transform, load_backbone
 from backbones.augment import augment, mix
@@ -40,7 +41,7 @@ from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.study import Study, names_of, run_study
+from zsl.experiments.study import names_of, run_study
 from zsl.experiments.trainer import Trainer
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.facts import describe_data
@@ -477,12 +478,7 @@ def test_averaging_weights_goes_from_the_old_to_the_new() -> None:
 def test_a_study_of_fine_tuned_weights_chooses_where_their_fold_s_weights_know_no_class(
     made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    for part in ("shards", "splits"):
-        shutil.copytree(tiny_shapes / "shapes" / part, tmp_path / "shapes" / part)
-    study = Study(
-        benchmark="shapes", entries=names_of([f"{MODEL}@{made / WEIGHTS_FILE}"]), methods=("eszsl",), seeds=(0,),
-        folder=tmp_path / "study", data=tmp_path,
-    )  # fmt: skip
+    study = study_of_weights(f"{MODEL}@{made / WEIGHTS_FILE}", tiny_shapes, tmp_path)
     (row,), failures = run_study(study, accelerator)
     assert not failures
     results = read_json(study.folder / row.backbone / "eszsl" / "results.json")
