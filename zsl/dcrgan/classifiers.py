@@ -12,7 +12,6 @@ from zsl.dcrgan.fitting import FitConfig, History, Space, fit_heads
 from zsl.dcrgan.gan import synthesize
 from zsl.dcrgan.heads import SoftmaxHead
 from zsl.dcrgan.networks import Generator
-from zsl.dcrgan.placement import Placement
 from zsl.dcrgan.regressors import Regressors
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent
@@ -28,8 +27,6 @@ class ClassifierConfig(FitConfig):
 
     shrinkage: tuple[Share, Share, Share] = (0.9, 0.5, 0.5)  # of the discriminants' covariances in VS, SS, SRS
     placement_error: tuple[NotNegative, NotNegative, NotNegative] = (0.0, 0.0, 0.0)  # share of it in the covariances
-    seen_placement_error: Positive = 1.0  # factor of these shares for the scores of seen classes
-    placement_ridge: Positive = 1.0  # of the regression whose error that is
     weight_vs: NotNegative = 1.0
     weight_ss: NotNegative = 1.0  # ω1
     weight_srs: NotNegative = 0.2  # ω2
@@ -109,11 +106,7 @@ def train_classifiers(
 def _spaces(regressors: Regressors, conditions: Tensor, config: ClassifierConfig) -> tuple[Space, Space, Space]:
     """List the three spaces; conditions: the generator's input for each seen class [S, A + R]."""
     vs, ss, srs = config.shrinkage
-    of_vs, of_ss, of_srs = (
-        Placement(conditions=conditions, share=share, seen_factor=config.seen_placement_error,
-                  ridge=config.placement_ridge) if share else None
-        for share in config.placement_error
-    )  # fmt: skip
+    of_vs, of_ss, of_srs = (config.placement(conditions, share) for share in config.placement_error)
     return (
         Space(name="VS", map=nn.Identity(), lr=config.lr_vs, shrinkage=vs, semantic=False, placement=of_vs),
         Space(name="SS", map=regressors.attributes, lr=config.lr_ss, shrinkage=ss, semantic=True, placement=of_ss),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zsl.common.ranges import Count, Decay, check_ranges
+from zsl.common.ranges import Count, Decay, Positive, check_ranges
 from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
 from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.placement import Placement
@@ -36,6 +36,8 @@ class FitConfig:
     least_steps: Count = 32  # steps of an epoch, at least; batches become smaller where needed
     lr_falls: bool = True  # whether the learning rate falls to 0 in a straight line; otherwise it is constant
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    seen_placement_error: Positive = 1.0  # of discriminants: factor of the placement error's share for seen classes
+    placement_ridge: Positive = 1.0  # of the regression whose error that is
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -46,6 +48,17 @@ class FitConfig:
             self,
             epochs=self.epochs if self.semantic_epochs is None else self.semantic_epochs,
             batch_size=self.batch_size if self.semantic_batch_size is None else self.semantic_batch_size,
+        )
+
+    def placement(self, conditions: Tensor, share: float) -> Placement | None:
+        """Return how unseen classes are placed, for discriminants that count its error; None if its share is 0.
+
+        conditions: the generator's input for each seen class [S, K].
+        """
+        if share == 0:
+            return None
+        return Placement(
+            conditions=conditions, share=share, seen_factor=self.seen_placement_error, ridge=self.placement_ridge
         )
 
 

@@ -146,7 +146,13 @@ def _each(path: str, *values: object) -> tuple[Overrides, ...]:
     return tuple({path: value} for value in values)
 
 
-_DISCRIMINANTS = (tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),)
+_DISCRIMINANTS = (
+    tuple({"classifiers.shrinkage": (vs, ss, 0.5)} for vs in (0.5, 0.8, 0.9, 0.95) for ss in (0.2, 0.5)),
+    tuple(
+        {"classifiers.placement_error": (share, 0.0, 0.0), "classifiers.seen_placement_error": factor}
+        for share, factor in ((0.0, 1.0), (0.2, 1.0), (0.2, 2.0))
+    ),
+)
 _SOFTMAX = (
     _each("classifiers.lr_vs", 3e-4, 1e-3, 3e-3),
     _each("classifiers.epochs", 5, 20),

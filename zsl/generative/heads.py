@@ -27,6 +27,7 @@ class HeadsConfig(FitConfig):
     epochs: Count = 20
     lr: Positive = 3e-3  # learning rate of the first step
     shrinkage: Share = 0.8  # of the discriminants' covariance
+    placement_error: NotNegative = 0.0  # share of the error of placed class means in that covariance
     neighbours: Count | None = None  # k nearest neighbours of each class in place of a softmax
     metric: Literal["cosine", "euclidean"] = "cosine"  # of the neighbours
     neighbours_of_seen: Literal["real", "synthetic"] = "real"
@@ -89,7 +90,7 @@ def train_heads(
     if config.neighbours is not None:
         zsl, gzsl = _neighbours(train, synthesizer, real, fake, targets, config)
         return SyntheticClassifier(synthesizer, feature_power, (nn.Identity(),), (1.0,), (zsl,), (gzsl,))
-    spaces, weights = _spaces(synthesizer, config)
+    spaces, weights = _spaces(synthesizer, train.attributes[train.seen], config)
     pairs = []
     for space in spaces:
         with torch.no_grad():
@@ -99,9 +100,14 @@ def train_heads(
     return SyntheticClassifier(synthesizer, feature_power, [space.map for space in spaces], weights, of_zsl, of_gzsl)
 
 
-def _spaces(synthesizer: Synthesizer, config: HeadsConfig) -> tuple[tuple[Space, ...], tuple[float, ...]]:
-    """List the spaces and the weights of their scores."""
-    first = Space(name="VS", map=nn.Identity(), lr=config.lr, shrinkage=config.shrinkage, semantic=False)
+def _spaces(
+    synthesizer: Synthesizer, attributes: Tensor, config: HeadsConfig
+) -> tuple[tuple[Space, ...], tuple[float, ...]]:
+    """List the spaces and the weights of their scores; attributes: of the seen classes [S, A]."""
+    first = Space(
+        name="VS", map=nn.Identity(), lr=config.lr, shrinkage=config.shrinkage, semantic=False,
+        placement=config.placement(attributes, config.placement_error),
+    )  # fmt: skip
     if synthesizer.semantic is None or not isinstance(config, SemanticHeadsConfig):
         return (first,), (1.0,)
     second = Space(
