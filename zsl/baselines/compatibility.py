@@ -96,7 +96,7 @@ class LinearCompatibility(ClassScorer):
 
 @dataclass(frozen=True, kw_only=True)
 class RankingConfig(BatchConfig):
-    """The settings of Adam on a ranking loss over random batches; the papers of the three methods use plain SGD.
+    """The settings of Adam on a ranking loss over random batches; the methods' papers use plain SGD.
 
     A margin m times as large changes nothing, if lr is m times as large and weight_decay m times as small.  The best W,
     and Adam's path from 0 to it, are then m times as large.  So the candidates all have one margin.

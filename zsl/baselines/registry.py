@@ -1,12 +1,13 @@
 """Earlier methods by name.
 
-All are inductive: only the trained model uses attributes of unseen classes.  Each method has one file, which follows
-the method's paper and ends with its `METHOD`.  `compatibility` holds the common parts of the linear methods.
+All but ZLAP with `unseen_classes` are inductive: only the trained model uses attributes of unseen classes.  Each
+method has one file, which follows the method's paper and ends with its `METHOD`.  `compatibility` holds the common
+parts of the linear methods.
 """
 
 from __future__ import annotations
 
-from zsl.baselines import ale, cnzsl, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
+from zsl.baselines import ale, cnzsl, crnet, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
 
 METHODS = (
     dap.METHOD,
@@ -19,6 +20,7 @@ METHODS = (
     cnzsl.METHOD,
     zlap.METHOD,
     latem.METHOD,
+    crnet.METHOD,
     sae.METHOD,
     supervised.METHOD,
 )
