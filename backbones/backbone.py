@@ -68,7 +68,7 @@ def load_backbone(name: str, weights: Path | None = None, options: EncodeOptions
     model = create_model(preset, weights)
     options = tuned_options(model, finetuned, options)
     if finetuned and finetuned.facts.fold is not None:
-        log.warning("%s was fine-tuned for validation fold %s; it judges a recipe", weights, finetuned.facts.fold)
+        log.warning("%s was fine-tuned for fold %s; it judges a recipe", weights, finetuned.facts.fold)
     backbone = as_backbone(
         model, preset.full_name + options.tag, options, pretraining=pretraining_of(preset, weights),
         finetuned=finetuned.facts if finetuned else None, tuned_photos=read_tuned_photos(weights),

@@ -61,10 +61,12 @@ def unseen_classes(pretraining: str) -> UnseenClasses:
     return "synonyms" if pretraining.startswith(IMAGENET) else "probably seen"
 
 
+WORST_FIRST: tuple[UnseenClasses, ...] = ("probably seen", "unknown", "synonyms", "clean")
+
+
 def join_pretraining(texts: Sequence[str]) -> str:
     """The training data behind several weights in words, the worst first, so that `unseen_classes` judges by it."""
-    order: tuple[UnseenClasses, ...] = ("probably seen", "unknown", "synonyms", "clean")
-    return " + ".join(dict.fromkeys(sorted(texts, key=lambda text: order.index(unseen_classes(text)))))
+    return " + ".join(dict.fromkeys(sorted(texts, key=lambda text: WORST_FIRST.index(unseen_classes(text)))))
 
 
 def _preset(full_name: str, dim: int, input_size: int = 224, pretraining: str | None = None) -> Preset:

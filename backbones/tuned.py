@@ -13,6 +13,7 @@ FINETUNED = "fine-tuned weights"  # `kind` of the manifest that scripts/finetune
 PHOTOS = "tuned_photos"  # key in a weights file's metadata: hashes of the photos that the weights were tuned on
 
 Value = TypeVar("Value")
+NONE = type(None)
 WORDS: dict[type, str] = {
     str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list", type(None): "null",
 }  # fmt: skip
@@ -60,6 +61,8 @@ class TunedGamma:
     value: float  # γ in this unit
     folds: int  # how many chose it
     harmonic: float  # H on them where the other folds chose γ
+    size: tuple[int, int] | None = None  # height and width of the photos in pixels; None: of an earlier version
+    attributes_hash: str | None = None  # of the attributes [C, A]; None: of an earlier version
 
     @classmethod
     def read(cls, content: Mapping[str, Any], where: str) -> TunedGamma:
@@ -72,7 +75,14 @@ class TunedGamma:
             **{name: read_field(content, name, str, where) for name in ("method", "config_sha256", "unit")},
             **{name: read_field(content, name, float, where) for name in ("value", "harmonic")},
             folds=read_field(content, "folds", int, where),
+            size=_size(content, where),
+            attributes_hash=read_field({"attributes_hash": None} | dict(content), "attributes_hash", str, where, NONE),
         )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The fields as JSON, without unknown ones."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +130,7 @@ class TunedFacts:
         if self.classes is not None:
             facts["classes"] = list(self.classes)
         if self.gamma is not None:
-            facts["gamma"] = vars(self.gamma)
+            facts["gamma"] = self.gamma.content
         return facts | {"started_from": self.started_from.content() if self.started_from else {}}
 
 
@@ -171,6 +181,13 @@ def read_tuned_photos(weights: Path | None) -> frozenset[str]:
             return frozenset((file.metadata() or {}).get(PHOTOS, "").split())
     except (SafetensorError, OSError):  # not a safetensors file; the reader of the tensors reports what is wrong
         return frozenset()
+
+
+def _size(content: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    size = read_field({"size": None} | dict(content), "size", list, where, NONE)
+    if size is not None and not (len(size) == 2 and all(isinstance(side, int) for side in size)):
+        raise ValueError(f"{where}: field 'size' is {size!r}, it is height and width; fine-tune anew, or put it back")
+    return None if size is None else (size[0], size[1])
 
 
 def _texts(content: Mapping[str, Any], name: str, where: str) -> tuple[str, ...] | None:

@@ -32,7 +32,7 @@ class Args:
     splits: Path | None = None
     """Folder with att_splits.mat and the class lists, as for make_shards."""
     backbone: str | None = None
-    """Preset or any timm model; default: resnet101, but the offline preset for shapes."""
+    """Preset or any timm model, several joined by +; default: resnet101, but the offline preset for shapes."""
     weights: Path | None = None
     """Weights file instead of the published weights."""
     data: Path = Path("data")  # where shards and features lie

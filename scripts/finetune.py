@@ -26,7 +26,7 @@ from zsl.finetune.verdict import Judge
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Fine-tune a backbone, judge it on validation classes, and write its weights."""
+    """Fine-tune a backbone, judge it on left-out classes, and write its weights."""
 
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
@@ -38,7 +38,7 @@ class Args:
     judge: Judge = "dcrgan+"  # dcrgan+: trains a short DCR-GAN; eszsl: takes seconds, but judges worse
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
-    margin: Share = 0.005  # least gain of H on the folds; the verdict on a smaller gain is to roll back
+    margin: Share = 0.005  # for --folds: least gain of H on them; the verdict on a smaller gain is to roll back
     precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, where training in bf16 is slow
     checkpoint_seconds: NotNegative = 30.0  # time between two checkpoints; each epoch also ends with one
     memory_gb: Gigabytes = 4.0  # GB of decoded photos in memory, a process; a temporary file holds the rest

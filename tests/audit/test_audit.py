@@ -221,7 +221,7 @@ def _environment() -> dict[str, str]:
         ({"split_hashes": ["other", "splits", "then"]}, "fail", "with splits other/splits/then"),
         ({"classes": ["UNSEEN"]}, "fail", "1 of 3 unseen classes"),
         ({"benchmark": "own", "split_hashes": ["x"]}, "ok", r"own \(6 classes\)"),
-        ({"fold": 2}, "warn", "validation fold 2 of shapes"),
+        ({"fold": 2}, "warn", "fold 2 of shapes"),
     ],
 )
 def test_a_fine_tuning_on_test_rows_or_unseen_classes_is_found(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zsl.common.locks import sole_process
+from zsl.common import locks
+from zsl.common.locks import FolderInUse, sole_process
 
 HOLD = """
 import sys
@@ -29,6 +30,18 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path) -
         first.kill()  # however it ends
     with sole_process(folder), sole_process(folder):  # the same process may ask twice
         assert list(folder.iterdir()) == []
+
+
+def test_a_process_that_is_refused_leaves_the_folder_of_the_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(descriptor: int, folder: Path) -> None:  # the other process made the folder at the same time
+        raise FolderInUse
+
+    monkeypatch.setattr(locks, "_lock", refused)
+    with pytest.raises(FolderInUse):
+        sole_process(tmp_path / "run").__enter__()
+    assert (tmp_path / "run").is_dir()
 
 
 def test_what_is_held_is_let_go_after_an_error(tmp_path: Path) -> None:

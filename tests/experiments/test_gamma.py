@@ -27,6 +27,8 @@ from zsl.experiments.methods import find_method
 from zsl.experiments.results import protocol_text, read_results
 from zsl.experiments.search import select
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.features.join import join_tables
+from zsl.features.manifest import TransformFacts
 from zsl.features.split import LabelledFeatures
 from zsl.training.journal import Journal
 from zsl.training.method import Method
@@ -255,12 +257,31 @@ def test_the_gamma_of_a_fine_tuning_s_class_folds_is_measured_on_the_run_s_own_m
     assert gamma.harmonic_on_folds == 0.7
 
 
+def of_size(pixels: int) -> TransformFacts:
+    """What was done to whole photos of this size."""
+    return TransformFacts(size=(pixels, pixels), mean=(0, 0, 0), std=(1, 1, 1), interpolation="bicubic")
+
+
 def test_the_gamma_of_a_fine_tuning_is_for_its_method_and_its_photos_alone(
     accelerator: Accelerator, tmp_path: Path
 ) -> None:
     experiment = tuned_experiment(accelerator, "share", 0.2)
     other = override(ESZSL.config, {"gamma": 7.0})
     assert experiment.honest(ESZSL, other, tmp_path / "other").gamma.source.startswith("none: a fine-tuned backbone")
+    tuned = experiment.table.manifest.finetuned
+    assert tuned is not None
+    assert tuned.gamma is not None
+    for changed in ({"size": (288, 288)}, {"attributes_hash": "of others"}):
+        facts = replace(tuned, gamma=replace(tuned.gamma, **changed))
+        manifest = replace(experiment.table.manifest, finetuned=facts, transform=of_size(224))
+        of_others = replace(experiment, table=replace(experiment.table, manifest=manifest))
+        source = of_others.honest(ESZSL, ESZSL.config, tmp_path / str(changed)).gamma.source
+        assert source.startswith("none: a fine-tuned backbone")
+    other_part = replace(experiment.table, manifest=replace(experiment.table.manifest, backbone="b", finetuned=None))
+    for parts in ((experiment.table, other_part), (other_part, experiment.table)):
+        joined = join_tables([replace(part, tuned_rows=None) for part in parts])
+        settled = replace(experiment, table=joined).honest(ESZSL, ESZSL.config, tmp_path / joined.manifest.backbone)
+        assert settled.gamma.source.startswith("none: a fine-tuned backbone")
     all_known = replace(experiment, table=replace(experiment.table, tuned_rows=None))
     with pytest.raises(ValueError, match="needs photos that the backbone was not tuned on"):
         all_known.honest(ESZSL, ESZSL.config, tmp_path / "none")

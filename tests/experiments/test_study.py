@@ -141,7 +141,7 @@ def test_a_backbone_without_weights_is_reported_and_the_rest_goes_on(
     assert failures == {f"test_vit@{absent}": f"no weights file {absent}"}
     text = markdown(rows, failures)
     assert f"FAILED test_vit@{absent}: no weights file" in text
-    assert "unlike validation folds" not in text
+    assert "unlike folds" not in text
 
 
 def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(

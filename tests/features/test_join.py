@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from backbones.presets import join_pretraining
 from backbones.tuned import Rows, TunedFacts
 from zsl.audit.doctor import doctor
 from zsl.cli import FeatureArgs
-from zsl.features.facts import describe_features, with_parts
+from zsl.features.facts import describe_data, describe_features, with_parts
 from zsl.features.join import find_tables, join_tables, part_names, read_tables
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.manifest import Imported, Manifest
@@ -200,6 +201,36 @@ def test_the_pretraining_of_a_join_is_the_worst_of_its_parts(parts: list[str], w
         assert manifest.unseen_classes == unseen_classes(manifest.pretraining) == worst
         assert all(text in manifest.pretraining for text in parts)
     assert join_pretraining(parts[:1]) == parts[0]
+
+
+def test_a_class_that_one_part_has_learnt_by_name_is_probably_seen_by_the_join() -> None:
+    splits = toy_table()[1]
+    names = list(splits.class_names)
+    names[splits.unseen[0]] = "014.Indigo_Bunting"  # a class of ImageNet-1k
+    splits = replace(splits, class_names=tuple(names))
+    parts = [toy_part(text, n + 2, pretraining=text) for n, text in enumerate(("ImageNet-1k", "unknown (weights x)"))]
+    flags = [describe_data(table, splits).unseen_classes for table in parts]
+    assert flags == ["probably seen", "unknown"]
+    for order in (parts, parts[::-1]):
+        assert describe_data(join_tables(order), splits).unseen_classes == "probably seen"
+
+
+def test_parts_are_compared_with_each_other_whichever_is_imported() -> None:
+    imported = Imported(file="res101.mat", sha256="0")
+    parts = [
+        toy_part("x", 2, shards_sha256="1"), toy_part("y", 3, shards_sha256="2"), toy_part("z", 4, imported=imported)
+    ]  # fmt: skip
+    for order in permutations(parts):
+        with pytest.raises(ValueError, match=r"of [xy] and of [xy] cannot be joined: shards"):
+            join_tables(order)
+
+
+def test_the_same_features_under_two_names_are_refused(tiny_join: Path) -> None:
+    folder = next(path.parent for path in sorted(tiny_join.glob("shapes/features/*/manifest.json")))
+    table = read_features(folder)
+    again = replace(table, manifest=replace(table.manifest, backbone="under_another_name"))
+    with pytest.raises(ValueError, match="under_another_name are the same features"):
+        join_tables([table, again])
 
 
 def test_what_any_part_was_tuned_on_the_join_was_tuned_on() -> None:

@@ -27,9 +27,10 @@ from zsl.datasets.folds import calibration_folds
 from zsl.datasets.places import shards_folder
 from zsl.datasets.splits import Splits
 from zsl.experiments.study import run_study
-from zsl.features.class_folds import class_fold_parts
+from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.load import load_splits
 from zsl.features.table import FeatureTable
+from zsl.finetune import crossfit
 from zsl.finetune.answers import Answers, judged_halves, load_answers
 from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.crossfit import FoldsPending
@@ -155,9 +156,9 @@ def test_a_run_that_is_interrupted_anywhere_goes_on_to_the_same_bits(
 ) -> None:  # fmt: skip
     advance, save, updates = Training.advance, Answers.save, [0]
 
-    def stop_at(self: Training, last: int) -> None:
+    def stop_in_the_third_update(self: Training) -> None:
         updates[0] += 1
-        if updates[0] == last:
+        if updates[0] == 3:
             raise KeyboardInterrupt
         advance(self)
 
@@ -166,16 +167,30 @@ def test_a_run_that_is_interrupted_anywhere_goes_on_to_the_same_bits(
             raise KeyboardInterrupt
         save(self, path)
 
-    always = replace(job, checkpoint_seconds=0)
-    for last in (3, 4, 1):  # in the first fold; at its end; in a later tuning
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    always, folder = replace(job, checkpoint_seconds=0), tmp_path / "run"
+    all_answers = {f"crossfit-{number}/share-{share}.safetensors" for number in (1, 2, 3) for share in (0, 0.5, 1)}
+    kills: tuple[tuple[object, str, object, set[str]], ...] = (
+        (Training, "advance", stop_in_the_third_update, set()),  # in the first tuning
+        (Answers, "save", stop_before_answers, {f"crossfit-1/share-{share}.safetensors" for share in (0, 0.5)}),
+        (
+            Training,
+            "advance",
+            stop,
+            {f"crossfit-1/share-{share}.safetensors" for share in (0, 0.5, 1)},
+        ),
+        (crossfit, "write_record", stop, all_answers),
+        (Training, "advance", stop, all_answers | {CROSSFIT_FILE}),  # in the last tuning, of the final weights
+    )
+    for place, name, kill, left in kills:
         with monkeypatch.context() as patch:
-            updates[0] = 0
-            patch.setattr(Training, "advance", lambda self, last=last: stop_at(self, last))
-            if last == 4:
-                patch.setattr(Answers, "save", stop_before_answers)
+            patch.setattr(place, name, kill)
             with pytest.raises(KeyboardInterrupt):
-                run_finetuning(always, index, tmp_path / "run", accelerator)
-    run_finetuning(always, index, tmp_path / "run", accelerator)
+                run_finetuning(always, index, folder, accelerator)
+        assert {name for name in files(folder) if "/share-" in name or name == CROSSFIT_FILE} == left
+    run_finetuning(always, index, folder, accelerator)
     assert files(tmp_path / "run") == files(made)
     assert not list(tmp_path.rglob(CHECKPOINT_FILE))
 
@@ -285,6 +300,32 @@ def test_the_gain_is_not_that_of_the_luckiest_share() -> None:
     verdict = conclude(frozen, tuned, held_out=True, judge="eszsl", epochs=5)
     assert verdict.gain.difference < 0  # each fold has the share that is best on the other one
     assert max(each.scores.ausuc for each in verdict.shares) > verdict.gain.difference + verdict.frozen.ausuc
+
+
+def test_h_of_tuned_weights_is_not_that_of_the_luckiest_share_or_unit() -> None:
+    drawn_gains = []
+    for case in range(8):
+        frozen = {fold: drawn(1000 * case + fold, 2.0) for fold in (1, 2, 3)}
+        tuned = {
+            share: {fold: drawn(1000 * case + 100 * k + fold, 2.0) for fold in (1, 2, 3)}
+            for k, share in enumerate((0.3, 0.5, 0.7, 1.0), start=1)
+        }
+        verdict = conclude(frozen, tuned, held_out=True, judge="eszsl", epochs=5)
+        drawn_gains.append(verdict.harmonic_tuned - verdict.harmonic_frozen)
+    gains = torch.tensor(drawn_gains)
+    assert gains.mean().abs() < 2 * gains.std() / len(gains) ** 0.5
+
+
+def test_all_folds_of_each_fine_tuning_are_needed(tmp_path: Path) -> None:
+    weights = tmp_path / WEIGHTS_FILE
+    for name in ("crossfit-1", "crossfit-3", "crossfit-2 (copy)", "crossfit-"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / WEIGHTS_FILE).touch()
+    assert class_fold_weights(weights).keys() == {1, 3}
+    check_all_folds({"a": {1, 2, 3}, "b": {2, 1, 3}}, {3})
+    for numbers, counts in (({"a": {1, 3}}, {3}), ({"a": {1, 2}}, {3}), ({"a": {1, 2}, "b": {1, 2, 3}}, set[int]())):
+        with pytest.raises(ValueError, match=r"class folds with weights: a: 1, .*as many for each: crossfit-1, crossf"):
+            check_all_folds(numbers, counts)
 
 
 def test_gamma_takes_the_unit_that_loses_least_among_those_that_final_weights_can_have() -> None:

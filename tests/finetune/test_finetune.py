@@ -239,7 +239,7 @@ def test_weights_name_their_fine_tuning_and_bring_their_input_size(made: Path, w
     assert backbone.transform.size == (32, 32)
     assert "-32px" in backbone.name
     of_fold = load_backbone(MODEL, made / "fold-1" / WEIGHTS_FILE)
-    assert "VALIDATION FOLD 1" in of_fold.pretraining
+    assert "FOLD 1 of trainval" in of_fold.pretraining
     assert load_backbone(MODEL, weights).finetuned is None
     with pytest.raises(ValueError, match="fine-tuned test_resnet, asked for is test_vit"):
         load_backbone("test_vit", made / WEIGHTS_FILE)

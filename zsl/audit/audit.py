@@ -131,7 +131,7 @@ def _table(
     return [
         *check_table(features, folder, index, photos),
         *check_source(manifest.source, split_file, f"features {folder.name}", tell_missing=index is None),
-        *check_pretraining(manifest.backbone, manifest.pretraining, unseen),
+        *(finding for part in manifest.parts for finding in check_pretraining(part.backbone, part.pretraining, unseen)),
         *check_finetuning(
             manifest.finetuned, manifest.benchmark, split_file.hashes, trainval, splits, features.tuned_rows
         ),

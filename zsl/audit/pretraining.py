@@ -77,7 +77,7 @@ def check_finetuning(
             message = f"the manifest does not name the classes of {tuning.benchmark} that the backbone was tuned on"
             findings.append(warn(check, f"{message}; extract anew"))
         if tuning.fold is not None:
-            message = f"the backbone was fine-tuned for validation fold {tuning.fold} of {tuning.benchmark}"
+            message = f"the backbone was fine-tuned for fold {tuning.fold} of {tuning.benchmark}"
             findings.append(warn(check, f"{message}; such features judge a recipe, they are not for results"))
     if tuned and not findings:
         stages = " and before that on ".join(

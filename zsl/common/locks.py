@@ -45,14 +45,18 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
     descriptor = os.open(place, os.O_RDONLY)
     try:
         _lock(descriptor, folder)
-        _held.add(place)
+    except FolderInUse:
+        os.close(descriptor)
+        raise
+    _held.add(place)
+    try:
         yield
     finally:
-        _held.discard(place)
-        os.close(descriptor)
         with suppress(OSError):  # this removes new folders that stayed empty; a folder with files raises the error
             for path in absent:
                 path.rmdir()
+        _held.discard(place)
+        os.close(descriptor)
 
 
 def _lock(descriptor: int, folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from backbones.tuned import TunedGamma
+from zsl.datasets.splits import attributes_hash
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.results import GammaFacts
 from zsl.experiments.search import calibrate, clear_steps
@@ -78,14 +79,32 @@ def settle_gamma(
 def _carried_gamma(
     method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer
 ) -> GammaFacts | None:
-    """The γ that fine-tuned weights carry; None if they have none for this method and configuration."""
+    """The γ that fine-tuned weights carry; None if they have none for this method, configuration and features."""
     gamma = table.manifest.finetuned.gamma if table.manifest.finetuned else None
     if gamma is None or (gamma.method, gamma.config_sha256) != (method.name, config_sha256(config)):
+        return None
+    if not _is_of_features(gamma, table, train):
         return None
     return GammaFacts(
         value=tuned_gamma(gamma, method, config, table, train, trainer),
         source=f"of the fine-tuning's {gamma.folds} class folds, in the unit {gamma.unit}",
         harmonic_on_folds=gamma.harmonic,
+    )
+
+
+def _is_of_features(gamma: TunedGamma, table: FeatureTable, train: TrainSplit) -> bool:
+    """Whether a γ is for these features and attributes: of one backbone, and of whole photos of the folds' size.
+
+    What an earlier version did not write is taken as equal.
+    """
+    manifest = table.manifest
+    transform, encode = manifest.transform, manifest.encode
+    return (
+        len(manifest.parts) == 1
+        and gamma.attributes_hash in (None, attributes_hash(train.attributes.cpu().numpy()))
+        and (transform is None or (transform.crops == 1 and transform.crop_pct is None))
+        and (transform is None or gamma.size in (None, tuple(transform.size)))
+        and (encode is None or not (encode.flip or encode.layer))
     )
 
 

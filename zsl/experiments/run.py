@@ -129,8 +129,10 @@ def write_results(results: Results, folder: Path, accelerator: Accelerator) -> N
     accelerator.wait_for_everyone()
 
 
-def claim_folder(folder: Path, facts: Settings) -> None:
+def claim_folder(folder: Path, facts: Settings, *, added: Settings | None = None) -> None:
     """Write `config.json`, or check that the folder has an equal one.
+
+    added: fields that files of earlier versions lack, with what these versions did.
 
     Raises:
         ValueError: the folder holds a run with other facts.
@@ -139,7 +141,7 @@ def claim_folder(folder: Path, facts: Settings) -> None:
     if not (folder / CONFIG_FILE).is_file():
         write_json(folder / CONFIG_FILE, now)
         return
-    then = with_parts(read_object(folder / CONFIG_FILE))
+    then = (added or {}) | with_parts(read_object(folder / CONFIG_FILE))
     different = [key for key in sorted(set(now) | set(then)) if now.get(key) != then.get(key)]
     if different:
         leaf = first_difference(then.get(different[0]), now.get(different[0]), different[0])

@@ -28,7 +28,7 @@ from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import Results
 from zsl.experiments.table import PUBLISHED, run_methods, start_of
-from zsl.features.class_folds import class_fold_parts
+from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.join import SIGN, check_distinct, join_tables, part_names
 from zsl.features.load import load_folds, load_splits
@@ -51,10 +51,7 @@ class Part:
     @property
     def class_folds(self) -> dict[int, Path]:
         """The weights of each class fold of a fine-tuning, beside the weights; none where it was not cross-fitted."""
-        if self.weights is None:
-            return {}
-        found = self.weights.parent.glob(f"crossfit-*/{self.weights.name}")
-        return {int(path.parent.name.removeprefix("crossfit-")): path for path in found}
+        return {} if self.weights is None else class_fold_weights(self.weights)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -279,12 +276,23 @@ def _check_equal_inputs(manifest: Manifest, first: Manifest) -> None:
 def crossfit_tables(
     study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator
 ) -> dict[int, FeatureTable]:
-    """Find the feature table of each class fold of a fine-tuning, for choices; none where it was not cross-fitted."""
-    tuned = [part for part, manifest in zip(entry.parts, table.manifest.parts, strict=True) if manifest.finetuned]
-    numbers = [set(part.class_folds) for part in tuned]
+    """Find the feature table of each class fold of a fine-tuning, for choices; none where it was not cross-fitted.
+
+    Raises:
+        ValueError: a fold is missing, or joined backbones have unlike folds.
+    """
+    tuned = [
+        (part, manifest.finetuned)
+        for part, manifest in zip(entry.parts, table.manifest.parts, strict=True)
+        if manifest.finetuned
+    ]
+    numbers = {str(part): set(part.class_folds) for part, _ in tuned}
+    if not any(numbers.values()):
+        return {}
+    check_all_folds(numbers, {facts.gamma.folds for _, facts in tuned if facts.gamma})
     return {
         number: find_or_extract(study, entry.of_class_fold(number), accelerator)
-        for number in sorted(set.intersection(*numbers) if numbers else ())
+        for number in sorted(set.intersection(*numbers.values()))
     }
 
 

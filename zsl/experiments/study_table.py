@@ -91,8 +91,9 @@ def _choices(rows: Sequence[Row]) -> list[str]:
         return []
     parts = [f"{folds} for {', '.join(names)}" for folds, names in backbones.items()]
     return [
-        f"γ and all else that is chosen was chosen on unlike validation folds: {'; '.join(parts)}.  Fewer folds choose "
-        "less well; fine-tuned weights have those of their --folds, and no calibration folds: they know those classes."
+        f"γ and all else that is chosen was chosen on unlike folds: {'; '.join(parts)}.  Fewer folds choose less well; "
+        "fine-tuned weights have the class folds of their cross-fitting, or else those of their --folds, and no "
+        "calibration folds: they know those classes."
     ]
 
 

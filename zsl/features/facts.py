@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from backbones.presets import UnseenClasses
+from backbones.presets import WORST_FIRST, UnseenClasses
 from zsl.common.records import content_of
 from zsl.datasets.split_file import PARTS
 from zsl.datasets.splits import Splits, attributes_hash
@@ -96,7 +96,10 @@ def describe_data(table: FeatureTable, splits: Splits) -> DataFacts:
         benchmark=manifest.benchmark,
         backbone=manifest.backbone,
         pretraining=manifest.pretraining,
-        unseen_classes=judge_pretraining(manifest.pretraining, splits.unseen_names, manifest.finetuned),
+        unseen_classes=min(
+            (judge_pretraining(part.pretraining, splits.unseen_names, part.finetuned) for part in manifest.parts),
+            key=WORST_FIRST.index,
+        ),
         data=f"{manifest.source.verdict or UNKNOWN}{quarantined}",
         missing_photos=manifest.source.missing or 0,
         quarantined_photos=manifest.quarantined,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,8 @@ def join_tables(tables: Sequence[FeatureTable]) -> FeatureTable:
     first = tables[0]
     if len(tables) == 1:
         return first
-    for other in tables[1:]:
-        _check_fit(first, other)
+    for one, other in combinations(tables, 2):
+        _check_fit(one, other)
     arrays = [array for table in tables for _, array in table.parts]
     tuned = [table.tuned_rows for table in tables if table.tuned_rows is not None]
     return FeatureTable(
@@ -153,6 +154,11 @@ def _check_fit(first: FeatureTable, other: FeatureTable) -> None:
                 f"the features of {one.backbone} and of {two.backbone} cannot be joined: {name} {here} and {there}; "
                 f"{NEITHER}"
             )
+    if one.arrays_sha256 and two.arrays_sha256 and one.arrays_sha256["features"] == two.arrays_sha256["features"]:
+        raise ValueError(
+            f"{one.backbone} and {two.backbone} are the same features, which say nothing new a second time; leave out "
+            "one of them"
+        )
     if not np.array_equal(first.rows, other.rows) or not np.array_equal(first.labels, other.labels):
         raise ValueError(
             f"the features of {one.backbone} ({len(first.rows):,} rows) and of {two.backbone} ({len(other.rows):,}) "

@@ -146,8 +146,9 @@ def check_tuned_fold(tuned: TunedFacts | None, benchmark: str, fold: int, classe
             raise ValueError(
                 f"the weights were fine-tuned on {part} of {tuning.benchmark}, so that they know "
                 f"{'the' if unnamed else f'{len(taught)} of {len(classes)}'} validation classes of fold {fold}: "
-                "nothing can be chosen or judged there.  scripts/finetune.py writes the weights of a fold beside the "
-                f"others: extract with, or start from, fold-{fold}/weights.safetensors for this fold alone"
+                f"nothing can be chosen or judged there.  scripts/finetune.py --folds {fold} writes the weights of the "
+                f"fold beside the others: extract with, or start from, fold-{fold}/weights.safetensors for this fold "
+                "alone.  scripts/study.py chooses on the class folds of a fine-tuning"
             )
 
 

@@ -96,7 +96,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     of_classes = class_folds(splits, table, job.crossfit)
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
-        claim_folder(folder, facts.content())
+        claim_folder(folder, facts.content(), added={"crossfit": 0, "hold_out": 0.0})
     if (folder / MANIFEST_FILE).is_file():
         _remove_checkpoints(folder, accelerator)  # a kill may have come between the manifest and this
         return read_manifest(folder / MANIFEST_FILE)
@@ -141,7 +141,10 @@ def _tune_all(
         share, epochs = verdict.decision.share, verdict.epochs
     own = without_share(splits, tuning.images, job.hold_out, job.config.seed)
     tuned = tuning.tune(own, folder, "all seen classes", epochs=epochs)
-    gamma = gamma_of(crossfit, job.benchmark, job.judge) if crossfit else None
+    gamma = None
+    if crossfit:
+        size = tuning.backbone.transform.size
+        gamma = gamma_of(crossfit, job.benchmark, job.judge, size=size, attributes=splits.attributes)
     manifest = tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
     _remove_checkpoints(folder, tuning.accelerator)
     return manifest

@@ -15,7 +15,7 @@ from zsl.common.locks import FolderInUse, sole_process
 from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds, fold_count
 from zsl.datasets.splits import Splits
-from zsl.features.class_folds import check_class_fold
+from zsl.features.class_folds import check_class_fold, fold_name
 from zsl.features.table import FeatureTable
 from zsl.finetune.answers import Answers, load_answers
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, conclude, read_crossfit
@@ -125,11 +125,6 @@ class Crossfit:
 
     def _file(self, number: int, share: float) -> Path:
         return self._folder(number) / f"share-{share:g}.safetensors"
-
-
-def fold_name(number: int) -> str:
-    """The name of a fold's folder, in the folder of its run."""
-    return f"crossfit-{number}"
 
 
 def class_folds(splits: Splits, table: FeatureTable, count: int | None) -> dict[int, Splits]:

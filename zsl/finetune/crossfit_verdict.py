@@ -53,8 +53,8 @@ class CrossfitVerdict:
     unit: str  # of γ, which a final γ is made from
     value: float  # γ in this unit
     units: tuple[UnitScores, ...]
-    harmonic_frozen: float  # H at the γ that the other folds choose in the best unit
-    harmonic_tuned: float
+    harmonic_frozen: float  # H at the γ that the other folds choose, in the unit that loses least for these weights
+    harmonic_tuned: float  # likewise; each fold's share was chosen on the other folds
     folds: int
     left_out: tuple[int, ...]  # number of classes that play unseen, of each fold
     judge: str
@@ -98,6 +98,7 @@ def conclude(
     units = [_unit_scores(unit, _judged(tuned[share])) for unit in UNITS]
     usable = [each for each in units if held_out or each.unit not in NEEDS_PHOTOS]
     best = min(usable, key=lambda each: each.harmonic_lost)
+    names = [each.unit for each in usable]
     return CrossfitVerdict(
         verdict=verdict_on(gain),
         gain=gain,
@@ -107,8 +108,8 @@ def conclude(
         unit=best.unit,
         value=best.value,
         units=tuple(units),
-        harmonic_frozen=_travelled_harmonic(_judged(frozen), best.unit),
-        harmonic_tuned=_travelled_harmonic(_judged(tuned[share]), best.unit),
+        harmonic_frozen=_travelled_harmonic(_judged(frozen), names),
+        harmonic_tuned=_travelled_harmonic(_judged(nested), names),
         folds=len(frozen),
         left_out=tuple(len(answers.details.zsl_classes) for answers in frozen.values()),
         judge=judge,
@@ -142,7 +143,7 @@ def _unit_scores(name: str, judged: Sequence[Judged]) -> UnitScores:
     return UnitScores(unit=name, value=value_in(unit, judged), harmonic_lost=harmonic_lost(unit, judged))
 
 
-def _travelled_harmonic(judged: Sequence[Judged], unit: str) -> float:
-    """H at the γ that the other folds choose in `unit`; mean over the halves that judge."""
+def _travelled_harmonic(judged: Sequence[Judged], units: Sequence[str]) -> float:
+    """H at the γ that the other folds choose in the best of `units`; mean over the halves that judge."""
     best = [half.curve.harmonic.max().item() for half in judged]
-    return sum(best) / len(best) - harmonic_lost(UNITS[unit], judged)
+    return sum(best) / len(best) - min(harmonic_lost(UNITS[unit], judged) for unit in units)

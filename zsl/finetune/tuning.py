@@ -132,7 +132,7 @@ class Tuning:
         self, tuned: TunedEncoder, share: float, verdict: Verdict | None, facts: TunedFacts
     ) -> TuningManifest:
         fold = facts.fold
-        part = "trainval" if fold is None else f"VALIDATION FOLD {fold} of trainval, for judging alone"
+        part = "trainval" if fold is None else f"FOLD {fold} of trainval, for judging alone"
         progress = tuned.progress
         return TuningManifest(
             weights=TunedWeights(

@@ -13,7 +13,7 @@ import backbones
 from backbones.tuned import TunedGamma
 from zsl.common.config import override
 from zsl.common.progress import progress_bar
-from zsl.datasets.splits import Splits
+from zsl.datasets.splits import Splits, attributes_hash
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import form_of
@@ -99,12 +99,17 @@ def judging_method(benchmark: str, judge: Judge) -> tuple[Method, Any]:
     return method, judge_config(config) if judge == JUDGE else config
 
 
-def gamma_of(crossfit: CrossfitVerdict, benchmark: str, judge: Judge) -> TunedGamma:
-    """The γ of a cross-fitting as weights and feature tables carry it."""
+def gamma_of(
+    crossfit: CrossfitVerdict, benchmark: str, judge: Judge, *, size: tuple[int, int], attributes: np.ndarray
+) -> TunedGamma:
+    """The γ of a cross-fitting as weights and feature tables carry it.
+
+    size: height and width of the photos in pixels.  attributes: of the classes [C, A].
+    """
     method, config = judging_method(benchmark, judge)
     return TunedGamma(
         method=method.name, config_sha256=config_sha256(config), unit=crossfit.unit, value=crossfit.value,
-        folds=crossfit.folds, harmonic=crossfit.harmonic_tuned,
+        folds=crossfit.folds, harmonic=crossfit.harmonic_tuned, size=size, attributes_hash=attributes_hash(attributes),
     )  # fmt: skip
 
 

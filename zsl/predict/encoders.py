@@ -39,9 +39,10 @@ def _weights_files(facts: BackboneFacts, folder: Path, given: Sequence[Path]) ->
     Raises:
         ValueError: there are more or fewer files than backbones with weights of the user's own.
     """
-    exported = [place / BACKBONE_FILE for place in _places(facts, folder)]
+    files_there = (place / BACKBONE_FILE for place in _places(facts, folder))
+    exported = [file if file.is_file() else None for file in files_there]
     if not given:
-        return [file if file.is_file() else None for file in exported]
+        return exported
     own = [_is_own(part) or len(facts.each) == 1 for part in facts.each]
     if len(given) != sum(own):
         names = ", ".join(part.name for part, is_own in zip(facts.each, own, strict=True) if is_own) or "none"
@@ -50,7 +51,7 @@ def _weights_files(facts: BackboneFacts, folder: Path, given: Sequence[Path]) ->
             f"order: {names}"
         )
     files = iter(given)
-    return [next(files) if is_own else None for is_own in own]
+    return [next(files) if is_own else file for is_own, file in zip(own, exported, strict=True)]
 
 
 def _places(facts: BackboneFacts, folder: Path) -> list[Path]:
