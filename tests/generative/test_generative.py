@@ -150,8 +150,22 @@ def test_a_method_is_found_by_its_name_and_its_rounds_fit_its_configuration(name
     assert method.configured(method.config) == method.config
     json.dumps(asdict(method.config))
     for tried in method.rounds:
-        assert all(override(method.config, overrides) != method.config for overrides in tried) or len(tried) > 1
+        assert any(override(method.config, overrides) != method.config for overrides in tried)
         assert not {path for overrides in tried for path in overrides} & set(method.settings)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_budget_reaches_every_value_of_the_method_s_own_weights(name: str) -> None:
+    method = GENERATIVE[name]
+    own = [
+        overrides
+        for tried in method.rounds
+        for overrides in tried
+        if override(method.config, overrides) != method.config
+        and not any(p.startswith(("heads.", "gan.")) for p in overrides)
+    ]
+    assert method.budget is not None
+    assert 1 + len(own) <= method.budget
 
 
 @pytest.mark.parametrize("name", PAPER)

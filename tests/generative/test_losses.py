@@ -13,7 +13,7 @@ from torch import Tensor
 from toy import toy_splits
 
 from zsl.generative.afcgan import boundary_loss
-from zsl.generative.gdan import discriminator_loss, divergence
+from zsl.generative.gdan import discriminator_loss
 from zsl.generative.lisgan import class_souls, soul_loss
 from zsl.generative.losses import centroid_loss, cosines, kmeans, mean_of_classes, squared_distance
 from zsl.generative.lsrgan import semantic_loss
@@ -95,13 +95,6 @@ def test_gdans_discriminator_wants_1_for_true_pairs_and_0_for_all_others() -> No
     for real, fake, mismatched, regressed in scores.T.tolist():
         expected += ((real - 1) ** 2 + fake**2 + mismatched**2 + 0.3 * regressed**2) / 6
     assert discriminator_loss(*scores, theta3=0.3).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_gdans_divergence_is_torchs() -> None:
-    mean, log_variance = draw(2, 6, 4)
-    normal = torch.distributions.Normal
-    expected = torch.distributions.kl_divergence(normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0))
-    torch.testing.assert_close(divergence(mean, log_variance), expected.sum(1).mean())
 
 
 def test_the_boundary_loss_is_least_where_both_domains_are_as_likely() -> None:

@@ -14,7 +14,7 @@ from zsl.dcrgan.networks import Regressor
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import SemanticHeadsConfig
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.regressor import RegressionConfig, fit_regressor
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
@@ -97,7 +97,6 @@ METHODS = both_forms(
     train=train_afcgan,
     config=AFCGANConfig(),
     rounds=(
-        *GAN_ROUNDS,
         tuple({"cycle_weight": weight, "unseen_cycle_weight": weight} for weight in (0.1, 10.0)),
         each("boundary_weight", 0.001, 0.1),
     ),

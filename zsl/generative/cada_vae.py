@@ -89,8 +89,8 @@ class AlignedVAEs(nn.Module):
     def terms(self, features: Tensor, attributes: Tensor) -> dict[str, Tensor]:
         """Compute the terms of the loss without their weights (Schönfeld et al. 2019, section 3).
 
-        Each image has its own noise in each dimension, as in the equations; the public code draws one number for all
-        dimensions.
+        Each image has its own noise in each dimension, and its standard deviation is exp(log_variance / 2), as in the
+        equations; the public code draws one number for all dimensions, and takes exp(log_variance).
 
         features: [B, D].  attributes: those of each image's class [B, A].
         """

@@ -10,7 +10,7 @@ from zsl.common.ranges import NotNegative
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import squared_distance
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.regressor import RegressionConfig, fit_regressor
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
@@ -54,6 +54,6 @@ METHODS = both_forms(
     name="cycle-CLSWGAN",
     train=train_cycle_clswgan,
     config=CycleConfig(),
-    rounds=(*GAN_ROUNDS, each("cycle_weight", 0.1, 1.0, 10.0)),
+    rounds=(each("cycle_weight", 0.1, 1.0, 10.0),),
     citation="Felix, Kumar, Reid, Carneiro: Multi-modal Cycle-consistent Generalized Zero-Shot Learning, ECCV 2018",
 )

@@ -20,7 +20,7 @@ from zsl.dcrgan.networks import Critic, Regressor
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import mean_of_classes, squared_distance
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
 from zsl.training.log import Log, silent
@@ -91,6 +91,9 @@ METHODS = both_forms(
     name="DASCN",
     train=train_dascn,
     config=DASCNConfig(),
-    rounds=(*GAN_ROUNDS, each("centroid_weight", 0.01, 1.0), each("consistency_weight", 0.0, 1.0)),
+    rounds=(
+        each("centroid_weight", 0.01, 1.0),
+        each("consistency_weight", 0.0, 1.0),
+    ),
     citation="Ni, Zhang, Xie: Dual Adversarial Semantics-Consistent Network for Generalized Zero-Shot Learning, 2019",
 )

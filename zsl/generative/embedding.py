@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize, relu
 
-from zsl.dcrgan.networks import Critic
-
 
 class Embedding(nn.Module):
     """E and H: h = ReLU(W₁x), where the classifier works, and v = W₂h / ‖W₂h‖, where instances are contrasted."""
@@ -23,20 +21,6 @@ class Embedding(nn.Module):
     def projected(self, embedded: Tensor) -> Tensor:
         """Map h [B, embedding_dim] to v [B, projection_dim] of length 1."""
         return normalize(self.project(embedded))
-
-
-class EmbeddedCritic(Critic):
-    """D with the embedding before it; its optimizer trains both.  D's own layers take h."""
-
-    def __init__(
-        self, feature_dim: int, condition_dim: int, hidden_dim: int, *, embedding_dim: int, projection_dim: int
-    ) -> None:
-        super().__init__(embedding_dim, condition_dim, hidden_dim)
-        self.embedding = Embedding(feature_dim, embedding_dim, projection_dim)
-
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Map features [B, D] and conditions [B, A] to scores [B]."""
-        return super().forward(self.embedding(features), condition)
 
 
 class Compatibility(nn.Module):

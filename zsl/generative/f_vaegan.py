@@ -14,7 +14,7 @@ from zsl.dcrgan.gradients import critic_gradients
 from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.wgan import Batch, Extra, Game
 from zsl.features.split import TrainSplit
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Encoder, kl_divergence, reparametrise
 from zsl.generative.wgan import WGANConfig, train_wgan
@@ -133,7 +133,7 @@ METHODS = both_forms(
     name="f-VAEGAN-D2",
     train=train_f_vaegan,
     config=FVAEGANConfig(),
-    rounds=(each("feature_power", 0.5, 1.0), *GAN_ROUNDS, each("vae_weight", 0.01, 1.0)),
+    rounds=(each("feature_power", 0.5, 1.0), each("vae_weight", 0.01, 1.0)),
     citation="Xian, Sharma, Schiele, Akata: f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
     "CVPR 2019",
 )

@@ -16,7 +16,7 @@ from zsl.dcrgan.wgan import Batch, Extra, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import HeadsConfig
 from zsl.generative.losses import centroid_loss, mean_of_classes
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import WGANConfig, train_wgan
 from zsl.training.log import Log, silent
@@ -33,7 +33,7 @@ class GAZSLConfig(AdversarialConfig):
 
     classification_weight: NotNegative = 1.0
     centroid_weight: NotNegative = 5.0
-    weight_penalty: NotNegative = 1e-3  # of the squares of the weights of G's first layer
+    weight_penalty: NotNegative = 1e-3  # of the squares of the weights of G's layers
     gan: WGANConfig = field(
         default_factory=lambda: WGANConfig(critic_sees="features", batch_size=128, betas=(0.5, 0.9))
     )
@@ -65,18 +65,24 @@ class _Losses(Extra):
         return loss
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
-        """Compute the head's loss, the visual pivots' and the penalty of G's weights."""
+        """Compute the head's loss, of which real features are the other half, the visual pivots', and G's weights'."""
         means, classes = mean_of_classes(batch.fake, batch.labels)
         pivots = self.prototypes[torch.searchsorted(game.train.seen, classes)]
         return {
-            "classification": self._classification(game, batch.fake, batch),
+            "classification": 0.5 * self._classification(game, batch.fake, batch),
             "pivots": self.config.centroid_weight * centroid_loss(means, pivots),
-            "weights": self.config.weight_penalty * game.generator.layers[0].weight.square().sum(),  # type: ignore[operator]
+            "weights": self.config.weight_penalty * _squared_weights(game.generator),
         }
 
     def _classification(self, game: Game, features: Tensor, batch: Batch) -> Tensor:
         hidden = game.critic.hidden_units(features, game.critic_condition_of[batch.labels])
         return self.config.classification_weight * cross_entropy(self.head(hidden), batch.targets)
+
+
+def _squared_weights(generator: nn.Module) -> Tensor:
+    """Sum the squares of the weights of all linear layers."""
+    weights = [layer.weight for layer in generator.modules() if isinstance(layer, nn.Linear)]
+    return torch.stack([weight.square().sum() for weight in weights]).sum()
 
 
 @stage
@@ -90,6 +96,6 @@ METHODS = both_forms(
     name="GAZSL",
     train=train_gazsl,
     config=GAZSLConfig(),
-    rounds=(*GAN_ROUNDS, each("centroid_weight", 1.0, 20.0)),
+    rounds=(each("centroid_weight", 1.0, 20.0),),
     citation="Zhu, Elhoseiny, Liu, Peng, Elgammal: A Generative Adversarial Approach for ZSL, CVPR 2018",
 )

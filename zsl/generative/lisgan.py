@@ -14,8 +14,8 @@ from torch import Tensor
 from zsl.common.ranges import Count, NotNegative
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
-from zsl.generative.losses import kmeans, mean_of_classes
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.losses import kmeans
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
 from zsl.training.log import Log, silent
@@ -30,6 +30,7 @@ class LisGANConfig(AdversarialConfig):
     souls: Count = 3  # of each class
     soul_weight: NotNegative = 0.001  # of the distance of each feature to its nearest soul
     centre_weight: NotNegative = 0.01  # of the distance of each class mean to its nearest soul
+    images_per_mean: Count = 5  # that G makes of each seen class in a step, for the class means
 
 
 def soul_loss(features: Tensor, souls: Tensor) -> Tensor:
@@ -49,10 +50,12 @@ class _Losses(SeenClassification):
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the classification loss and both losses of the souls."""
-        means, classes = mean_of_classes(batch.fake, batch.targets)
+        count = self.config.images_per_mean
+        features, _ = game.generate(game.train.seen, count)
+        means = features.unflatten(0, (-1, count)).mean(dim=1)
         return super().terms(game, batch) | {
             "souls": self.config.soul_weight * soul_loss(batch.fake, self.souls[batch.targets]),
-            "centres": self.config.centre_weight * soul_loss(means, self.souls[classes]),
+            "centres": self.config.centre_weight * soul_loss(means, self.souls),
         }
 
 
@@ -68,7 +71,6 @@ METHODS = both_forms(
     train=train_lisgan,
     config=LisGANConfig(),
     rounds=(
-        *GAN_ROUNDS,
         tuple({"soul_weight": 0.1 * weight, "centre_weight": weight} for weight in (0.1, 1.0)),
         each("souls", 1, 5),
     ),

@@ -18,7 +18,7 @@ from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import centroid_loss, cosines, mean_of_classes
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
 from zsl.training.log import Log, silent
@@ -119,7 +119,7 @@ METHODS = tuple(
         name=name,
         train=train_lsrgan,
         config=LsrGANConfig(),
-        rounds=(*GAN_ROUNDS, own),
+        rounds=(own,),
         citation="Vyas, Venkateswara, Panchanathan: Leveraging Seen and Unseen Semantic Relationships, ECCV 2020",
         transductive=lambda config: config.unseen,
         settings=settings,

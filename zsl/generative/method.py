@@ -62,20 +62,23 @@ def both_forms(
     citation: str,
     transductive: Callable[[Any], bool] = never,
     settings: Overrides | None = None,
-    budget: int = 8,
+    budget: int = 10,
 ) -> tuple[Method, Method]:
     """Make a method in the form of its paper, and under its name with a plus in the form with closed-form parts.
 
-    rounds: the settings of the generator that folds try; those of the heads come before them.  settings: those that
-    tell the method from another one with the same configuration.  budget: most configurations that need training.
+    rounds: the settings of the method's own that folds try.  Those of the heads come before them, and those of a GAN
+    after them, because the budget may end before all were tried.  settings: those that tell the method from another one
+    with the same configuration.  budget: most configurations that need training.
     """
     settings = settings or {}
+    fields = flatten(asdict(override(config, settings)))
+    if "gan.steps" in fields:
+        rounds = (*rounds, *_GAN_ROUNDS)
     paper = Method(
         name=name, steps=_steps(train), config=override(config, settings),
         rounds=(*_head_rounds(config.heads, closed=False), *rounds), settings=settings, goal="ausuc", budget=budget,
         citation=citation, form="as published: all networks learn from scratch", transductive=transductive,
     )  # fmt: skip
-    fields = flatten(asdict(paper.config))
     start = {path: value for path, value in _PLUS_START.items() if path in fields}
     of_plus = {**settings, **_PLUS_SETTINGS}
     begins = "G starts from a ridge regression, " if "gan.shortcut_ridge" in start else ""
@@ -90,12 +93,6 @@ def both_forms(
 def each(path: str, *values: object) -> tuple[Overrides, ...]:
     """Make a round that tries these values of one field."""
     return tuple({path: value} for value in values)
-
-
-GAN_ROUNDS = (
-    each("gan.steps", 100, 300, 900),
-    tuple({"gan.lr_generator": rate, "gan.lr_critic": rate} for rate in (1e-4, 1e-3)),
-)
 
 
 def _head_rounds(config: HeadsConfig, *, closed: bool) -> tuple[tuple[Overrides, ...], ...]:
@@ -142,3 +139,9 @@ def _without_length(config: GenerativeConfig) -> GenerativeConfig:
     if isinstance(config, AdversarialConfig):
         config = replace(config, gan=replace(config.gan, steps=0))
     return config
+
+
+_GAN_ROUNDS = (
+    each("gan.steps", 200, 900),
+    tuple({"gan.lr_generator": rate, "gan.lr_critic": rate} for rate in (1e-4, 1e-3)),
+)

@@ -19,7 +19,7 @@ from zsl.dcrgan.networks import SRN, Regressor
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import cosines, squared_distance
-from zsl.generative.method import GAN_ROUNDS, AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
 from zsl.training.log import Log, Watch, silent
@@ -103,6 +103,6 @@ METHODS = both_forms(
     name="SRGAN",
     train=train_srgan,
     config=SRGANConfig(),
-    rounds=(*GAN_ROUNDS, each("reconstruction_weight", 0.1, 10.0)),
+    rounds=(each("reconstruction_weight", 0.1, 10.0),),
     citation="Ye, Lyu, Huang, Gong, Wang: SR-GAN: Semantic Rectifying GAN for Zero-Shot Learning, ICME 2019",
 )

@@ -16,7 +16,7 @@ from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, attribute_loss
 from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses
-from zsl.generative.method import GAN_ROUNDS, both_forms, each
+from zsl.generative.method import both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
@@ -120,7 +120,6 @@ METHODS = both_forms(
     config=TFVAEGANConfig(),
     rounds=(
         each("feature_power", 0.5, 1.0),
-        *GAN_ROUNDS,
         each("decoder_weight", 0.01, 0.1),
         each("feedback_in_synthesis", 0.1),
     ),

@@ -32,18 +32,17 @@ def train_wgan(
     *,
     condition_of: Tensor | None = None,
     make_generator: Callable[..., Generator] = Generator,
-    make_critic: Callable[..., Critic] = Critic,
 ) -> Generator:
     """Train G against D with a method's losses, and return G after the last step.
 
     train: in the form that the networks take.  make_extra: makes the losses for G and D of the first step.
-    condition_of: G's input beside noise, for each class [C, K]; None: the attributes.  make_generator,
-    make_critic: make G and D from the sizes of their layers.
+    condition_of: G's input beside noise, for each class [C, K]; None: the attributes.  make_generator:
+    makes G from the sizes of its layers.
     """
     condition_of = train.attributes if condition_of is None else condition_of
     seen_by_critic = train.attributes if config.critic_sees == "attributes" else train.attributes[:, :0]
     generator = start_generator(train, condition_of, config, make_generator)
-    critic = make_critic(train.features.shape[1], seen_by_critic.shape[1], config.hidden_dim).to(train.device)
+    critic = Critic(train.features.shape[1], seen_by_critic.shape[1], config.hidden_dim).to(train.device)
     critic.requires_grad_(False)
     extra = make_extra(generator, critic).to(train.device)
     Game(
