@@ -60,7 +60,11 @@ def main(args: Args) -> None:
         results = run_methods(data, folds, ungrouped(args.methods), start, folder, args.budget, args.every, failures)
     finished = finished_methods(folder, results)
     text = scores_table(finished, read_costs(folder, finished), failures)
-    honest = {name: read_run(folder / name).details for name, result in finished.items() if result.is_honest}
+    honest = {
+        name: read_run(folder / name, [entry.seed for entry in result.seeds]).details
+        for name, result in finished.items()
+        if result.is_honest
+    }
     printed = published_harmonic(benchmark_name(args.benchmark), honest)
     ranks = rank_methods(honest) if len(honest) > 1 else []
     if ranks:

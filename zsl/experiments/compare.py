@@ -46,8 +46,8 @@ class Difference:
     seed_std: float | None  # standard deviation of the difference of one seed; None if a run has one seed
 
 
-def read_run(folder: Path) -> Run:
-    """Read the details of every seed in `folder`.
+def read_run(folder: Path, seeds: Sequence[int] | None = None) -> Run:
+    """Read the details of `seeds` in `folder`, or of every seed there.
 
     Raises:
         FileNotFoundError: `folder` is no run folder, or holds no details.
@@ -60,6 +60,8 @@ def read_run(folder: Path) -> Run:
         for path in folder.glob(f"seed-*/{DETAILS_FILE}")
         if path.parent.name.removeprefix("seed-").isdecimal()
     }
+    if seeds is not None:
+        paths = {seed: path for seed, path in paths.items() if seed in seeds}
     if not paths:
         raise FileNotFoundError(f"{folder} has no seed-*/{DETAILS_FILE}; it is unfinished or old: train it anew")
     details = {seed: load_details(paths[seed]) for seed in sorted(paths)}

@@ -51,8 +51,9 @@ def rank_methods(
 ) -> list[Rank]:
     """Rank methods by AUSUC, the best first.
 
-    The best method begins the first group.  A method belongs to the group if the 95 % interval of its difference from
-    the group's first method holds 0.  The best method that does not begins the next group, and so on.
+    The best method begins the first group.  From there down, a method belongs to the group if the 95 % interval of its
+    difference from the group's first method holds 0.  The first one that does not begins the next group, and so on; no
+    method is compared with the head of a group that is closed.
 
     runs: by method, then by seed; all were tested on the same rows.  over: what the bootstrap draws.
     """

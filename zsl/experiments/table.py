@@ -23,7 +23,8 @@ from zsl.training.method import Method
 
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 COST_FILE = "cost.json"
-FAILURES = (RuntimeError, FloatingPointError)  # of a training: too little memory, a term that is not finite
+# Of a training: too little memory, a term that is not finite, a problem that a solver refuses.
+FAILURES = (RuntimeError, FloatingPointError, MemoryError, ValueError)
 PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 

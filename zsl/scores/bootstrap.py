@@ -141,9 +141,13 @@ def _hits(predicted: Tensor, labels: Tensor) -> np.ndarray:
 
 
 def _right_margins(details: Details, part: Literal["seen", "unseen"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the margins of a part's test images [N], and 1 for each that is right in its part [N]."""
+    """Return the margins of a part's test images [N], and 1 for each that is right in its part [N].
+
+    At the margin of a test_unseen image U rises; an infinite one is at no γ, so it counts as 0.
+    """
     scores, labels = getattr(details, f"{part}_scores"), getattr(details, f"{part}_labels")
     is_seen = ~torch.isin(details.gzsl_classes, details.zsl_classes)
     of_part = is_seen if part == "seen" else ~is_seen
     values, weights = margins(scores, labels, details.gzsl_classes, is_seen, of_part)
-    return values.numpy(), (weights > 0).double().numpy()
+    right = weights > 0 if part == "seen" else (weights > 0) & values.isfinite()
+    return values.numpy(), right.double().numpy()
