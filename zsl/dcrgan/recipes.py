@@ -91,7 +91,13 @@ def plus() -> Recipe:
         ),
     )
     return Recipe(
-        config=config, gammas={("cub", f"{LITE0}-288px"): 32.0, ("cub", LITE0): 29.7, ("shapes", LITE0): 50.3}
+        config=config,
+        gammas={
+            ("cub", f"{LITE0}-384px"): 27.4,
+            ("cub", f"{LITE0}-288px"): 32.0,
+            ("cub", LITE0): 29.7,
+            ("shapes", LITE0): 50.3,
+        },
     )
 
 
