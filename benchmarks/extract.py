@@ -5,17 +5,19 @@
     python benchmarks/extract.py --only decode --photos 64 --rounds 1
 
     speed      Time of ResNet-101 (random weights, 224 x 224) over the same photos, from decoding to the stored table.
-               Ours is `extract_features` itself, from shards, in bf16.  The competitors are the usual fp32 loop
-               (ImageFolder, DataLoader with one worker a core, PIL, torchvision v1), WebDataset with a bf16 model that
-               Accelerate prepared, and onnxruntime (fp32) and OpenVINO (bf16) behind our decoder.  There are two
-               bounds: our model on decoded photos, and the fastest bf16 convolution here at 15.6 GFLOP an image.
+               Ours is `extract_features` itself, from shards, in the precision that it takes here by default: bf16 if
+               the processor has it, else fp32.  The competitors are the usual fp32 loop (ImageFolder, DataLoader with
+               one worker a core, PIL, torchvision v1), WebDataset with a model that Accelerate prepared in that
+               precision, onnxruntime in fp32, and OpenVINO in that precision, both behind our decoder.  There are two
+               bounds: our model on decoded photos, and the fastest convolution here at 15.6 GFLOP an image.
     decode     Time from photo bytes to a normalised fp32 batch in one thread, ours against PIL and torchvision v1.  The
                section also states the largest difference of the uint8 images in grey levels.
     memory     Peak memory of the engine at N and at 4 N photos, each in its own process.
-    precision  Cosine of the bf16 and the fp32 feature of each image, with real weights and real photos.
+    precision  Cosine of the bf16 and the fp32 feature of each image, with real weights and real photos.  Without bf16
+               in the processor it is left out, because emulated bf16 takes hours.
 
 A shared machine is noisy.  So the competitors take turns in each round, each ratio is computed within a round, and the
-report has the median over the rounds.
+report has the median over the rounds.  `--seconds` ends each section after the round in which its time is up.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ from shards import ShardIndex, read_index, write_shards
 from zsl.cli import run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.common.files import write_json
-from zsl.common.ranges import Count
+from zsl.common.ranges import Count, Positive
 from zsl.datasets.instances import Instance
 from zsl.datasets.shapes import ShapesConfig, draw_jpeg, make_design
 from zsl.features.extract import ExtractSettings, extract_features
@@ -72,16 +74,17 @@ GFLOP = 15.6  # cost of one 224 x 224 image in ResNet-101: 2 x 7.8 G multiply-ad
 # Input channels, output channels, kernel and side of ResNet-101's most frequent convolutions.
 CONVOLUTIONS = ((256, 256, 3, 14), (512, 512, 3, 7), (128, 128, 3, 28), (1024, 256, 1, 14), (256, 1024, 1, 14))
 FP32_LAYERS = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")  # layers of the offline preset that bf16 hurts
+PRECISIONS = {"no": "fp32", "bf16": "bf16"}  # of Accelerate, in words
 HEADLINES = ("speedup", "speedup_compile", "decode_speedup", "waiting_share", "rss_ratio_4n", "min_cosine_bf16")
 NAMES = {
     "plain": "plain loop: ImageFolder, PIL, fp32",
-    "webdataset_bf16": "WebDataset, PIL, Accelerate bf16",
+    "webdataset": "WebDataset, PIL, Accelerate",
     "onnxruntime": "onnxruntime fp32, our decoding",
-    "openvino": "OpenVINO bf16, our decoding",
+    "openvino": "OpenVINO, our decoding",
     "compile": "ours --compile (compiling not counted)",
     "ours": "ours",
     "model_alone": "bound: our model, photos decoded before",
-    "ceiling": "bound: the fastest bf16 convolution",
+    "ceiling": "bound: the fastest convolution",
 }
 
 
@@ -92,6 +95,7 @@ class Args:
     images: Path | None = None  # folder of photos; default: CUB in $ZSL_SHARED_DATA or ../shared/data, else drawings
     photos: Count = 256  # photos of `speed` and `decode`, a multiple of the batch of 32
     rounds: Count = 3
+    seconds: Positive = 900.0  # no section begins another round after so long
     memory_photos: Count = 1024  # N of `memory`; photos repeat if there are fewer
     precision_photos: Count = 3000  # most photos of `precision`
     only: tuple[Section, ...] = ("speed", "decode", "memory", "precision")
@@ -120,7 +124,8 @@ def main(args: Args) -> None:
     if args.photos < BATCH or args.photos % BATCH:
         raise ValueError(f"--photos {args.photos} is not a multiple of the batch of {BATCH}")
     report: dict[str, Any] = dict.fromkeys(HEADLINES)
-    report |= {"photos": args.photos, "rounds": args.rounds, "cores": len(os.sched_getaffinity(0))}
+    report |= {"photos": args.photos, "rounds": args.rounds} | describe_machine()
+    print(f"{report['cores']} cores of {report['processor']}; precision by default {report['precision']}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")  # so that compiling starts cold
@@ -140,6 +145,43 @@ def main(args: Args) -> None:
             report |= measure_precision(args, files[: args.precision_photos] if real else [], folder / "precision")
     if args.json:
         write_json(args.json, report)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, the vector instructions that PyTorch takes, and the precision that extraction takes here."""
+    model = next((line for line in _cpuinfo() if line.startswith("model name")), "an unknown processor")
+    return {
+        "processor": f"{model.partition(':')[2].strip() or model} ({torch.backends.cpu.get_cpu_capability()})",
+        "cores": len(os.sched_getaffinity(0)),
+        "precision": PRECISIONS[default_precision()],
+    }
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+@cache
+def default_precision() -> Literal["no", "bf16"]:
+    """The precision that extraction takes on this processor by default."""
+    return "bf16" if make_accelerator("auto").mixed_precision == "bf16" else "no"
+
+
+class Rounds:
+    """The rounds of a section, which end when the time is up; each tells what it took."""
+
+    def __init__(self, args: Args, section: Section) -> None:
+        self.args, self.section, self.started = args, section, time.monotonic()
+
+    def __iter__(self) -> Iterator[int]:
+        for number in range(self.args.rounds):
+            yield number
+            seconds = time.monotonic() - self.started
+            print(f"  {self.section}: round {number + 1} of {self.args.rounds} after {seconds:.0f} s", flush=True)
+            if seconds > self.args.seconds and number + 1 < self.args.rounds:
+                print(f"  {self.section}: {self.args.seconds:g} s are up (--seconds), the median is of these rounds")
+                return
 
 
 # --- photos and weights ----------------------------------------------------------------------------------------------
@@ -197,18 +239,19 @@ def random_weights(architecture: str, folder: Path) -> Path:
 
 def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
     """Time each competitor once over all photos in each round, after a warm-up with one shard."""
+    progress = Rounds(args, "speed")
     runs, compile_seconds = competitors(photos, folder)
     small = replace(photos, index=first_shards(photos.index, 1))
-    for run in runs.values():
-        run(small)
+    for name, run in runs.items():
+        print(f"  warm-up of {NAMES[name]}: {run(small):.1f} s for {small.index.count} photos", flush=True)
     rounds: list[dict[str, float]] = []
-    for number in range(args.rounds):
+    for number in progress:
         order = islice(cycle(runs), number, number + len(runs))  # each round begins with another competitor
         rounds.append({name: runs[name](photos) for name in order})
     rates = {name: args.photos / median(seconds[name] for seconds in rounds) for name in runs}
     ratios = {name: median(seconds["plain"] / seconds[name] for seconds in rounds) for name in runs}
     waiting = median(1 - seconds["model_alone"] / seconds["ours"] for seconds in rounds)
-    print(f"| ResNet-101, {args.photos} photos, {args.rounds} rounds | images/s | ratio to the plain loop |")
+    print(f"| ResNet-101, {args.photos} photos, {len(rounds)} rounds | images/s | ratio to the plain loop |")
     print("|---|---|---|")
     for name in runs:
         print(f"| {NAMES[name]} | {rates[name]:.1f} | {ratios[name]:.2f} |")
@@ -217,7 +260,7 @@ def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
     print(f"share of our time in which the model does not run: {waiting:.3f}")
     if waiting < 0:
         print("  (negative: the model alone was slower than model and decoding; the machine was too busy to tell)")
-    rivals = ("compile", "webdataset_bf16", "onnxruntime", "openvino")
+    rivals = ("compile", "webdataset", "onnxruntime", "openvino")
     return {f"speedup_{name}": ratios.get(name) for name in rivals} | {
         "speedup": ratios["ours"],
         "waiting_share": waiting,
@@ -231,7 +274,7 @@ def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
 
 def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[float]]:
     """Return the competitors by name, and a list to which the compiled one adds the seconds of each start."""
-    accelerator = make_accelerator("bf16")
+    accelerator = make_accelerator(default_precision())
     weights = random_weights("resnet101", folder)
     backbone = load_backbone("resnet101", weights)
     # The preset's published weights need this interpolation; a bare file of weights does not state it.
@@ -253,7 +296,7 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
     def elsewhere(loop: Callable[..., float]) -> Run:
         return lambda photos: others.submit(loop, photos, weights, backbone.transform).result()
 
-    runs: dict[str, Run] = {"plain": elsewhere(plain_loop), "webdataset_bf16": elsewhere(webdataset_loop)}
+    runs: dict[str, Run] = {"plain": elsewhere(plain_loop), "webdataset": elsewhere(webdataset_loop)}
     for name, encode in runtimes(load_plain(weights), folder).items():
         runs[name] = timed(partial(runtime_loop, transform=backbone.transform, encode=encode))
     runs["compile"] = ours_compiled
@@ -301,8 +344,8 @@ def plain_loop(photos: Photos, weights: Path, transform: Transform) -> float:
 
 @cache
 def load_prepared(weights: Path) -> nn.Module:
-    """The plain model under Accelerate's bf16.  The loader stays as it is: prepared, it loses or repeats samples."""
-    return Accelerator(cpu=True, mixed_precision="bf16").prepare(copy.deepcopy(load_plain(weights)))
+    """The plain model under Accelerate.  The loader stays as it is: prepared, it loses or repeats samples."""
+    return Accelerator(cpu=True, mixed_precision=default_precision()).prepare(copy.deepcopy(load_plain(weights)))
 
 
 def webdataset_loop(photos: Photos, weights: Path, transform: Transform) -> float:
@@ -359,7 +402,8 @@ def load_onnxruntime(onnxruntime: Any, path: str) -> Encode:
 
 
 def load_openvino(openvino: Any, path: str) -> Encode:
-    options = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    hint = {"no": "f32", "bf16": "bf16"}[default_precision()]
+    options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(path, "CPU", options)
     return lambda images: compiled([images])[0].copy()  # a copy, because the next call writes over the output
 
@@ -378,11 +422,12 @@ def model_alone(photos: Photos, backbone: Backbone, accelerator: Accelerator) ->
     return timed(run)
 
 
-def convolution_rate(inputs: int, outputs: int, kernel: int, side: int, repeats: int = 50) -> float:
-    """GFLOP/s of a bf16 convolution with channels last, in oneDNN."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, dtype=torch.bfloat16)
+def convolution_rate(inputs: int, outputs: int, kernel: int, side: int, repeats: int = 20) -> float:
+    """GFLOP/s of a convolution with channels last, in oneDNN and in the precision that extraction takes here."""
+    dtype = {"no": torch.float32, "bf16": torch.bfloat16}[default_precision()]
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, dtype=dtype)
     convolution.to(memory_format=torch.channels_last)
-    images = torch.randn(BATCH, inputs, side, side, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    images = torch.randn(BATCH, inputs, side, side, dtype=dtype).to(memory_format=torch.channels_last)
     seconds = []
     with torch.inference_mode():
         for _ in range(repeats):
@@ -410,7 +455,7 @@ def measure_decoding(args: Args, photos: list[bytes]) -> dict[str, Any]:
     batches = [photos[start : start + BATCH] for start in range(0, len(photos), BATCH)]
     ratios, rates = [], []
     with one_thread():
-        for _ in range(args.rounds):
+        for _ in Rounds(args, "decode"):
             started = time.perf_counter()
             for batch in batches:
                 transform.normalise(torch.stack([transform(decode_image(photo)) for photo in batch]))
@@ -454,7 +499,7 @@ class Job:
     out: str
     backbone: str
     weights: str | None = None
-    precision: Precision = "bf16"
+    precision: Precision = field(default_factory=default_precision)
     options: dict[str, Any] = field(default_factory=dict)  # fields of EncodeOptions
     widen: int = 1  # number of copies of each feature, side by side
 
@@ -502,7 +547,7 @@ def measure_memory(args: Args, files: list[Path], folder: Path) -> dict[str, Any
     shards = len(pack(list(islice(cycle(files), count)), folder / "shards", size).shards)
     weights = random_weights("test_vit", folder)
     peaks: dict[int, list[float]] = {1: [], 4: []}
-    for number in range(args.rounds):
+    for number in Rounds(args, "memory"):
         for times in (1, 4):
             job = Job(
                 shards=str(folder / "shards"), number=shards * times // 4, out=str(folder / f"{times}n-{number}"),
@@ -528,6 +573,9 @@ def measure_precision(args: Args, files: list[Path], folder: Path) -> dict[str, 
     if not files:
         print("precision not measured: drawn photos say nothing about it")
         return {}
+    if default_precision() == "no":
+        print("precision not measured: this processor has no bf16")
+        return {}
     try:
         load_backbone(OFFLINE_PRESET)
     except FileNotFoundError as error:
@@ -540,7 +588,7 @@ def measure_precision(args: Args, files: list[Path], folder: Path) -> dict[str, 
         "fp32_layers": ("bf16", FP32_LAYERS),
     }
     rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for number in range(args.rounds):
+    for number in Rounds(args, "precision"):
         for kind, (precision, layers) in kinds.items():
             job = Job(
                 shards=str(folder / "shards"), number=shards, out=str(folder / f"{kind}-{number}"),
