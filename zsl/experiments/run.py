@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsl.common.config import Settings
 from zsl.common.files import atomic_path, read_object, remove_leftovers, write_json
+from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.provenance import note_start
 from zsl.common.tensors import write_tensors
 from zsl.dcrgan.saved import MODEL_FILE
@@ -97,13 +98,19 @@ def finish_seeds(
     with accelerator.main_process_first():
         claim_folder(folder, asdict(facts))
     if accelerator.is_main_process:
-        note_start(folder)
+        note_start(folder, seeds)
+    work = LongWork(
+        folder / PROGRESS_FILE, {f"seed-{seed}": 1 for seed in seeds}, what=f"seeds of {folder}",
+        is_done=lambda name: (folder / name / last_file).is_file(), workers=accelerator.num_processes,
+        shown=accelerator.is_main_process,
+    )  # fmt: skip
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
         seed_folder = folder / f"seed-{seed}"
-        journal = Journal(seed_folder / LOG_FILE, run=name_of_run(asdict(facts), seed))
-        if not (seed_folder / last_file).is_file():
-            finish(seed, seed_folder, journal)
-        journal.clear()
+        path, run = seed_folder / LOG_FILE, name_of_run(asdict(facts), seed)
+        with work.piece(seed_folder.name):
+            if not (seed_folder / last_file).is_file():
+                finish(seed, seed_folder, Journal(path, run=run))
+        Journal(path, run=run).clear()
         remove_leftovers(seed_folder)
     accelerator.wait_for_everyone()
 
