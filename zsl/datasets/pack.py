@@ -16,12 +16,14 @@ from zsl.datasets import own
 from zsl.datasets.attribute_names import NAMES_FILE, find_names, write_names
 from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.class_lists import check_class_lists
+from zsl.datasets.class_names import update_names
 from zsl.datasets.instances import refuse_empty
 from zsl.datasets.places import (
     SHAPES,
     benchmark_name,
     check_folder,
     check_known,
+    names_file,
     note_folder,
     shards_folder,
     splits_folder,
@@ -62,6 +64,7 @@ def make_shards(
         _copy_split_files(content.split_folder, splits_folder(data, name))
     if own.is_own(benchmark) and benchmark not in DATASETS:
         note_folder(benchmark, data)
+    update_names(names_file(data, name), content.split_file.class_names, find_dataset(raw.dataset).readable)
     if attribute_names := find_names(raw.images, content.split_file.attributes.shape[1]):
         write_names(splits_folder(data, name), attribute_names)
     else:  # names of an earlier packing may be of other attributes

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsl.datasets.class_names import default_names
 from zsl.datasets.distinct import check_distinct
 from zsl.datasets.split_file import PARTS, SplitFile
 
@@ -30,6 +31,12 @@ class Splits:
     verdict: str
     attribute_kind: str = "att"  # which of the file's attributes, and what was done to them
     attribute_names: tuple[str, ...] = ()  # A, empty where they are not known
+    readable_names: tuple[str, ...] = ()  # C, of names.csv; empty where nothing was read
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all classes [C] for readers."""
+        return self.readable_names or default_names(self.class_names)
 
     @property
     def unseen_names(self) -> list[str]:

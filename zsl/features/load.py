@@ -10,10 +10,10 @@ import torch
 
 from backbones import find_preset
 from backbones.options import named_options
-from zsl.datasets.attribute_names import read_names
+from zsl.datasets import attribute_names, class_names
 from zsl.datasets.class_lists import FOLDS, check_class_lists
 from zsl.datasets.folds import calibration_folds, validation_fold
-from zsl.datasets.places import benchmark_name, check_known, features_folder, splits_folder
+from zsl.datasets.places import benchmark_name, check_known, features_folder, names_file, splits_folder
 from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE
@@ -83,7 +83,10 @@ def load_splits(
             "other classes there.  Delete the features' folder and extract anew, or give the right --splits"
         )
     splits = make_splits(split_file, table.rows, table.labels)
-    splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))
+    splits = replace(
+        splits, attribute_names=attribute_names.read_names(folder, splits.attributes.shape[1]),
+        readable_names=class_names.read_names(names_file(data, benchmark), splits.class_names),
+    )  # fmt: skip
     check_class_lists(splits, folder)
     check_tuned_rows(manifest.finetuned, name, split_file.hashes, rows_hash(splits.trainval_loc))
     table.check_content()

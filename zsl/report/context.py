@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -37,10 +36,8 @@ class Context:
     notes: list[str] = field(default_factory=list)
 
     def class_name(self, class_id: int) -> str:
-        """The class's name, without underscores and the number in front of it; without names its id."""
-        if self.splits is None:
-            return f"class {class_id}"
-        return readable(self.splits.class_names[class_id])
+        """The class's name for a reader (`names.csv`); without names its id."""
+        return f"class {class_id}" if self.splits is None else self.splits.names[class_id]
 
     def attribute_name(self, number: int) -> str:
         """The attribute's name, such as `bill shape: hooked`; without names its number from 1."""
@@ -50,11 +47,6 @@ class Context:
     def shards(self) -> Path:
         """The folder of the photos."""
         return shards_folder(self.data, self.benchmark)
-
-
-def readable(name: str) -> str:
-    """The class's name for a reader: `087.Mallard_Duck` to `Mallard Duck`."""
-    return re.sub(r"^\d+\.", "", name).replace("_", " ")
 
 
 def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute_names: Path | None) -> Context:
