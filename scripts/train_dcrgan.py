@@ -46,6 +46,7 @@ from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
 from zsl.training.method import Method
+from zsl.training.trackers import LogWith, check_tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -79,6 +80,8 @@ class Args(FeatureArgs):
     """GAN steps between two tests of --protocol published; default: a tenth of all steps."""
     seeds: tuple[Whole, ...] = (0, 1, 2)
     """One run for each; results have their mean and standard deviation."""
+    log_with: LogWith | None = None
+    """Also show the losses of metrics.jsonl in TensorBoard or Weights & Biases (docs/watching.md)."""
     precision: Literal["no", "bf16"] | None = None
     """`bf16` rounds the factors of matrix products in training."""
     config: Any = None
@@ -87,6 +90,7 @@ class Args(FeatureArgs):
 
 def main(args: Args) -> None:
     """Train, score, and print the table and the file of results."""
+    check_tracker(args.log_with)
     accelerator = make_accelerator("no")
     table = args.read_table()
     name = method_name(args.method, args.recipe)
@@ -110,7 +114,10 @@ def main(args: Args) -> None:
     selection = args.selection
     if selection == AUTO:
         selection = search(args, table, splits, method, folder / "selection", accelerator)
-    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
+    data = Experiment(
+        table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator,
+        log_with=args.log_with,
+    )  # fmt: skip
     results = data.run(
         replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
         protocol=args.protocol, every=args.every,

@@ -32,6 +32,7 @@ from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
 from zsl.training.log import Log
 from zsl.training.method import Method
+from zsl.training.trackers import LogWith
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,6 +52,7 @@ class Experiment:
     seeds: Sequence[int]
     accelerator: Accelerator
     validation: Folds = field(default_factory=dict)  # folds that choose γ if there are no calibration folds
+    log_with: LogWith | None = None  # also shows the scalars of metrics.jsonl elsewhere
 
     @cached_property
     def calibration(self) -> Folds:
@@ -108,8 +110,9 @@ class Experiment:
             return Calibrated(model, gamma_facts.value, train.seen)
 
         results = run_seeds(
-            train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep
-        )
+            train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep,
+            self.log_with,
+        )  # fmt: skip
         if self.accelerator.is_main_process and method.keep is not None:
             save_facts(folder, self.table, self.splits, self.train, method.name, config)
         return results
@@ -156,7 +159,7 @@ class Experiment:
             save_details(details, seed_folder / DETAILS_FILE)
             write_json(seed_folder / PUBLISHED_FILE, asdict(published))
 
-        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator)
+        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator, self.log_with)
         results = self._published_results(folder, facts, gamma_facts)
         write_results(results, folder, self.accelerator)
         return results

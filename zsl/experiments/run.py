@@ -33,6 +33,7 @@ from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
 from zsl.training.journal import Journal
 from zsl.training.log import Log
+from zsl.training.trackers import LogWith, open_tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -54,6 +55,7 @@ def run_seeds(
     gamma: GammaFacts,
     accelerator: Accelerator,
     keep: Keep | None = None,
+    log_with: LogWith | None = None,
 ) -> Results:
     """Train and score every seed once, in `folder`, and return the content of `results.json`.
 
@@ -77,7 +79,7 @@ def run_seeds(
         save_details(details, seed_folder / DETAILS_FILE)
         write_json(seed_folder / SCORES_FILE, asdict(scores_of(details)))
 
-    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator)
+    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator, log_with)
     scores = [read_seed_scores(folder / f"seed-{seed}" / SCORES_FILE, seed) for seed in seeds]
     results = summarise(scores, facts, gamma, rows_read(folder, seeds))
     write_results(results, folder, accelerator)
@@ -85,8 +87,9 @@ def run_seeds(
 
 
 def finish_seeds(
-    finish: Finish, last_file: str, seeds: Sequence[int], folder: Path, facts: RunFacts, accelerator: Accelerator
-) -> None:
+    finish: Finish, last_file: str, seeds: Sequence[int], folder: Path, facts: RunFacts, accelerator: Accelerator,
+    log_with: LogWith | None = None,
+) -> None:  # fmt: skip
     """Call `finish` for each seed that has no `last_file` yet; the processes share the seeds.
 
     finish: writes `last_file` at its end.
@@ -109,7 +112,8 @@ def finish_seeds(
         path, run = seed_folder / LOG_FILE, name_of_run(asdict(facts), seed)
         with work.piece(seed_folder.name):
             if not (seed_folder / last_file).is_file():
-                finish(seed, seed_folder, Journal(path, run=run))
+                with open_tracker(log_with, folder, seed) as tracker:
+                    finish(seed, seed_folder, Journal(path, run=run, tracker=tracker))
         Journal(path, run=run).clear()
         remove_leftovers(seed_folder)
     accelerator.wait_for_everyone()
