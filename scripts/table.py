@@ -22,6 +22,7 @@ from zsl.common.files import write_text
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import Experiment
@@ -48,10 +49,11 @@ def main(args: Args) -> None:
     """Run what is missing, and print the table and its file."""
     accelerator = make_accelerator("no")
     table = args.read_table()
-    splits = load_splits(args.benchmark, args.data, table)
+    vectors = args.read_vectors()
+    splits = load_splits(args.benchmark, args.data, table, vectors=vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)
-    folds = load_folds(args.benchmark, args.data, table, device)
+    folds = load_folds(args.benchmark, args.data, table, device, vectors=vectors)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
     with sole_process(folder):
@@ -63,6 +65,8 @@ def main(args: Args) -> None:
     honest = {name: read_run(folder / name).details for name, result in finished.items() if result.is_honest}
     printed = published_harmonic(benchmark_name(args.benchmark), honest)
     ranks = rank_methods(honest) if len(honest) > 1 else []
+    if splits.side_information != ATTRIBUTES:
+        text = f"Side information: {splits.attribute_kind}.\n\n{text}"
     if ranks:
         text += f"\nRanking by AUSUC; methods of a group cannot be told apart.\n\n{ranking_text(ranks, printed)}"
         draw_ranking(ranks, printed, folder)

@@ -101,12 +101,12 @@ def main(args: Args) -> None:
     )
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
-        fold=args.fold, attributes=args.attributes, normalise=args.normalise,
+        fold=args.fold, attributes=args.attributes, normalise=args.normalise, vectors=args.read_vectors(),
     )  # fmt: skip
     train, test = split_features(table, splits)
     usual = run_name(
         benchmark_name(args.benchmark), method=method.name, fold=args.fold, selection=args.selection,
-        protocol=args.protocol,
+        protocol=args.protocol, vectors=args.class_vectors is not None,
     )  # fmt: skip
     folder = args.runs / (args.name or usual)
     if accelerator.is_main_process:
@@ -150,7 +150,7 @@ def search(
                     table,
                     load_splits(
                         args.benchmark, args.data, table, args.splits,
-                        fold=fold, attributes=args.attributes, normalise=args.normalise,
+                        fold=fold, attributes=args.attributes, normalise=args.normalise, vectors=args.read_vectors(),
                     ),
                     accelerator.device,
                 )

@@ -18,6 +18,7 @@ from zsl.common.config import flatten, override
 from zsl.common.files import in_words
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
+from zsl.datasets.class_vectors import ClassVectors, read_class_vectors
 from zsl.datasets.places import SHAPES
 from zsl.dcrgan.variants import DEFAULT, FORMS, NAME, form_of
 from zsl.experiments.calibration import Gamma
@@ -41,6 +42,12 @@ class FeatureArgs:
     """Folder of a feature table, instead of the backbone's table below --data."""
     allow_incomplete: bool = False
     """Go on without the features of photos that could not be read."""
+    class_vectors: Path | None = None
+    """File .npy with a vector for each class, in place of the attributes (docs/class-vectors.md)."""
+    class_vectors_names: Path | None = None
+    """The classes of its rows, one name a line; default: the file with the suffix .txt beside it."""
+    class_vectors_beside: bool = False
+    """Keep the attributes, too, beside the vectors."""
     name: str | None = None
     """Name of the folder below --runs; the default describes its content."""
     data: Path = Path("data")
@@ -53,6 +60,15 @@ class FeatureArgs:
         backbone = self.backbone or default_backbone(self.benchmark)
         folders = (self.features,) if self.features else find_tables(self.data, self.benchmark, backbone)
         return read_tables(folders, allow_incomplete=self.allow_incomplete)
+
+    def read_vectors(self) -> ClassVectors | None:
+        """Read the class vectors that the flags name."""
+        if self.class_vectors is None:
+            for flag, value in (("names", self.class_vectors_names), ("beside", self.class_vectors_beside)):
+                if value:
+                    raise ValueError(f"--class-vectors-{flag} is for --class-vectors FILE.npy, which is absent")
+            return None
+        return read_class_vectors(self.class_vectors, self.class_vectors_names, beside=self.class_vectors_beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +218,12 @@ def describe_form(method: str, text: str) -> str:
     return f"method {method}, {text}; --method {base}{other.suffix}: {other.text}"
 
 
-def run_name(benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str) -> str:
+def run_name(
+    benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str, vectors: bool = False
+) -> str:
     """Make the name of a run's folder without --name: the benchmark, and each setting that is not the default."""
     parts = [benchmark, *[method] * (method != DEFAULT), *[f"fold{fold}"] * (fold is not None)]
+    parts += ["vectors"] * vectors
     parts += ["chosen"] * (selection is not None) + ["published"] * (protocol == "published")
     return "-".join(parts)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zsl.common.files import write_json
 from zsl.common.locks import sole_process
 from zsl.common.records import content_of, read_record
-from zsl.datasets.splits import Splits
+from zsl.datasets.splits import ATTRIBUTES, Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
 from zsl.experiments.calibration import Gamma, settle_gamma
@@ -24,6 +24,7 @@ from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.facts import describe_data
 from zsl.features.load import load_calibration
+from zsl.features.side_information import keep_side_information
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
@@ -193,9 +194,13 @@ class Experiment:
         check_seeds(self.seeds)
         with self.accelerator.main_process_first():
             claim_folder(folder, asdict(facts))
+        if self.accelerator.is_main_process:
+            keep_side_information(self.splits, folder)
+        is_usual = self.splits.side_information == ATTRIBUTES  # γ of a recipe or a fine-tuning is for attributes alone
         return settle_gamma(
             gamma, method, config, self.table, self.train.to(self.accelerator.device), self._gamma_folds, folder,
-            recipe=recipe, selection=selection, trainer=trainer, accelerator=self.accelerator,
+            recipe=recipe if is_usual else None, carried=is_usual, selection=selection, trainer=trainer,
+            accelerator=self.accelerator,
         )  # fmt: skip
 
     def _gamma_folds(self) -> Folds:

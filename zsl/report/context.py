@@ -11,10 +11,11 @@ from shards import ShardIndex, read_index
 from zsl.datasets.attribute_names import find_names_below, read_names_file, readable_attribute
 from zsl.datasets.places import shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind
-from zsl.datasets.splits import Splits, attributes_hash
+from zsl.datasets.splits import ATTRIBUTES, Splits, attributes_hash
 from zsl.features.facts import describe_features
 from zsl.features.join import find_tables, read_tables
 from zsl.features.load import load_splits
+from zsl.features.side_information import with_kept
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 from zsl.report.runs import ReportRun
@@ -140,6 +141,8 @@ def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
         ValueError: the split file has no such attributes.
     """
     fold = int(run.fold.split()[-1]) if run.fold else None
+    if run.results.side_information != ATTRIBUTES:
+        return with_kept(load_splits(run.results.benchmark, data, table, fold=fold), run.results, run.folder)
     kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)
     for kind, normalise in product(kinds, (False, True)):
         try:

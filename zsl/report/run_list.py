@@ -15,6 +15,7 @@ from typing import Any
 from zsl.common.files import read_json_lines, read_object
 from zsl.common.long_work import PROGRESS_FILE, duration, read_times
 from zsl.common.markdown import markdown_table
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.results import CONFIG_FILE, TABLE, percent, read_facts
 from zsl.experiments.search import TRIALS_FILE
 from zsl.experiments.selection import SELECTION_FILE, load_selection
@@ -41,6 +42,7 @@ class Line:
     seeds_asked: int = 0  # by the last start
     honest: bool = True  # whether no test row chose anything
     test: bool = True  # whether the scores are of test rows; False: of a validation fold
+    side_information: str = ATTRIBUTES  # what the models know of classes
     mean: Mapping[str, float] = field(default_factory=dict)  # T1, U, S, H, AUSUC over the seeds that are done
     std: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None  # of all starts; None where nothing noted it
@@ -59,6 +61,7 @@ class Line:
         """The line of the table."""
         asked = f" of {self.seeds_asked}" if self.seeds_asked > len(self.seeds) else ""
         notes = [*["published protocol"] * (not self.honest), *["validation fold"] * (not self.test)]
+        notes += [f"side information: {self.side_information}"] * (self.side_information != ATTRIBUTES)
         state = self.state + f" ({self.detail})" * bool(self.detail)
         return [
             self.folder, self.method or self.kind, self.benchmark, self.backbone,
@@ -119,7 +122,7 @@ def _run(folder: Path, name: str, runs: Path) -> Line:
         detail="" if state.is_whole else how_far(folder, state),
         method=facts.method, benchmark=facts.benchmark, backbone=facts.backbone,
         seeds=state.done, seeds_asked=len(state.asked), honest=facts.is_honest,
-        test=not facts.splits.startswith("validation fold"),
+        test=not facts.splits.startswith("validation fold"), side_information=facts.side_information,
         mean={column: statistics.fmean(values) for column, values in columns.items() if values},
         std={column: statistics.stdev(values) if len(values) > 1 else 0.0 for column, values in columns.items()},
         seconds=_seconds(folder),
