@@ -15,6 +15,7 @@ import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 
 from dataclasses import dataclass
 
+from zsl.baselines.clip import NAME as CLIP
 from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
@@ -31,6 +32,7 @@ from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
+from zsl.features.text_vectors import check_same_model
 from zsl.report.published_numbers import published_harmonic
 
 
@@ -50,6 +52,8 @@ def main(args: Args) -> None:
     accelerator = make_accelerator("no")
     table = args.read_table()
     vectors = args.read_vectors()
+    if CLIP in args.methods:
+        check_same_model(vectors, table.manifest)
     splits = load_splits(args.benchmark, args.data, table, vectors=vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)

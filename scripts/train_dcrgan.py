@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from zsl.baselines.clip import NAME as CLIP
 from zsl.cli import (
     ConfigFlags,
     FeatureArgs,
@@ -45,6 +46,7 @@ from zsl.experiments.selection import SELECTION_FILE
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
+from zsl.features.text_vectors import check_same_model
 from zsl.training.method import Method
 from zsl.training.trackers import LogWith, check_tracker
 
@@ -99,14 +101,17 @@ def main(args: Args) -> None:
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
+    vectors = args.read_vectors()
+    if method.name == CLIP:
+        check_same_model(vectors, table.manifest)
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
-        fold=args.fold, attributes=args.attributes, normalise=args.normalise, vectors=args.read_vectors(),
+        fold=args.fold, attributes=args.attributes, normalise=args.normalise, vectors=vectors,
     )  # fmt: skip
     train, test = split_features(table, splits)
     usual = run_name(
         benchmark_name(args.benchmark), method=method.name, fold=args.fold, selection=args.selection,
-        protocol=args.protocol, vectors=args.class_vectors is not None,
+        protocol=args.protocol, vectors=vectors is not None,
     )  # fmt: skip
     folder = args.runs / (args.name or usual)
     if accelerator.is_main_process:

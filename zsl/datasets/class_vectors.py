@@ -9,17 +9,28 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
+from zsl.common.files import atomic_path, write_text
+from zsl.common.records import read_record, write_record
 from zsl.common.text import read_names
 from zsl.datasets.distinct import check_distinct
 from zsl.datasets.splits import ATTRIBUTES, Splits
 
 VECTORS = "class vectors"  # the kind of side information
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a file of vectors says about itself, in a `.json` beside it; scripts/embed_names.py writes that."""
+
+    kind: str = VECTORS  # of side information
+    source: str = ""  # in words: model, templates
+    image_tower_sha256: str | None = None  # of the image tower in whose space the vectors are
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,11 +41,12 @@ class ClassVectors:
     names: tuple[str, ...]  # n classes
     vectors: np.ndarray  # [n, V] float32, finite
     beside: bool = False  # whether they stand beside the attributes; else in their place
+    origin: Origin = field(default_factory=lambda: Origin())
 
     @property
     def side_information(self) -> str:
         """What the results call the side information."""
-        return f"{ATTRIBUTES} and {VECTORS}" if self.beside else VECTORS
+        return f"{ATTRIBUTES} and {self.origin.kind}" if self.beside else self.origin.kind
 
     @property
     def sha256(self) -> str:
@@ -50,7 +62,8 @@ def read_class_vectors(path: Path, names_path: Path | None = None, *, beside: bo
     Raises:
         FileNotFoundError: a file does not exist.
         ValueError: `path` is no `.npy` file of a matrix of numbers; it has another number of rows than there are names;
-            a name occurs twice; or a vector is not finite.  The message names the first class.
+            a name occurs twice; a vector is not finite (the message names the first class); or the `.json` beside it is
+            damaged.
     """
     names_path = names_path or path.with_suffix(".txt")
     for file, flag in ((path, "--class-vectors"), (names_path, "--class-vectors-names")):
@@ -65,7 +78,17 @@ def read_class_vectors(path: Path, names_path: Path | None = None, *, beside: bo
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise ValueError(f"{path}: the vector of {names[broken[0]]!r} (row {broken[0]}) is not finite")
-    return ClassVectors(path=path, names=names, vectors=vectors, beside=beside)
+    origin_file = path.with_suffix(".json")
+    origin = read_record(origin_file, Origin, "delete it, or embed anew") if origin_file.is_file() else Origin()
+    return ClassVectors(path=path, names=names, vectors=vectors, beside=beside, origin=origin)
+
+
+def write_class_vectors(path: Path, names: Sequence[str], vectors: np.ndarray, origin: Origin) -> None:
+    """Write vectors [C, V] of the classes `names` to `path`, a `.npy` file, and the two files beside it."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, vectors.astype(np.float32))
+    write_text(path.with_suffix(".txt"), "".join(f"{name}\n" for name in names))
+    write_record(path.with_suffix(".json"), origin)
 
 
 def _read_matrix(path: Path) -> np.ndarray:
@@ -98,7 +121,8 @@ def with_vectors(splits: Splits, of_file: ClassVectors) -> Splits:
         if name in row_of:
             vectors[class_id] = of_file.vectors[row_of[name]]
     unit, names = _unit(vectors), tuple(f"vector {number}" for number in range(1, vectors.shape[1] + 1))
-    kind = f"{VECTORS} of {of_file.path.name} ({of_file.sha256}), L2-normalised"
+    source = f", {of_file.origin.source}" * bool(of_file.origin.source)
+    kind = f"{of_file.origin.kind} of {of_file.path.name} ({of_file.sha256}{source}), L2-normalised"
     if of_file.beside:
         unit = (np.hstack([_unit(splits.attributes), unit]) / np.sqrt(2)).astype(np.float32)
         numbers = map(str, range(1, splits.attributes.shape[1] + 1))
