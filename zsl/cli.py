@@ -16,6 +16,7 @@ import tyro
 from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
 from zsl.common.files import in_words
+from zsl.common.hub import local_folder
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
 from zsl.datasets.class_vectors import ClassVectors, read_class_vectors
@@ -39,7 +40,7 @@ class FeatureArgs:
     backbone: str | None = None
     """Backbone of the features, or several joined by +; default resnet101, for shapes the offline preset."""
     features: Path | None = None
-    """Folder of a feature table, instead of the backbone's table below --data."""
+    """Folder of a feature table, or hf://datasets/OWNER/NAME, instead of the backbone's table below --data."""
     allow_incomplete: bool = False
     """Go on without the features of photos that could not be read."""
     class_vectors: Path | None = None
@@ -58,7 +59,7 @@ class FeatureArgs:
     def read_table(self) -> FeatureTable:
         """Read the feature table that the flags name."""
         backbone = self.backbone or default_backbone(self.benchmark)
-        folders = (self.features,) if self.features else find_tables(self.data, self.benchmark, backbone)
+        folders = (local_folder(self.features),) if self.features else find_tables(self.data, self.benchmark, backbone)
         return read_tables(folders, allow_incomplete=self.allow_incomplete)
 
     def read_vectors(self) -> ClassVectors | None:
