@@ -60,11 +60,11 @@ def make_shards(
         content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
         check_class_lists(content.splits, content.split_folder)
         refuse_empty(content.images, content.instances)
+        update_names(names_file(data, name), content.split_file.class_names, find_dataset(raw.dataset).readable)
         # All is checked: from here on, an earlier packing is replaced.
         _copy_split_files(content.split_folder, splits_folder(data, name))
     if own.is_own(benchmark) and benchmark not in DATASETS:
         note_folder(benchmark, data)
-    update_names(names_file(data, name), content.split_file.class_names, find_dataset(raw.dataset).readable)
     if attribute_names := find_names(raw.images, content.split_file.attributes.shape[1]):
         write_names(splits_folder(data, name), attribute_names)
     else:  # names of an earlier packing may be of other attributes
