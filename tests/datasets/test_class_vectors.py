@@ -137,7 +137,16 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, accelerator: Accele
 
 
 def test_the_scripts_take_the_flags(tiny_features: Path, tmp_path: Path) -> None:
-    words = ["--data", tiny_features.parents[2], "--features", tiny_features, "--runs", tmp_path, "--method", "eszsl"]
+    words: list[str | Path] = [
+        "--data",
+        tiny_features.parents[2],
+        "--features",
+        tiny_features,
+        "--runs",
+        tmp_path,
+        "--method",
+        "eszsl",
+    ]
     lines = (tiny_features.parents[1] / "names.csv").read_text().splitlines()[1:]
     names = [line.split(",")[0] for line in lines]
     of_file(tmp_path, names, np.random.default_rng(0).normal(size=(len(names), WIDTH)))

@@ -22,8 +22,9 @@ from zsl.features.split import TrainSplit
 from zsl.scores.model import Calibrated
 from zsl.training import trackers
 from zsl.training.log import Log
-from zsl.training.trackers import Tracker, check_tracker, open_tracker
+from zsl.training.trackers import LogWith, Tracker, check_tracker, open_tracker
 
+WATCHED: tuple[tuple[str, LogWith | None], ...] = (("watched", "tensorboard"), ("unwatched", None))
 Scalars = list[tuple[str, int, float]]  # tag, step, value
 
 
@@ -57,7 +58,7 @@ def test_the_event_files_hold_what_the_log_holds(tmp_path: Path, accelerator: Ac
         run_seeds(
             train, *toy_splits(), (0, 1), tmp_path / name, FACTS, NO_GAMMA, accelerator, log_with=log_with
         ).as_json
-        for name, log_with in (("watched", "tensorboard"), ("unwatched", None))
+        for name, log_with in WATCHED
     ]
     assert results[0] == results[1]
     assert not (tmp_path / "unwatched" / "tensorboard").exists()
@@ -106,7 +107,7 @@ class Fake:
 
 def test_wandb_gets_each_step_once_on_the_axis_of_its_stage() -> None:
     fake = Fake()
-    track = Tracker(fake)  # type: ignore[arg-type]
+    track = Tracker(fake)
     for stage, step in (("SRN", 0), ("SRN", 10), ("SRN", 10), ("DCR-GAN", 0)):
         track(stage, step, {"loss": 1.0})
     assert [tuple(values.items()) for values in fake.logged] == [
@@ -121,9 +122,12 @@ def test_wandb_is_offline_unless_the_user_says_otherwise(
     mode: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Fake] = []
-    monkeypatch.setattr(
-        accelerate.tracking, "WandBTracker", lambda *words, **settings: made.append(Fake(**settings)) or made[0]
-    )
+
+    def make(project: str, **settings: Any) -> Fake:
+        made.append(Fake(project, **settings))
+        return made[0]
+
+    monkeypatch.setattr(accelerate.tracking, "WandBTracker", make)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if mode:
         monkeypatch.setenv("WANDB_MODE", mode)

@@ -137,11 +137,12 @@ def _choice(folder: Path, name: str, runs: Path) -> Line:
             benchmark=selection.benchmark, backbone=selection.backbone, seconds=_seconds(folder),
         )  # fmt: skip
     head, *trials = read_json_lines(folder / TRIALS_FILE) or [{}]
-    facts = {key: str(head.get(key, "")) for key in ("method", "benchmark", "backbone")}
+    method, benchmark, backbone = (str(head.get(key, "")) for key in ("method", "benchmark", "backbone"))
     state = unfinished(folder, runs)
     return Line(
-        folder=name, kind="choice", state=state, detail=f"after {len(trials)} trials", **facts, seconds=_seconds(folder)
-    )
+        folder=name, kind="choice", state=state, detail=f"after {len(trials)} trials", method=method,
+        benchmark=benchmark, backbone=backbone, seconds=_seconds(folder),
+    )  # fmt: skip
 
 
 def _tuning(folder: Path, name: str, runs: Path) -> Line:
