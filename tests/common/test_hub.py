@@ -52,6 +52,6 @@ def test_an_address_is_fetched(
 def test_what_cannot_be_had_is_said_in_words(asked: dict[str, Any]) -> None:
     with pytest.raises(FileNotFoundError, match=r"hf://nobody/nothing \(model\) could not be fetched \(OSError\)"):
         local_folder(Path("hf://nobody/nothing"))
-    for wrong in ("hf://me", "hf://me/../x y", "hf://"):
+    for wrong in ("hf://me", "hf://me/..", "hf://me/birds/../../x"):
         with pytest.raises(ValueError, match="an address on the hub is hf://OWNER/NAME"):
             local_folder(Path(wrong))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 SCHEME = "hf:/"  # pathlib makes hf:/ of hf://
 ADDRESS = re.compile(
-    r"hf:/{1,2}(?P<kind>datasets/|models/)?(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)(@(?P<revision>[\w.-]+))?(?P<inner>/.+)?"
+    r"hf:/{1,2}(?P<kind>datasets/|models/)?(?P<owner>\w[\w.-]*)/(?P<name>\w[\w.-]*)(@(?P<revision>[\w.-]+))?(?P<inner>/.+)?"
 )
 FILES = ("*.json", "*.jsonl", "*.npy", "*.safetensors", "*.csv", "*.txt", "*.md")
 
@@ -25,7 +25,7 @@ def local_folder(folder: Path) -> Path:
     if not str(folder).startswith(SCHEME):
         return folder
     match = ADDRESS.fullmatch(str(folder))
-    if match is None:
+    if match is None or ".." in folder.parts:
         raise ValueError(f"{folder}: an address on the hub is hf://OWNER/NAME or hf://datasets/OWNER/NAME[@REVISION]")
     from huggingface_hub import snapshot_download
 
