@@ -163,7 +163,7 @@ def find_preset(name: str) -> Preset:
 def _openclip_preset(name: str) -> Preset:
     """Make a preset for the image tower of a model of open_clip: `openclip_MODEL[.TAG]`."""
     model, _, tag = name.partition(".")
-    return Preset(timm_name=model, weights_tag=tag, pretraining=f"{UNKNOWN} (image-text pairs, open_clip {name})")
+    return Preset(timm_name=model, weights_tag=tag, pretraining=_pretraining(tag))
 
 
 def _timm_preset(name: str) -> Preset:
