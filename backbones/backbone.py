@@ -18,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.efficientnet_lite import lite_weights, rename_lite_keys
 from backbones.fuse import fuse_conv_bn
+from backbones.openclip import image_tower, open_model, random_tower
 from backbones.options import EncodeOptions
 from backbones.preprocess import Transform
-from backbones.presets import OFFLINE_PRESET, UNKNOWN, Preset, find_preset
+from backbones.presets import OFFLINE_PRESET, OPENCLIP, UNKNOWN, Preset, find_preset
 from backbones.tuned import FINETUNED, TunedFacts, TunedWeights, read_tuned_photos
 from backbones.weights import drop_classifier, load_weights
 
@@ -89,6 +90,8 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
         ValueError: the file holds no weights of this architecture.
         FileNotFoundError: the weights cannot be loaded; the message says what to do.
     """
+    if preset.timm_name.startswith(OPENCLIP):
+        return image_tower(open_model(preset, weights, whole=False))
     lite = preset.lite_variant
     file = Path(weights) if weights is not None else lite_weights(lite) if lite is not None else None
     if file is None:
@@ -184,7 +187,9 @@ def measure_cost(name: str, options: EncodeOptions = EncodeOptions()) -> Cost:
 def _count(preset: Preset, options: EncodeOptions, device: str) -> tuple[FlopCounterMode, nn.Module, tuple[int, int]]:
     """Run one pass on `device`; return the counter of its operations, the encoder, and the input size."""
     with torch.device(device):
-        model: Any = timm.create_model(preset.architecture, pretrained=False).eval()
+        is_clip = preset.timm_name.startswith(OPENCLIP)
+        model: Any = random_tower(preset) if is_clip else timm.create_model(preset.architecture, pretrained=False)
+        model.eval()
         transform = _transform(model, options)
         drop_classifier(model)
         encoder = _sized_encoder(model, options)

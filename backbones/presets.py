@@ -14,6 +14,7 @@ from typing import Literal
 UnseenClasses = Literal["clean", "synonyms", "probably seen", "unknown"]
 IMAGENET = "ImageNet-1k"
 UNKNOWN = "unknown"
+OPENCLIP = "openclip_"  # begins the name of a backbone of the package open_clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,13 @@ def find_preset(name: str) -> Preset:
     for preset in PRESETS.values():
         if name == preset.full_name:
             return preset
-    return _timm_preset(name)
+    return _openclip_preset(name) if name.startswith(OPENCLIP) else _timm_preset(name)
+
+
+def _openclip_preset(name: str) -> Preset:
+    """Make a preset for the image tower of a model of open_clip: `openclip_MODEL[.TAG]`."""
+    model, _, tag = name.partition(".")
+    return Preset(timm_name=model, weights_tag=tag, pretraining=_pretraining(tag))
 
 
 def _timm_preset(name: str) -> Preset:

@@ -58,7 +58,7 @@ RUNS = {  # the first run also trains on calibration folds
         *["--seeds", "0", "--method", "dcrgan", "--protocol", "published", "--every", "5", "--gamma", "0"],
     ],
 }
-TIMED = ("starts.jsonl", "test_access.jsonl")  # files that hold times
+TIMED = ("starts.jsonl", "progress.jsonl", "test_access.jsonl")  # files that hold times
 KILLS_A_RUN = 6  # after so many kills a run may finish, so that every run gets some kills
 EVENTS = 60  # most log lines, checkpoints and looks at test rows before a kill
 # The program of the processes: the script, with a checkpoint after every step.

@@ -43,8 +43,9 @@ def main(args: Args) -> None:
     """Search, and print the choice and the file that holds it."""
     device = make_accelerator("no").device
     table = args.read_table()
-    folds = load_folds(args.benchmark, args.data, table, device, args.folds)
-    calibration = load_calibration(table, load_splits(args.benchmark, args.data, table), device)
+    vectors = args.read_vectors()
+    folds = load_folds(args.benchmark, args.data, table, device, args.folds, vectors)
+    calibration = load_calibration(table, load_splits(args.benchmark, args.data, table, vectors=vectors), device)
     name = benchmark_name(args.benchmark)
     method, _ = method_and_recipe(args.method, args.benchmark)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")

@@ -50,7 +50,10 @@ def main(args: Args) -> None:
     differences = compare(a.details, b.details, over=args.over, resamples=args.resamples, seed=args.seed)
     print(table(a, b, differences))
     if args.json:
-        runs = {name: {"run": str(run.folder), "seeds": list(run.details)} for name, run in (("a", a), ("b", b))}
+        runs = {
+            name: {"run": str(run.folder), "seeds": list(run.details), "side_information": run.side_information}
+            for name, run in (("a", a), ("b", b))
+        }
         facts = {"benchmark": a.benchmark, "over": list(args.over), "resamples": args.resamples, "seed": args.seed}
         write_json(args.json, runs | facts | {"differences": [asdict(difference) for difference in differences]})
 

@@ -22,6 +22,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from zsl.cli import run_script
+from zsl.common.hub import local_folder
 from zsl.common.ranges import Whole
 from zsl.predict.answers import PROBABILITIES, as_text
 from zsl.predict.photos import Limits, Unread, find_photos, printable
@@ -32,7 +33,7 @@ class Args:
     """Predict the classes of photos."""
 
     photos: Positional[tuple[str, ...]] = ()  # files, folders or patterns
-    run: Path = tyro.MISSING  # folder of a run, or a folder that --export made
+    run: Path = tyro.MISSING  # folder of a run, or a folder that --export made, or hf://OWNER/NAME
     seeds: tuple[Whole, ...] = ()  # seeds of the run to average; default: all
     classes: Path | None = None  # table of new classes: class,<attribute>,<attribute>,… as in attributes.csv
     top: int = 5  # number of classes to show for each photo
@@ -55,14 +56,15 @@ def main(args: Args) -> None:
     from zsl.predict.encoders import export
     from zsl.predict.reader import open_reader
 
+    run = local_folder(args.run)
     reader = open_reader(
-        args.run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
+        run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
     )
     if reader.adding_took is not None:
         added = len(reader.predictor.facts.new_classes)
         print(f"{args.classes}: {added} classes are new; adding them took {reader.adding_took:.1f} s", file=sys.stderr)
     if args.export:
-        export(reader.predictor, args.export, args.run, args.weights)
+        export(reader.predictor, args.export, run, args.weights)
         print(f"{args.export}: {len(reader.predictor.class_names)} classes", file=sys.stderr)
     elif not args.photos:
         raise ValueError("no photo given; name files, folders or patterns")

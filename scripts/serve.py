@@ -20,6 +20,7 @@ import tyro
 from tyro.conf import arg
 
 from zsl.cli import run_script
+from zsl.common.hub import local_folder
 from zsl.common.ranges import Interval, Whole
 from zsl.predict.photos import Limits
 
@@ -28,7 +29,7 @@ from zsl.predict.photos import Limits
 class Args:
     """Serve the page of one run."""
 
-    run: Path = tyro.MISSING  # folder of a run, or a folder that predict.py --export made
+    run: Path = tyro.MISSING  # folder of a run, or of predict.py --export, or hf://OWNER/NAME
     seeds: tuple[Whole, ...] = ()  # seeds of the run to average; default: all
     classes: Path | None = None  # table of new classes that the page starts with
     weights: tuple[Path, ...] = ()  # weights file of the backbone, or of each joined one, if it was not published
@@ -46,7 +47,7 @@ def main(args: Args) -> None:
     from zsl.predict.desk import Desk
     from zsl.predict.reader import open_reader
 
-    reader = open_reader(args.run, args.seeds, classes=args.classes, weights=args.weights)
+    reader = open_reader(local_folder(args.run), args.seeds, classes=args.classes, weights=args.weights)
     desk = Desk(reader=reader, run=args.run.resolve().name, limits=args.limits)
     with PageServer(desk, args.host, args.port) as server:
         if not is_loopback(server.address):

@@ -43,7 +43,7 @@ def main(args: Args) -> None:
 
     device = make_accelerator("no").device
     table = args.read_table()
-    folds = load_folds(args.benchmark, args.data, table, device, args.folds)
+    folds = load_folds(args.benchmark, args.data, table, device, args.folds, args.read_vectors())
     dim = table.features.shape[1]
     methods = [method_and_recipe(name, args.benchmark, recipe=args.recipe, feature_dim=dim)[0] for name in args.methods]
     field = args.field.replace("-", "_")

@@ -15,6 +15,7 @@ import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 
 from dataclasses import dataclass
 
+from zsl.baselines.clip import NAME as CLIP
 from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
@@ -22,6 +23,7 @@ from zsl.common.files import write_text
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import Experiment
@@ -30,6 +32,7 @@ from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
+from zsl.features.text_vectors import check_same_model
 from zsl.report.published_numbers import published_harmonic
 
 
@@ -48,10 +51,13 @@ def main(args: Args) -> None:
     """Run what is missing, and print the table and its file."""
     accelerator = make_accelerator("no")
     table = args.read_table()
-    splits = load_splits(args.benchmark, args.data, table)
+    vectors = args.read_vectors()
+    if CLIP in args.methods:
+        check_same_model(vectors, table.manifest)
+    splits = load_splits(args.benchmark, args.data, table, vectors=vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)
-    folds = load_folds(args.benchmark, args.data, table, device)
+    folds = load_folds(args.benchmark, args.data, table, device, vectors=vectors)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
     with sole_process(folder):
@@ -67,6 +73,8 @@ def main(args: Args) -> None:
     }
     printed = published_harmonic(benchmark_name(args.benchmark), honest)
     ranks = rank_methods(honest) if len(honest) > 1 else []
+    if splits.side_information != ATTRIBUTES:
+        text = f"Side information: {splits.attribute_kind}.\n\n{text}"
     if ranks:
         text += f"\nRanking by AUSUC; methods of a group cannot be told apart.\n\n{ranking_text(ranks, printed)}"
         draw_ranking(ranks, printed, folder)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from zsl.baselines.clip import NAME as CLIP
 from zsl.cli import (
     ConfigFlags,
     FeatureArgs,
@@ -45,7 +46,9 @@ from zsl.experiments.selection import SELECTION_FILE
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
+from zsl.features.text_vectors import check_same_model
 from zsl.training.method import Method
+from zsl.training.trackers import LogWith, check_tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -79,6 +82,8 @@ class Args(FeatureArgs):
     """GAN steps between two tests of --protocol published; default: a tenth of all steps."""
     seeds: tuple[Whole, ...] = (0, 1, 2)
     """One run for each; results have their mean and standard deviation."""
+    log_with: LogWith | None = None
+    """Also show the losses of metrics.jsonl in TensorBoard or Weights & Biases (docs/watching.md)."""
     precision: Literal["no", "bf16"] | None = None
     """`bf16` rounds the factors of matrix products in training."""
     config: Any = None
@@ -87,6 +92,7 @@ class Args(FeatureArgs):
 
 def main(args: Args) -> None:
     """Train, score, and print the table and the file of results."""
+    check_tracker(args.log_with)
     accelerator = make_accelerator("no")
     table = args.read_table()
     name = method_name(args.method, args.recipe)
@@ -95,14 +101,17 @@ def main(args: Args) -> None:
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
+    vectors = args.read_vectors()
+    if method.name == CLIP:
+        check_same_model(vectors, table.manifest)
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
-        fold=args.fold, attributes=args.attributes, normalise=args.normalise,
+        fold=args.fold, attributes=args.attributes, normalise=args.normalise, vectors=vectors,
     )  # fmt: skip
     train, test = split_features(table, splits)
     usual = run_name(
         benchmark_name(args.benchmark), method=method.name, fold=args.fold, selection=args.selection,
-        protocol=args.protocol,
+        protocol=args.protocol, vectors=vectors is not None,
     )  # fmt: skip
     folder = args.runs / (args.name or usual)
     if accelerator.is_main_process:
@@ -110,7 +119,10 @@ def main(args: Args) -> None:
     selection = args.selection
     if selection == AUTO:
         selection = search(args, table, splits, method, folder / "selection", accelerator)
-    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
+    data = Experiment(
+        table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator,
+        log_with=args.log_with,
+    )  # fmt: skip
     results = data.run(
         replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
         protocol=args.protocol, every=args.every,
@@ -143,7 +155,7 @@ def search(
                     table,
                     load_splits(
                         args.benchmark, args.data, table, args.splits,
-                        fold=fold, attributes=args.attributes, normalise=args.normalise,
+                        fold=fold, attributes=args.attributes, normalise=args.normalise, vectors=args.read_vectors(),
                     ),
                     accelerator.device,
                 )

@@ -16,8 +16,10 @@ import tyro
 from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
 from zsl.common.files import in_words
+from zsl.common.hub import local_folder
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
+from zsl.datasets.class_vectors import ClassVectors, read_class_vectors
 from zsl.datasets.places import SHAPES
 from zsl.dcrgan.variants import DEFAULT, FORMS, NAME, form_of
 from zsl.experiments.calibration import Gamma
@@ -38,9 +40,15 @@ class FeatureArgs:
     backbone: str | None = None
     """Backbone of the features, or several joined by +; default resnet101, for shapes the offline preset."""
     features: Path | None = None
-    """Folder of a feature table, instead of the backbone's table below --data."""
+    """Folder of a feature table, or hf://datasets/OWNER/NAME, instead of the backbone's table below --data."""
     allow_incomplete: bool = False
     """Go on without the features of photos that could not be read."""
+    class_vectors: Path | None = None
+    """File .npy with a vector for each class, in place of the attributes (docs/class-vectors.md)."""
+    class_vectors_names: Path | None = None
+    """The classes of its rows, one name a line; default: the file with the suffix .txt beside it."""
+    class_vectors_beside: bool = False
+    """Keep the attributes, too, beside the vectors."""
     name: str | None = None
     """Name of the folder below --runs; the default describes its content."""
     data: Path = Path("data")
@@ -51,8 +59,17 @@ class FeatureArgs:
     def read_table(self) -> FeatureTable:
         """Read the feature table that the flags name."""
         backbone = self.backbone or default_backbone(self.benchmark)
-        folders = (self.features,) if self.features else find_tables(self.data, self.benchmark, backbone)
+        folders = (local_folder(self.features),) if self.features else find_tables(self.data, self.benchmark, backbone)
         return read_tables(folders, allow_incomplete=self.allow_incomplete)
+
+    def read_vectors(self) -> ClassVectors | None:
+        """Read the class vectors that the flags name."""
+        if self.class_vectors is None:
+            for flag, value in (("names", self.class_vectors_names), ("beside", self.class_vectors_beside)):
+                if value:
+                    raise ValueError(f"--class-vectors-{flag} is for --class-vectors FILE.npy, which is absent")
+            return None
+        return read_class_vectors(self.class_vectors, self.class_vectors_names, beside=self.class_vectors_beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +219,12 @@ def describe_form(method: str, text: str) -> str:
     return f"method {method}, {text}; --method {base}{other.suffix}: {other.text}"
 
 
-def run_name(benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str) -> str:
+def run_name(
+    benchmark: str, *, method: str, fold: int | None, selection: Path | None, protocol: str, vectors: bool = False
+) -> str:
     """Make the name of a run's folder without --name: the benchmark, and each setting that is not the default."""
     parts = [benchmark, *[method] * (method != DEFAULT), *[f"fold{fold}"] * (fold is not None)]
+    parts += ["vectors"] * vectors
     parts += ["chosen"] * (selection is not None) + ["published"] * (protocol == "published")
     return "-".join(parts)
 

@@ -305,7 +305,7 @@ class Killed(Exception):
 
 def files(folder: Path) -> dict[str, bytes]:
     """All files of a run but those that tell when something was done."""
-    timed = ("starts.jsonl", "test_access.jsonl")
+    timed = ("starts.jsonl", "progress.jsonl", "test_access.jsonl")
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in timed]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

@@ -25,6 +25,7 @@ from zsl.scores.evaluate import evaluate, evaluate_details
 from zsl.scores.model import Calibrated
 from zsl.scores.summary import Scores, scores_of
 from zsl.training.journal import Journal
+from zsl.training.trackers import Tracker
 
 EVERY = 3  # steps of 8: looks after 3, 6 and 8
 GAMMA = 0.5
@@ -60,8 +61,8 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return evaluate_details(*args)
 
     class Killing(Journal):
-        def __init__(self, path: Path, run: str) -> None:
-            super().__init__(path, run, seconds=0.0)
+        def __init__(self, path: Path, run: str, tracker: Tracker | None = None) -> None:
+            super().__init__(path, run, seconds=0.0, tracker=tracker)
 
         def steps(self, stage: str, *args: Any) -> Iterator[int]:
             for step in super().steps(stage, *args):
@@ -76,9 +77,8 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def whole_files(folder: Path) -> dict[str, bytes]:
     """All files of a run but those that tell when something was done."""
-    files = [
-        path for path in folder.rglob("*") if path.is_file() and path.name not in ("starts.jsonl", "test_access.jsonl")
-    ]
+    timed = ("starts.jsonl", "progress.jsonl", "test_access.jsonl")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in timed]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -229,10 +229,10 @@ def test_a_search_that_has_ended_leaves_its_trials_and_no_checkpoints(folds: Fol
         killed_search(method(STEPS), folds, tmp_path, patch, models=4)
     assert list(tmp_path.glob("steps-*/checkpoints/*"))
     search(method(STEPS), folds, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["selection.json", "trials.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["progress.jsonl", "selection.json", "trials.jsonl"]
     eszsl, own = find_method("eszsl", ALL_STAGES), {7: toy_splits(7)}
     select(eszsl, folds, tmp_path / "e", manifest=MANIFEST, goal="acc_zsl", seed=0, budget=None, calibration=own)
-    names = ["calibration.jsonl", "selection.json", "trials.jsonl"]
+    names = ["calibration.jsonl", "progress.jsonl", "selection.json", "trials.jsonl"]
     assert sorted(path.name for path in (tmp_path / "e").iterdir()) == names
 
 

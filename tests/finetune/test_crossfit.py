@@ -22,6 +22,7 @@ from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import read_tuned_photos
 from shards import ShardIndex, open_shard, read_index, read_samples
 from zsl.common.files import read_json
+from zsl.common.long_work import PROGRESS_FILE
 from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds
 from zsl.datasets.places import shards_folder
@@ -145,8 +146,9 @@ def test_the_verdict_and_the_gamma_follow_the_weights(made: Path) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What a run has made; the manifests tell of speeds, so that they differ from run to run."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    """What a run has made; the manifests tell of speeds, and another file of times, which differ from run to run."""
+    timed = ("manifest.json", PROGRESS_FILE)
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in timed]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 

@@ -42,11 +42,12 @@ from zsl.features.facts import describe_features
 from zsl.features.load import load_splits
 from zsl.features.split import TrainSplit, split_features
 from zsl.features.table import read_features
-from zsl.predict.answers import Answer
+from zsl.predict.answers import Answer, as_text
 from zsl.predict.encoders import export, open_backbones
+from zsl.predict.explain import explain
 from zsl.predict.new_classes import add_classes
 from zsl.predict.photos import Limits, Unread, find_photos, printable, read_file, read_photo
-from zsl.predict.predictor import Predictor, load_predictor, save_predictor, score
+from zsl.predict.predictor import Predictor, Scored, load_predictor, save_predictor, score
 from zsl.predict.reader import Reader
 from zsl.scores.details import DETAILS_FILE, load_details
 from zsl.scores.folds import FoldScores
@@ -494,7 +495,7 @@ def test_the_table_says_what_its_numbers_are_and_odd_names_do_not_stop_it(
     (answer,) = dataclasses.replace(tiny_reader, top=2).answers([tiny_reader.inputs(image)], ["x"], [notes])
     for block, name in ((lines[:second], "a.jpg"), (lines[second : 2 * second], r"\xff\x1b[31m.jpg")):
         assert block[0] == f"{tmp_path}/within/{name}"
-        assert [line.split(maxsplit=2)[2] for line in block[1:3]] == [f"{c.name} ({c.kind})" for c in answer.classes]
+        assert [line.split(maxsplit=2)[2] for line in block[1:3]] == [f"{c.shown} ({c.kind})" for c in answer.classes]
         assert [line.split()[0] for line in block[3:]] == ["space", "VS", "SS", "SRS", "calibration", "for", "against"]
         assert [line.split(maxsplit=2)[2:] for line in block[4:7]] == [[vote.top] for vote in answer.votes[:3]]
     assert "not calibrated" in lines[-2]
@@ -611,3 +612,26 @@ def test_the_benchmark_finds_prediction_from_files_as_good_as_the_run(
 def test_the_script_refuses_a_run_that_cannot_predict(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"method": "sae"}))
     assert_refused(run("predict.py", "--run", tmp_path, "x.jpg"), "run of sae", "dcrgan, A, B, C-1")
+
+
+def test_answers_show_the_names_of_an_edited_file(tiny_run: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    first, *others = (run / "names.csv").read_text().splitlines()[1:]
+    (run / "names.csv").write_text("\n".join(["class,name", f"{first.split(',')[0]},A Shape of Mine", *others]))
+    predictor = load_predictor(run)
+    column = predictor.class_names.index(first.split(",")[0])
+    assert predictor.shown_names[column] == "A Shape of Mine"
+    score = torch.zeros(1, len(predictor.classes))
+    score[0, column] = 1
+    votes = torch.stack([score, -score, score])
+    scored = Scored(votes=votes, calibration=torch.zeros(len(score[0])), attributes=predictor.train.attributes[:1])
+    answer = explain(predictor, scored, 0, "x", (), top=2, number=1)
+    assert (answer.classes[0].name, answer.classes[0].shown) == (first.split(",")[0], "A Shape of Mine")
+    assert answer.votes[0].top == "A Shape of Mine"
+    assert "%  A Shape of Mine (" in as_text(answer)
+    save_predictor(predictor, tmp_path / "export")
+    assert load_predictor(tmp_path / "export").shown_names == predictor.shown_names
+    (run / "names.csv").write_text("class,name\nnobody,x\n")
+    with pytest.raises(ValueError, match="there is no class 'nobody'"):
+        load_predictor(run)

@@ -106,7 +106,7 @@ def test_classes_are_added_by_form_and_table_and_forgotten(
     form = {"name": "tinted", "base": base, "changes": {attribute["name"]: 0.7}}
     response, after = ask(server, "POST", "/api/classes", json.dumps(form).encode(), {"Content-Type": FORM})
     assert response.status == 200, after
-    assert after["classes"] == [*run["classes"], {"name": "tinted", "kind": "new"}]
+    assert after["classes"] == [*run["classes"], {"name": "tinted", "shown": "tinted", "kind": "new"}]
     values = ask(server, "GET", "/api/class?name=tinted")[1]
     scale = sum((0.7 if k == 0 else v) ** 2 for k, v in enumerate(before)) ** 0.5  # the run's attributes have length 1
     assert values == pytest.approx([(0.7 if k == 0 else v) / scale for k, v in enumerate(before)], abs=1e-6)

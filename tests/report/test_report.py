@@ -807,3 +807,14 @@ def test_training_loads_no_plotting_library() -> None:
     modules = ", ".join(f"zsl.experiments.{name}" for name in ("experiment", "table", "sweep", "study_table"))
     code = f"import sys, {modules}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_page_shows_the_names_of_an_edited_file(honest: Reported, tiny_shapes: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_shapes, data)
+    first = (data / "shapes" / "names.csv").read_text().splitlines()[1].split(",")[0]
+    (data / "shapes" / "names.csv").write_text(f"class,name\n{first},A Shape of Mine\n")
+    run = read_report_run(honest.folder)
+    context = find_context(run, data, features=None, attribute_names=None)
+    assert context.splits is not None
+    assert context.class_name(context.splits.class_names.index(first)) == "A Shape of Mine"

@@ -59,6 +59,20 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process, this one or another, is at work in `folder`; False where the file system has no locks."""
+    if fcntl is None or folder.resolve() in _held:
+        return folder.resolve() in _held
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # it ends at once, with the descriptor
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,9 +19,9 @@ STARTS_FILE = "starts.jsonl"
 PACKAGES = ("zsl-dcrgan", "torch", "timm", "accelerate", "numpy", "scipy")
 
 
-def note_start(folder: Path) -> None:
-    """Append a line with time, command, commit and versions to the run's `starts.jsonl`."""
-    append_text(folder / STARTS_FILE, json.dumps(describe_program()) + "\n")
+def note_start(folder: Path, seeds: Sequence[int]) -> None:
+    """Append a line with the seeds, time, command, commit and versions to the run's `starts.jsonl`."""
+    append_text(folder / STARTS_FILE, json.dumps(describe_program() | {"seeds": list(seeds)}) + "\n")
 
 
 def describe_program() -> dict[str, Any]:

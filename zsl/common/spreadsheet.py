@@ -24,6 +24,11 @@ def plain_cell(value: Any) -> Any:
     return f"'{printable(value)}" if value.startswith(FORMULA) else printable(value)
 
 
+def raw_cell(cell: str) -> str:
+    """The text of a cell that `plain_cell` wrote, without the apostrophe before a text that begins like a formula."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file of UTF-8: a head, then one line for each row, with texts as `plain_cell`.
 

@@ -145,6 +145,12 @@ APY = Dataset(
     class_hash="ac6f79",
     box_files=BOX_FILES,
     attribute_files=("attribute_data/attribute_names.txt",),
+    readable={
+        "diningtable": "dining table",
+        "pottedplant": "potted plant",
+        "tvmonitor": "TV monitor",
+        "jetski": "jet ski",
+    },
     archive=Archive(
         photos="VOCtrainval_14-Jul-2008.tar, ayahoo_test_images.tar.gz and attribute_data (the boxes)",
         folder="the folder with VOC2008's JPEGImages, ayahoo_test_images and attribute_data",

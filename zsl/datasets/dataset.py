@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from zsl.datasets.instances import Instance
@@ -41,6 +41,7 @@ class Dataset:
     missing_strength: float | None = None  # what `original_att` holds where people gave no strength
     box_files: str = ""  # in words: what states the boxes; "" where rows are whole photos
     attribute_files: tuple[str, ...] = ()  # below the raw folder; a line each attribute
+    readable: Mapping[str, str] = field(default_factory=dict)  # names of classes for readers that no rule makes
     archive: Archive | None = None  # of the photos; None where they are drawn
 
     @property

@@ -16,12 +16,14 @@ from zsl.datasets import own
 from zsl.datasets.attribute_names import NAMES_FILE, find_names, write_names
 from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.class_lists import check_class_lists
+from zsl.datasets.class_names import update_names
 from zsl.datasets.instances import refuse_empty
 from zsl.datasets.places import (
     SHAPES,
     benchmark_name,
     check_folder,
     check_known,
+    names_file,
     note_folder,
     shards_folder,
     splits_folder,
@@ -58,6 +60,7 @@ def make_shards(
         content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
         check_class_lists(content.splits, content.split_folder)
         refuse_empty(content.images, content.instances)
+        update_names(names_file(data, name), content.split_file.class_names, find_dataset(raw.dataset).readable)
         # All is checked: from here on, an earlier packing is replaced.
         _copy_split_files(content.split_folder, splits_folder(data, name))
     if own.is_own(benchmark) and benchmark not in DATASETS:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zsl.common.files import atomic_path
 from zsl.datasets import own
+from zsl.datasets.class_names import NAMES_FILE
 from zsl.datasets.registry import DATASETS
 
 SHAPES = "shapes"
@@ -82,6 +83,11 @@ def shards_folder(data: Path, benchmark: str) -> Path:
 def splits_folder(data: Path, benchmark: str) -> Path:
     """The folder with a copy of the split files of the shards: `data/<benchmark>/splits`."""
     return data / benchmark_name(benchmark) / "splits"
+
+
+def names_file(data: Path, benchmark: str) -> Path:
+    """The file with readable names of the classes: `data/<benchmark>/names.csv`."""
+    return data / benchmark_name(benchmark) / NAMES_FILE
 
 
 def features_folder(data: Path, benchmark: str, backbone: str) -> Path:

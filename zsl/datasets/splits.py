@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsl.datasets.class_names import default_names
 from zsl.datasets.distinct import check_distinct
 from zsl.datasets.split_file import PARTS, SplitFile
+
+ATTRIBUTES = "attributes"  # the usual kind of side information
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +33,13 @@ class Splits:
     verdict: str
     attribute_kind: str = "att"  # which of the file's attributes, and what was done to them
     attribute_names: tuple[str, ...] = ()  # A, empty where they are not known
+    side_information: str = ATTRIBUTES  # what `attributes` holds, in words; the results state it
+    readable_names: tuple[str, ...] = ()  # C, of names.csv; empty where nothing was read
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all classes [C] for readers."""
+        return self.readable_names or default_names(self.class_names)
 
     @property
     def unseen_names(self) -> list[str]:

@@ -14,6 +14,7 @@ from zsl.common.config import Settings
 from zsl.common.files import read_object
 from zsl.common.records import as_record, write_record
 from zsl.common.tensors import read_tensors, write_tensors
+from zsl.datasets.class_names import NAMES_FILE, write_names
 from zsl.datasets.splits import Splits
 from zsl.dcrgan.classifiers import Ensemble
 from zsl.dcrgan.config import DCRGANConfig
@@ -119,6 +120,8 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
         config=asdict(config),
     )
     save_shared(facts, train, folder)
+    if not (folder / NAMES_FILE).is_file():  # the user may edit it
+        write_names(folder / NAMES_FILE, splits.class_names, splits.names)
 
 
 def save_shared(facts: PredictorFacts, train: TrainSplit, folder: Path) -> None:

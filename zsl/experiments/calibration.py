@@ -42,17 +42,18 @@ def settle_gamma(
     selection: Selection | None,
     trainer: Trainer,
     accelerator: Accelerator,
+    carried: bool = True,
 ) -> GammaFacts:
     """Return the γ of a run of `method` with `config` on `table`, whose trainval rows are `train`, and its source.
 
     find_folds: makes the folds of the run's trainval rows that choose γ, or no folds where they may choose nothing.
-    `folder` keeps their trials.
+    `folder` keeps their trials.  carried: whether the γ that fine-tuned weights carry may be taken.
     """
     if gamma != "auto":
         return GammaFacts(value=gamma, source="--gamma")
-    carried = _carried_gamma(method, config, table, train, trainer)
-    if carried is not None:
-        return carried
+    of_weights = _carried_gamma(method, config, table, train, trainer) if carried else None
+    if of_weights is not None:
+        return of_weights
     if selection is not None and selection.is_of(method, config):
         trial = selection.calibration or selection.best
         return GammaFacts(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zsl.common.files import read_object
 from zsl.datasets.split_file import rows_hash
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.results import CONFIG_FILE
 from zsl.scores.bootstrap import COLUMNS, IMAGES, Level, Resamples, resampled_seeds
 from zsl.scores.details import DETAILS_FILE, Details, load_details
@@ -29,6 +30,7 @@ class Run:
 
     folder: Path
     benchmark: str
+    side_information: str
     details: dict[int, Details]  # by seed
 
 
@@ -68,7 +70,8 @@ def read_run(folder: Path, seeds: Sequence[int] | None = None) -> Run:
     first = next(iter(details))
     for seed, other in details.items():
         _check_rows(details[first], other, f"seed {first} of {folder}", f"seed {seed}")
-    return Run(folder, read_object(folder / CONFIG_FILE).get("benchmark", "unknown"), details)
+    facts = read_object(folder / CONFIG_FILE)
+    return Run(folder, facts.get("benchmark", "unknown"), facts.get("side_information", ATTRIBUTES), details)
 
 
 def check_comparable(a: Run, b: Run) -> None:
@@ -161,6 +164,8 @@ def seed_spread(a: np.ndarray, b: np.ndarray, *, paired: bool) -> np.ndarray | N
 def table(a: Run, b: Run, differences: Sequence[Difference]) -> str:
     """Write the differences in per cent, one line for each score, then the spread over seeds."""
     lines = [f"{name}: {run.folder}, seeds {' '.join(map(str, run.details))}" for name, run in (("A", a), ("B", b))]
+    if a.side_information != b.side_information:
+        lines.append(f"NOT THE SAME SIDE INFORMATION: A has {a.side_information}, B has {b.side_information}")
     lines.append(f"{'':>6}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}{'B better':>11}")
     for d in differences:
         interval = f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}]"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zsl.common.files import write_json
 from zsl.common.locks import sole_process
 from zsl.common.records import content_of, read_record
-from zsl.datasets.splits import Splits
+from zsl.datasets.splits import ATTRIBUTES, Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.dcrgan.saved import save_facts
 from zsl.experiments.calibration import Gamma, settle_gamma
@@ -24,6 +24,7 @@ from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.facts import describe_data
 from zsl.features.load import load_calibration
+from zsl.features.side_information import keep_side_information
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.details import DETAILS_FILE, save_details
@@ -32,6 +33,7 @@ from zsl.scores.model import Calibrated
 from zsl.training.journal import Journal
 from zsl.training.log import Log
 from zsl.training.method import Method
+from zsl.training.trackers import LogWith
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,6 +53,7 @@ class Experiment:
     seeds: Sequence[int]
     accelerator: Accelerator
     validation: Folds = field(default_factory=dict)  # folds that choose γ if there are no calibration folds
+    log_with: LogWith | None = None  # also shows the scalars of metrics.jsonl elsewhere
 
     @cached_property
     def calibration(self) -> Folds:
@@ -108,8 +111,9 @@ class Experiment:
             return Calibrated(model, gamma_facts.value, train.seen)
 
         results = run_seeds(
-            train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep
-        )
+            train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep,
+            self.log_with,
+        )  # fmt: skip
         if self.accelerator.is_main_process and method.keep is not None:
             save_facts(folder, self.table, self.splits, self.train, method.name, config)
         return results
@@ -156,7 +160,7 @@ class Experiment:
             save_details(details, seed_folder / DETAILS_FILE)
             write_json(seed_folder / PUBLISHED_FILE, asdict(published))
 
-        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator)
+        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator, self.log_with)
         results = self._published_results(folder, facts, gamma_facts)
         write_results(results, folder, self.accelerator)
         return results
@@ -190,9 +194,13 @@ class Experiment:
         check_seeds(self.seeds)
         with self.accelerator.main_process_first():
             claim_folder(folder, asdict(facts))
+        if self.accelerator.is_main_process:
+            keep_side_information(self.splits, folder)
+        is_usual = self.splits.side_information == ATTRIBUTES  # γ of a recipe or a fine-tuning is for attributes alone
         return settle_gamma(
             gamma, method, config, self.table, self.train.to(self.accelerator.device), self._gamma_folds, folder,
-            recipe=recipe, selection=selection, trainer=trainer, accelerator=self.accelerator,
+            recipe=recipe if is_usual else None, carried=is_usual, selection=selection, trainer=trainer,
+            accelerator=self.accelerator,
         )  # fmt: skip
 
     def _gamma_folds(self) -> Folds:

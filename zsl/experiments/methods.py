@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zsl.baselines import clip
 from zsl.baselines.registry import BASELINES
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import dcrgan_method
@@ -14,7 +15,7 @@ from zsl.generative.registry import GENERATIVE
 from zsl.training.method import Method
 
 METHOD_VERSION = 3  # every change that moves results raises it, so that old and new results are not mixed
-OTHERS = BASELINES | GENERATIVE  # those that take no recipe of DCR-GAN
+OTHERS = BASELINES | GENERATIVE | {clip.NAME: clip.METHOD}  # those that take no recipe of DCR-GAN
 METHOD_NAMES = (*VARIANTS, *OTHERS)
 BOUND = "supervised"  # a bound for S; it is no zero-shot method
 GROUPS = {

@@ -13,6 +13,7 @@ import numpy as np
 from zsl.common.config import Settings
 from zsl.common.files import read_object
 from zsl.common.records import as_record, read_record
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.features.facts import DataFacts
 from zsl.features.split import RowsFacts
 from zsl.scores.summary import SCORES, Scores
@@ -157,6 +158,7 @@ def percent(mean: float, std: float, seeds: int) -> str:
 def protocol_text(results: Results) -> str:
     """Write the protocol and the γ of the scores and, for the published protocol, H with oracle weights."""
     lines = [f"{results.method}, {results.form}"] * bool(results.form)
+    lines += [f"SIDE INFORMATION: {results.attributes}"] * (results.side_information != ATTRIBUTES)
     lines += [f"protocol {results.protocol}", f"γ {results.gamma.value:.4g} ({results.gamma.source})"]
     return "\n".join(lines)
 

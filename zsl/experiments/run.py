@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsl.common.config import Settings
 from zsl.common.files import atomic_path, read_object, remove_leftovers, write_json
+from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.provenance import note_start
 from zsl.common.tensors import write_tensors
 from zsl.dcrgan.saved import MODEL_FILE
@@ -32,6 +33,7 @@ from zsl.scores.model import Calibrated
 from zsl.scores.summary import scores_of
 from zsl.training.journal import Journal
 from zsl.training.log import Log
+from zsl.training.trackers import LogWith, open_tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -53,6 +55,7 @@ def run_seeds(
     gamma: GammaFacts,
     accelerator: Accelerator,
     keep: Keep | None = None,
+    log_with: LogWith | None = None,
 ) -> Results:
     """Train and score every seed once, in `folder`, and return the content of `results.json`.
 
@@ -76,7 +79,7 @@ def run_seeds(
         save_details(details, seed_folder / DETAILS_FILE)
         write_json(seed_folder / SCORES_FILE, asdict(scores_of(details)))
 
-    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator)
+    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator, log_with)
     scores = [read_seed_scores(folder / f"seed-{seed}" / SCORES_FILE, seed) for seed in seeds]
     results = summarise(scores, facts, gamma, rows_read(folder, seeds))
     write_results(results, folder, accelerator)
@@ -84,8 +87,9 @@ def run_seeds(
 
 
 def finish_seeds(
-    finish: Finish, last_file: str, seeds: Sequence[int], folder: Path, facts: RunFacts, accelerator: Accelerator
-) -> None:
+    finish: Finish, last_file: str, seeds: Sequence[int], folder: Path, facts: RunFacts, accelerator: Accelerator,
+    log_with: LogWith | None = None,
+) -> None:  # fmt: skip
     """Call `finish` for each seed that has no `last_file` yet; the processes share the seeds.
 
     finish: writes `last_file` at its end.
@@ -97,13 +101,20 @@ def finish_seeds(
     with accelerator.main_process_first():
         claim_folder(folder, asdict(facts))
     if accelerator.is_main_process:
-        note_start(folder)
+        note_start(folder, seeds)
+    work = LongWork(
+        folder / PROGRESS_FILE, {f"seed-{seed}": 1 for seed in seeds}, what=f"seeds of {folder}",
+        is_done=lambda name: (folder / name / last_file).is_file(), workers=accelerator.num_processes,
+        shown=accelerator.is_main_process,
+    )  # fmt: skip
     for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
         seed_folder = folder / f"seed-{seed}"
-        journal = Journal(seed_folder / LOG_FILE, run=name_of_run(asdict(facts), seed))
-        if not (seed_folder / last_file).is_file():
-            finish(seed, seed_folder, journal)
-        journal.clear()
+        path, run = seed_folder / LOG_FILE, name_of_run(asdict(facts), seed)
+        with work.piece(seed_folder.name):
+            if not (seed_folder / last_file).is_file():
+                with open_tracker(log_with, folder, seed) as tracker:
+                    finish(seed, seed_folder, Journal(path, run=run, tracker=tracker))
+        Journal(path, run=run).clear()
         remove_leftovers(seed_folder)
     accelerator.wait_for_everyone()
 

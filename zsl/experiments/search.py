@@ -17,7 +17,7 @@ from typing import Any
 
 from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json_lines, write_text
-from zsl.common.progress import progress_bar
+from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.records import as_record, write_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
@@ -90,19 +90,23 @@ def _search(
     """Return the best trial, and the number of configurations that were tried."""
     part = method.steps[0].part
     start = method.configured(method.config)
-    best = trials.get(start, on_folds)
+    rounds = [overrides for trials_of_round in method.rounds for overrides in trials_of_round]
+    names = [str(number) for number in range(len(rounds) + 1)]
+    work = LongWork(trials.path.parent / PROGRESS_FILE, dict.fromkeys(names, 1), what=f"trials of {method.name}")
+    with work.piece(names[0]):
+        best = trials.get(start, on_folds)
     considered = {key_of(start)}
     trained = {key_of(part(start))}  # trained now or before a kill
-    rounds = [overrides for trials_of_round in method.rounds for overrides in trials_of_round]
-    for overrides in progress_bar(rounds, what=f"select {method.name}", unit=" trials"):
-        config = method.configured(override(override(start, flatten(best.config)), overrides))
-        if budget is not None and len(trained) >= budget and key_of(part(config)) not in trained:
-            continue
-        trained.add(key_of(part(config)))
-        considered.add(key_of(config))
-        trial = trials.get(config, on_folds)
-        if getattr(trial.scores, goal) > getattr(best.scores, goal):
-            best = trial
+    for name, overrides in zip(names[1:], rounds, strict=True):
+        with work.piece(name):
+            config = method.configured(override(override(start, flatten(best.config)), overrides))
+            if budget is not None and len(trained) >= budget and key_of(part(config)) not in trained:
+                continue
+            trained.add(key_of(part(config)))
+            considered.add(key_of(config))
+            trial = trials.get(config, on_folds)
+            if getattr(trial.scores, goal) > getattr(best.scores, goal):
+                best = trial
     return best, len(considered)
 
 

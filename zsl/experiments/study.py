@@ -20,6 +20,7 @@ from backbones.options import named_options
 from shards import Location, ShardIndex
 from shards.index import INDEX_FILE
 from zsl.common.files import read_object, write_json
+from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.pack import open_or_draw_shards, open_shards
@@ -142,6 +143,10 @@ class Study:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def piece(self, entry: Entry) -> str:
+        """The work on one backbone, in the notes of times; with other methods or seeds it is another piece."""
+        return f"{entry}: {' '.join(self.methods)}, seeds {' '.join(map(str, self.seeds))}"
+
     def check(self) -> None:
         """Check the study before any work, because the same errors later would cost hours.
 
@@ -193,9 +198,14 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
     rows: list[Row] = []
     failures: dict[str, str] = {}
     first: list[Manifest] = []  # that of the first table
+    work = LongWork(
+        study.folder / PROGRESS_FILE, {study.piece(entry): 1 for entry in study.entries},
+        what=f"backbones of {study.folder}",
+    )  # fmt: skip
     for entry in study.entries:
         try:
-            rows += _run_backbone(study, entry, accelerator, first)
+            with work.piece(study.piece(entry)):
+                rows += _run_backbone(study, entry, accelerator, first)
         except (ValueError, OSError, FloatingPointError) as error:
             failures[str(entry)] = str(error).strip() or type(error).__name__
         except (RuntimeError, AssertionError) as error:  # an error of a model, or of a device that is too small

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zsl.common.config import flatten
 from zsl.common.cost import Cost, stopwatch
+from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.markdown import markdown_table
 from zsl.common.records import read_record, write_record
 from zsl.dcrgan.config import DCRGANConfig
@@ -74,10 +75,15 @@ def run_methods(
         return data.honest(method, settings, folder / name, selection=selection, trainer=trainer)
 
     results = {}
+    work = LongWork(
+        folder / PROGRESS_FILE, dict.fromkeys(methods, 1), what=f"methods of {folder}",
+        is_done=lambda name: len(_finished_seeds(folder / name, data.seeds)) == len(data.seeds),
+    )  # fmt: skip
     for name, method in methods.items():
         before, cost_so_far = _finished_seeds(folder / name), stopwatch()
         try:
-            results[name] = run(name, method)
+            with work.piece(name):
+                results[name] = run(name, method)
         except FAILURES as error:
             if failures is None:
                 raise
@@ -87,8 +93,10 @@ def run_methods(
     return results
 
 
-def _finished_seeds(folder: Path) -> set[Path]:
-    return {*folder.glob(f"seed-*/{SCORES_FILE}"), *folder.glob(f"seed-*/{PUBLISHED_FILE}")}
+def _finished_seeds(folder: Path, seeds: Sequence[int] | None = None) -> set[Path]:
+    """The files of scores of all seeds, or of `seeds`."""
+    names = ["seed-*"] if seeds is None else [f"seed-{seed}" for seed in seeds]
+    return {path for name in names for file in (SCORES_FILE, PUBLISHED_FILE) for path in folder.glob(f"{name}/{file}")}
 
 
 def _add_cost(path: Path, cost: Cost) -> None:

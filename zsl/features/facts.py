@@ -8,7 +8,7 @@ from typing import Any
 from backbones.presets import WORST_FIRST, UnseenClasses
 from zsl.common.records import content_of
 from zsl.datasets.split_file import PARTS
-from zsl.datasets.splits import Splits, attributes_hash
+from zsl.datasets.splits import ATTRIBUTES, Splits, attributes_hash
 from zsl.features.manifest import UNKNOWN, EncodeFacts, Manifest, TransformFacts
 from zsl.features.pretraining import judge_pretraining
 from zsl.features.table import FeatureTable
@@ -57,6 +57,7 @@ class DataFacts:
     splits: str  # in words
     attributes: str  # kind of the class attributes
     attributes_hash: str
+    side_information: str = ATTRIBUTES  # what the models know of classes: attributes, vectors, names
     rows: dict[str, int]  # by part
     classes: dict[str, int]  # seen and unseen
     features: FeatureFacts
@@ -82,9 +83,11 @@ def _facts_of(manifest: Manifest) -> FeatureFacts:
 
 
 def with_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of facts with the field `features.parts`, which files of versions without joined backbones lack."""
+    """The JSON of facts with the fields that files of earlier versions lack: `features.parts`, `side_information`."""
     features, selection = content.get("features"), content.get("selection")
     added: dict[str, Any] = {"features": {"parts": []} | features} if isinstance(features, dict) else {}
+    if "attributes" in content:
+        added["side_information"] = content.get("side_information", ATTRIBUTES)
     return content | added | ({"selection": with_parts(selection)} if isinstance(selection, dict) else {})
 
 
@@ -106,6 +109,7 @@ def describe_data(table: FeatureTable, splits: Splits) -> DataFacts:
         splits=splits.verdict,
         attributes=splits.attribute_kind,
         attributes_hash=attributes_hash(splits.attributes),
+        side_information=splits.side_information,
         rows={part: len(getattr(splits, part)) for part in PARTS},
         classes={"seen": len(splits.seen), "unseen": len(splits.unseen)},
         features=describe_features(manifest).features,

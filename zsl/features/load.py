@@ -10,10 +10,11 @@ import torch
 
 from backbones import find_preset
 from backbones.options import named_options
-from zsl.datasets.attribute_names import read_names
+from zsl.datasets import attribute_names, class_names
 from zsl.datasets.class_lists import FOLDS, check_class_lists
+from zsl.datasets.class_vectors import ClassVectors, with_vectors
 from zsl.datasets.folds import calibration_folds, validation_fold
-from zsl.datasets.places import benchmark_name, check_known, features_folder, splits_folder
+from zsl.datasets.places import benchmark_name, check_known, features_folder, names_file, splits_folder
 from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE
@@ -54,16 +55,18 @@ def load_splits(
     fold: int | None = None,
     attributes: AttributeKind = "att",
     normalise: bool = False,
+    vectors: ClassVectors | None = None,
 ) -> Splits:
     """The splits that belong to `table`, from `folder` or from the copy that `make_shards` left.
 
     fold: the splits of this validation fold, in which no test row occurs; None: those of the benchmark.
     attributes, normalise: which class attributes the splits have (`read_split_file`).
+    vectors: class vectors beside the attributes, or in their place.
 
     Raises:
         ValueError: the table is of another benchmark or was made with other splits; its backbone was fine-tuned with
             other splits, on test photos, or on the validation classes of the fold; or class lists and splits contradict
-            each other; or an array of the table has changed since it was written.
+            each other; `vectors` lack a class; or an array of the table has changed since it was written.
     """
     name, manifest = benchmark_name(benchmark), table.manifest
     if manifest.benchmark != name:
@@ -83,7 +86,12 @@ def load_splits(
             "other classes there.  Delete the features' folder and extract anew, or give the right --splits"
         )
     splits = make_splits(split_file, table.rows, table.labels)
-    splits = replace(splits, attribute_names=read_names(folder, splits.attributes.shape[1]))
+    splits = replace(
+        splits, attribute_names=attribute_names.read_names(folder, splits.attributes.shape[1]),
+        readable_names=class_names.read_names(names_file(data, benchmark), splits.class_names),
+    )  # fmt: skip
+    if vectors is not None:
+        splits = with_vectors(splits, vectors)
     check_class_lists(splits, folder)
     check_tuned_rows(manifest.finetuned, name, split_file.hashes, rows_hash(splits.trainval_loc))
     table.check_content()
@@ -97,12 +105,13 @@ def load_splits(
 
 
 def load_folds(
-    benchmark: str, data: Path, table: FeatureTable, device: torch.device, numbers: Sequence[int] = FOLDS
-) -> dict[int, tuple[TrainSplit, TestSplit]]:
+    benchmark: str, data: Path, table: FeatureTable, device: torch.device, numbers: Sequence[int] = FOLDS,
+    vectors: ClassVectors | None = None,
+) -> dict[int, tuple[TrainSplit, TestSplit]]:  # fmt: skip
     """The validation folds of these numbers, in whose test parts no test row occurs, on `device`."""
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f"--folds {' '.join(map(str, numbers))}: name at least one, and each once")
-    folds = {number: load_splits(benchmark, data, table, fold=number) for number in numbers}
+    folds = {number: load_splits(benchmark, data, table, fold=number, vectors=vectors) for number in numbers}
     return {number: split_features(table, splits, device) for number, splits in folds.items()}
 
 

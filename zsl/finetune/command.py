@@ -26,6 +26,7 @@ from backbones.backbone import (
 )
 from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
+from backbones.presets import OPENCLIP
 from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
 from zsl.common.locks import sole_process
@@ -153,6 +154,8 @@ def _tune_all(
 def _open(job: Finetuning) -> tuple[Any, Backbone]:
     """Timm's model to tune, with its published classifier, at its input size; and the encoder that it is before."""
     preset = find_preset(job.backbone)
+    if preset.timm_name.startswith(OPENCLIP):
+        raise ValueError(f"--backbone {job.backbone}: models of open_clip are not fine-tuned here; take one of timm")
     model = create_model(preset, job.weights)
     earlier = read_finetuning(preset, job.weights)
     options = tuned_options(model, earlier, EncodeOptions(image_size=job.config.image_size))

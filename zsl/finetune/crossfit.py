@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsl.common.locks import FolderInUse, sole_process
+from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds, fold_count
 from zsl.datasets.splits import Splits
@@ -26,6 +27,7 @@ from zsl.finetune.verdict import Judge, answers_on
 FROZEN = 0.0  # the share of tuned weights in the frozen encoder
 PENDING = "other processes still tune class folds of this run; the one that ends last goes on"
 MOST_FOLDS = 4  # without --crossfit; each is one more fine-tuning
+ALL = "all seen classes"
 LEAST_HELD_OUT = 4  # photos of seen classes that a fold holds out: two in each half
 
 
@@ -53,8 +55,10 @@ class Crossfit:
         """
         path = self.folder / CROSSFIT_FILE
         if not path.is_file():
+            work = self._work()
             for number in self.folds:
-                self._make_fold(number)
+                with work.piece(fold_name(number)):
+                    self._make_fold(number)
             if not all(self._is_made(number) for number in self.folds):
                 raise FoldsPending(PENDING)
             try:
@@ -62,6 +66,18 @@ class Crossfit:
             except FolderInUse as error:  # another process has ended its fold at the same time
                 raise FoldsPending(PENDING) from error
         return read_crossfit(path)
+
+    def _work(self) -> LongWork:
+        """The folds and the last tuning, on all seen classes, as pieces of one work; their sizes are photos."""
+        sizes = {fold_name(number): len(splits.trainval_loc) for number, splits in self.folds.items()}
+        made = {fold_name(number): number for number in self.folds}
+        return LongWork(
+            self.folder / PROGRESS_FILE,
+            sizes | {ALL: len(self.tuning.images.rows)},
+            what=f"fine-tunings of {self.folder}",
+            is_done=lambda name: name != ALL and self._is_made(made[name]),
+            shown=self.tuning.accelerator.is_main_process,
+        )
 
     def _make_fold(self, number: int) -> None:
         """Tune and judge a fold, but not one that is made, or that another process is making."""

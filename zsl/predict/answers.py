@@ -13,7 +13,8 @@ PROBABILITIES = "softmax of the fused scores: an order with a scale, not calibra
 class Choice:
     """One class of an answer."""
 
-    name: str
+    name: str  # of the split file
+    shown: str  # the name for readers
     kind: str  # seen, unseen or new
     probability: float
     score: float  # fused
@@ -24,7 +25,7 @@ class Vote:
     """The part of one space in the scores; a space of weight 0 votes without being counted."""
 
     space: str  # VS, SS or SRS; or calibration, which takes γ off seen classes
-    top: str | None  # the class that this space alone would give
+    top: str | None  # the class that this space alone would give, by its name for readers
     contribution: float  # to the fused score of the answer's first class
     margin: float  # this contribution minus that to the second class; below 0 the space speaks for the second
 
@@ -55,7 +56,7 @@ class Answer:
 def as_text(answer: Answer) -> str:
     """The answer as a table for a terminal."""
     lines = [f"{answer.photo}" + "".join(f"  ({note})" for note in answer.notes)]
-    lines += [f"  {100 * choice.probability:5.1f} %  {choice.name} ({choice.kind})" for choice in answer.classes]
+    lines += [f"  {100 * choice.probability:5.1f} %  {choice.shown} ({choice.kind})" for choice in answer.classes]
     lines.append(f"  {'space':<11} {'lead':>8}  alone it would say")
     for vote in answer.votes:
         lines.append(f"  {vote.space:<11} {vote.margin:+8.2f}  {vote.top or ''}".rstrip())

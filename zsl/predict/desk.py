@@ -138,7 +138,8 @@ class Desk:
 
 
 def _classes(predictor: Predictor) -> list[dict[str, str]]:
-    return [{"name": name, "kind": kind} for name, kind in zip(predictor.class_names, predictor.kinds, strict=True)]
+    columns = zip(predictor.class_names, predictor.shown_names, predictor.kinds, strict=True)
+    return [{"name": name, "shown": shown, "kind": kind} for name, shown, kind in columns]
 
 
 def _attribute_ranges(predictor: Predictor) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ ones in its folders `backbone-1`, `backbone-2`, … in the order of their featur
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from backbones import Backbone, EncodeOptions, Transform, export_manifest, load_
 from backbones.tuned import photos_metadata, read_tuned_photos
 from zsl.common.tensors import write_tensors
 from zsl.dcrgan.saved import BACKBONE_FILE, BackboneFacts
+from zsl.experiments.results import RESULTS_FILE
 from zsl.features.manifest import EncodeFacts, TransformFacts
 from zsl.predict.predictor import Predictor, save_predictor
 
@@ -129,3 +131,5 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Sequence[P
         if file:
             export_manifest(place / BACKBONE_FILE, file)
     save_predictor(predictor, folder)
+    if (source / RESULTS_FILE).is_file():  # for the card
+        shutil.copyfile(source / RESULTS_FILE, folder / RESULTS_FILE)

@@ -31,17 +31,19 @@ def explain(
 
 def _choices(predictor: Predictor, scores: Tensor, columns: list[int]) -> tuple[Choice, ...]:
     """The classes of `columns` with their probabilities; scores: of all classes [K]."""
-    names, kinds = predictor.class_names, predictor.kinds
+    names, shown, kinds = predictor.class_names, predictor.shown_names, predictor.kinds
     probabilities = scores.double().softmax(0)
     return tuple(
-        Choice(name=names[k], kind=kinds[k], probability=probabilities[k].item(), score=scores[k].item())
+        Choice(
+            name=names[k], shown=shown[k], kind=kinds[k], probability=probabilities[k].item(), score=scores[k].item()
+        )
         for k in columns
     )
 
 
 def _votes(predictor: Predictor, scored: Scored, row: int, first: int, second: int) -> tuple[Vote, ...]:
     """The part of each space, and of the calibration, in the scores of the first and the second class."""
-    names = predictor.class_names
+    names = predictor.shown_names
     terms = [*zip(SPACES, scored.votes[:, row], strict=True), ("calibration", scored.calibration)]
     return tuple(
         Vote(

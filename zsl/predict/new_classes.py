@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zsl.datasets.attribute_table import AttributeTable
+from zsl.datasets.class_names import default_names
 from zsl.datasets.distinct import check_distinct
 from zsl.dcrgan.dcrgan import fit_classifiers
 from zsl.dcrgan.gan import generator_condition
@@ -32,7 +33,7 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
             the run's, or are in other units.
     """
     train = predictor.train
-    if common := [name for name in table.classes if name in predictor.class_names]:
+    if common := [name for name in table.classes if name in (*predictor.class_names, *predictor.shown_names)]:
         raise ValueError(f"the class {common[0]!r} is there already; give the new one another name")
     strengths = _in_run_units(_in_run_order(table, predictor), predictor)
     _check_distinct(strengths, table, predictor)
@@ -48,7 +49,8 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
     )
     facts = replace(predictor.facts, new_classes=(*predictor.facts.new_classes, *table.classes))
     models = {seed: _extend(model, extended, new) for seed, model in predictor.models.items()}
-    return Predictor(facts=facts, train=extended, models=models)
+    shown = predictor.readable_names or default_names(train.class_names)
+    return Predictor(facts=facts, train=extended, models=models, readable_names=(*shown, *table.classes))
 
 
 def _extend(calibrated: Calibrated, train: TrainSplit, new: Tensor) -> Calibrated:

@@ -1,6 +1,7 @@
 """The models of one run, read from its files, and their scores for features.
 
     predictor.json                   backbone, classes, configuration
+    names.csv                        names of the classes for readers
     train.safetensors                trainval features, labels, scaler; every class's attributes
     seed-<k>/model.safetensors       heads and regressors, as they were scored
     seed-<k>/synthesizer.safetensors generator, SRN, class representations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from zsl.common.tensors import write_tensors
+from zsl.datasets.class_names import NAMES_FILE, default_names, read_names, write_names
 from zsl.dcrgan.model import DCRGAN
 from zsl.dcrgan.saved import (
     FACTS_FILE,
@@ -45,6 +47,7 @@ class Predictor:
     facts: PredictorFacts
     train: TrainSplit  # with attributes in the units of the split file
     models: Mapping[int, Calibrated]  # by seed: each a DCRGAN with its γ
+    readable_names: tuple[str, ...] = ()  # of all classes of `train`, for readers; () for names by the rules
 
     @property
     def classes(self) -> Tensor:
@@ -55,6 +58,12 @@ class Predictor:
     def class_names(self) -> tuple[str, ...]:
         """The K names of the columns of all scores."""
         return tuple(self.train.class_names[label] for label in self.classes.tolist())
+
+    @property
+    def shown_names(self) -> tuple[str, ...]:
+        """The K names of the columns of all scores for readers."""
+        names = self.readable_names or default_names(self.train.class_names)
+        return tuple(names[label] for label in self.classes.tolist())
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -106,6 +115,8 @@ def save_predictor(predictor: Predictor, folder: Path) -> None:
     for seed, calibrated in predictor.models.items():
         write_tensors(folder / f"seed-{seed}" / MODEL_FILE, calibrated.state_dict())
         save_synthesizer(calibrated.model, folder / f"seed-{seed}")
+    names = predictor.readable_names or default_names(predictor.train.class_names)
+    write_names(folder / NAMES_FILE, predictor.train.class_names, names)
     save_shared(replace(predictor.facts, class_names=predictor.train.class_names), predictor.train, folder)
 
 
@@ -126,7 +137,8 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
         models = {seed: load_model(folder / f"seed-{seed}", train, config, seed) for seed in seeds}
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} has a file that is broken or of something else ({error}); run it anew") from error
-    return Predictor(facts=facts, train=train, models=models)
+    names = read_names(folder / NAMES_FILE, train.class_names)
+    return Predictor(facts=facts, train=train, models=models, readable_names=names)
 
 
 def _find_seeds(folder: Path, seeds: Sequence[int]) -> Sequence[int]:

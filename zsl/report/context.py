@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,10 +11,11 @@ from shards import ShardIndex, read_index
 from zsl.datasets.attribute_names import find_names_below, read_names_file, readable_attribute
 from zsl.datasets.places import shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind
-from zsl.datasets.splits import Splits, attributes_hash
+from zsl.datasets.splits import ATTRIBUTES, Splits, attributes_hash
 from zsl.features.facts import describe_features
 from zsl.features.join import find_tables, read_tables
 from zsl.features.load import load_splits
+from zsl.features.side_information import with_kept
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 from zsl.report.runs import ReportRun
@@ -37,10 +37,8 @@ class Context:
     notes: list[str] = field(default_factory=list)
 
     def class_name(self, class_id: int) -> str:
-        """The class's name, without underscores and the number in front of it; without names its id."""
-        if self.splits is None:
-            return f"class {class_id}"
-        return readable(self.splits.class_names[class_id])
+        """The class's name for a reader (`names.csv`); without names its id."""
+        return f"class {class_id}" if self.splits is None else self.splits.names[class_id]
 
     def attribute_name(self, number: int) -> str:
         """The attribute's name, such as `bill shape: hooked`; without names its number from 1."""
@@ -50,11 +48,6 @@ class Context:
     def shards(self) -> Path:
         """The folder of the photos."""
         return shards_folder(self.data, self.benchmark)
-
-
-def readable(name: str) -> str:
-    """The class's name for a reader: `087.Mallard_Duck` to `Mallard Duck`."""
-    return re.sub(r"^\d+\.", "", name).replace("_", " ")
 
 
 def find_context(run: ReportRun, data: Path, *, features: Path | None, attribute_names: Path | None) -> Context:
@@ -148,6 +141,8 @@ def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
         ValueError: the split file has no such attributes.
     """
     fold = int(run.fold.split()[-1]) if run.fold else None
+    if run.results.side_information != ATTRIBUTES:
+        return with_kept(load_splits(run.results.benchmark, data, table, fold=fold), run.results, run.folder)
     kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)
     for kind, normalise in product(kinds, (False, True)):
         try:

@@ -56,6 +56,7 @@ def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
         ("rows", ", ".join(f"{part.removesuffix('_loc')} {number:,}" for part, number in rows.items())),
         ("classes", ", ".join(f"{number} {part}" for part, number in classes.items())),
         ("class attributes", r.attributes),
+        ("side information", r.side_information),
         ("backbone", r.backbone),
         ("its pretraining", r.pretraining),
         (PRETRAINING, _seen_before(r.unseen_classes)),

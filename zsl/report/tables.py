@@ -8,6 +8,7 @@ from itertools import combinations
 
 import torch
 
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.compare import Difference, Run, check_comparable, compare
 from zsl.experiments.results import TABLE, UNCALIBRATED
 from zsl.report.cells import Cell, Table, count, percent, signed_percent, word
@@ -55,9 +56,11 @@ def run_table(runs: Sequence[ReportRun], subject: ReportRun | None = None) -> Ta
 
 def protocol(run: ReportRun) -> str:
     """`honest`, or the name and the meaning of another protocol; for a run on a validation fold, that fold."""
+    side = run.results.side_information
+    other = "" if side == ATTRIBUTES else f"; side information: {side}"
     if run.fold:
-        return f"{run.fold}, no test result"
-    return "honest" if run.honest else f"{run.results.protocol.split(':')[0]}, selected on test"
+        return f"{run.fold}, no test result{other}"
+    return f"honest{other}" if run.honest else f"{run.results.protocol.split(':')[0]}, selected on test{other}"
 
 
 def paper_table(run: ReportRun, companions: Sequence[ReportRun]) -> tuple[Table, Table] | None:
@@ -167,7 +170,9 @@ def difference_table(runs: Sequence[ReportRun], subject: ReportRun | None = None
         try:
             if without:
                 raise ValueError(f"{without[0]} kept no answers")
-            check_comparable(*(Run(run.folder, run.results.benchmark, run.details) for run in (a, b)))
+            check_comparable(
+                *(Run(run.folder, run.results.benchmark, run.results.side_information, run.details) for run in (a, b))
+            )
         except ValueError as error:
             notes.append(f"{a.name} and {b.name} cannot be compared: {error}.")
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -15,6 +15,7 @@ from zsl.common.files import append_text, read_json_lines, write_text
 from zsl.common.progress import progress_bar
 from zsl.training.checkpoint import RandomState, Stateful, load_checkpoint, save_checkpoint
 from zsl.training.log import Entry, Log
+from zsl.training.trackers import Tracker
 
 CHECKPOINTS_FOLDER = "checkpoints"
 PATIENCE = 20  # the time between two saves is at least this many times the duration of a save
@@ -33,16 +34,18 @@ class Journal(Log):
     stage.
 
     run: a text that names all that the run depends on.  Checkpoints of another run are refused.
+    tracker: gets all lines, too; after a restart also those that the file has from before.
     """
 
-    def __init__(self, path: Path, run: str = "", *, seconds: float = 10.0) -> None:
+    def __init__(self, path: Path, run: str = "", *, seconds: float = 10.0, tracker: Tracker | None = None) -> None:
         """Keep lines in the file `path`; at least `seconds` pass between two checkpoints of a stage."""
-        self.path, self.run, self.seconds = path, run, seconds
+        self.path, self.run, self.seconds, self.tracker = path, run, seconds, tracker or Tracker()
         self.folder = path.parent / CHECKPOINTS_FOLDER
 
     def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
         """Append one line with the loss terms of a step."""
         append_text(self.path, json.dumps({"stage": stage, "step": step} | terms) + "\n")
+        self.tracker(stage, step, terms)
 
     def steps(
         self, stage: str, count: int, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
@@ -57,6 +60,7 @@ class Journal(Log):
         parts = _parts(modules, optimizers)
         start = self._resume(path, count, parts) if path.is_file() else 0
         self._forget(stage, start)
+        self._track(entry for entry in self.entries() if entry["stage"] == stage)
         due = time.monotonic() + self.seconds
         for step in progress_bar(range(start, count), total=count, initial=start, what=stage, unit=" steps"):
             yield step
@@ -68,6 +72,11 @@ class Journal(Log):
     def entries(self) -> list[Entry]:
         """Read all lines."""
         return read_json_lines(self.path) if self.path.is_file() else []
+
+    def repeat(self, entries: list[Entry]) -> None:
+        """Copy the entries of another log that this log lacks; the tracker gets them all."""
+        super().repeat(entries)
+        self._track(entries)
 
     def clear(self) -> None:
         """Remove all checkpoints, once the run has ended well."""
@@ -81,6 +90,11 @@ class Journal(Log):
             raise StepsBehind(f"{path} has {checkpoint.step} steps behind it, asked for are {count}")
         checkpoint.restore(parts)
         return checkpoint.step
+
+    def _track(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            terms = {key: value for key, value in entry.items() if key not in ("stage", "step")}
+            self.tracker(entry["stage"], entry["step"], terms)
 
     def _forget(self, stage: str, start: int) -> None:
         """Remove the lines of the stage's steps from `start` on, and a line that a kill cut short."""

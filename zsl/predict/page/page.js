@@ -43,7 +43,7 @@ function kindOf(kind) {
 function showBar(choice) {
   const item = make("li");
   const row = make("div", "", "row");
-  const name = make("span", readable(choice.name));
+  const name = make("span", choice.shown);
   name.append(kindOf(choice.kind));
   row.append(name, make("span", `${(100 * choice.probability).toFixed(1)} %`));
   const track = make("div", "", "track");
@@ -60,7 +60,7 @@ function showVote(vote) {
   space.scope = "row";
   space.append(make("small", SPACES[vote.space] ?? ""));
   const lead = `${vote.margin >= 0 ? "+" : "−"}${Math.abs(vote.margin).toFixed(2)}`;
-  row.append(space, make("td", vote.top ? readable(vote.top) : "–"), make("td", lead));
+  row.append(space, make("td", vote.top ?? "–"), make("td", lead));
   return row;
 }
 
@@ -74,7 +74,7 @@ function showEvidence(evidence) {
 
 function showAnswer(answer) {
   at("answer").hidden = false; // before the headline changes, for only what is there is read out
-  at("headline").textContent = readable(answer.classes[0].name);
+  at("headline").textContent = answer.classes[0].shown;
   at("notes").textContent = answer.notes.join("; ");
   at("bars").replaceChildren(...answer.classes.map(showBar));
   at("probabilities").textContent = `Per cent: ${run.probabilities}.`;
@@ -146,7 +146,7 @@ function showRun(content) {
   const chosen = at("base").value;
   at("base").replaceChildren(
     ...run.classes.map((each) => {
-      const option = make("option", readable(each.name));
+      const option = make("option", each.shown);
       option.value = each.name;
       return option;
     })

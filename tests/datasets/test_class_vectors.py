@@ -1,0 +1,157 @@
+"""Class vectors: found by name, refused where wrong, labelled in results, kept for later readers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from command_line import assert_refused
+from command_line import run as run_command
+from toy import toy_table
+from toy_runs import toy_experiment
+
+from zsl.baselines.eszsl import METHOD as ESZSL
+from zsl.datasets.class_vectors import ClassVectors, read_class_vectors, with_vectors
+from zsl.datasets.splits import Splits
+from zsl.experiments.compare import compare, read_run, table
+from zsl.features.side_information import with_kept
+from zsl.features.split import split_features
+
+WIDTH = 5
+
+
+def of_file(folder: Path, names: list[str], vectors: np.ndarray, *, beside: bool = False) -> ClassVectors:
+    np.save(folder / "v.npy", vectors)
+    (folder / "v.txt").write_text("\n".join(names), encoding="utf-8")
+    return read_class_vectors(folder / "v.npy", beside=beside)
+
+
+@pytest.fixture
+def splits() -> Splits:
+    return toy_table()[1]
+
+
+@pytest.fixture
+def vectors(splits: Splits) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(len(splits.class_names), WIDTH))
+
+
+def test_vectors_follow_their_names_in_any_order(tmp_path: Path, splits: Splits, vectors: np.ndarray) -> None:
+    order = np.random.default_rng(1).permutation(len(vectors))
+    names = [splits.class_names[at] for at in order]
+    made = with_vectors(
+        splits, of_file(tmp_path, ["a class of nobody", *names], np.vstack([np.ones(WIDTH), vectors[order]]))
+    )
+    expected = [vector / np.sqrt(sum(x * x for x in vector)) for vector in vectors]
+    assert made.attributes == pytest.approx(np.array(expected), abs=1e-6)
+    assert made.side_information == "class vectors"
+    assert len(made.attribute_names) == WIDTH
+    assert splits.side_information == "attributes"
+
+
+def test_beside_attributes_each_kind_has_half_of_the_squared_length(
+    tmp_path: Path, splits: Splits, vectors: np.ndarray
+) -> None:
+    made = with_vectors(splits, of_file(tmp_path, list(splits.class_names), 1000 * vectors, beside=True))
+    count = splits.attributes.shape[1]
+    for part in (made.attributes[:, :count], made.attributes[:, count:]):
+        assert np.square(part).sum(1) == pytest.approx(0.5, abs=1e-5)
+    cosine = (made.attributes[0, :count] @ splits.attributes[0]) / np.linalg.norm(splits.attributes[0])
+    assert cosine == pytest.approx(np.sqrt(0.5), abs=1e-5)
+    assert made.side_information == "attributes and class vectors"
+    assert len(made.attribute_names) == count + WIDTH
+
+
+def test_a_class_without_photos_may_lack_a_vector(tmp_path: Path, splits: Splits, vectors: np.ndarray) -> None:
+    fewer = replace(splits, unseen=splits.unseen[:-1])
+    made = with_vectors(fewer, of_file(tmp_path, list(splits.class_names[:-1]), vectors[:-1]))
+    assert not made.attributes[-1].any()
+
+
+def test_wrong_files_are_refused_in_words(tmp_path: Path, splits: Splits, vectors: np.ndarray) -> None:
+    names = list(splits.class_names)
+
+    def refused(message: str, names: list[str], vectors: np.ndarray) -> None:
+        with pytest.raises(ValueError, match=message):
+            with_vectors(splits, of_file(tmp_path, names, vectors))
+
+    broken = vectors.copy()
+    broken[3, 1] = np.nan
+    refused(r"the vector of 'class 3' \(row 3\) is not finite", names, broken)
+    refused(r"has 20 rows, .*v.txt has 19 names", names[1:], vectors)
+    refused(r"the class 'class 0' occurs 2 times", [names[0], *names[:-1]], vectors)
+    refused(r"no vector of 'class 19'; it has 'class 19x' \(1 of 20", [*names[:-1], "class 19x"], vectors)
+    refused(r"holds float64 \[100\]; needed is one matrix", names, vectors.reshape(-1))
+    refused(r"holds <U1 \[20, 1\]", names, np.full((20, 1), "a"))
+    refused(
+        r"classes 'class 0' and 'class 1' have equal or proportional", names, np.vstack([2 * vectors[1:2], vectors[1:]])
+    )
+    refused(r"class 'class 0' has no attribute but 0", names, np.vstack([0 * vectors[:1], vectors[1:]]))
+    refused("row 0\\) is not finite", names, 1e300 * np.abs(vectors))
+    (tmp_path / "v.npy").write_bytes(b"numbers")
+    with pytest.raises(ValueError, match=r"v.npy is no .npy file without pickles"):
+        read_class_vectors(tmp_path / "v.npy")
+    np.save(tmp_path / "v.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"no .npy file without pickles"):
+        read_class_vectors(tmp_path / "v.npy")
+    (tmp_path / "v.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="--class-vectors-names"):
+        read_class_vectors(tmp_path / "v.npy")
+
+
+def test_a_run_with_vectors_says_so_keeps_them_and_is_flagged_beside_another(
+    tmp_path: Path, splits: Splits, vectors: np.ndarray, accelerator: Accelerator
+) -> None:
+    usual = toy_experiment(accelerator)
+    made = with_vectors(splits, of_file(tmp_path, list(splits.class_names), vectors))
+    train, test = split_features(usual.table, made)
+    other = replace(usual, splits=made, train=train, test=test)
+    with_attributes = usual.run(ESZSL, tmp_path / "usual", gamma=0.0)
+    results = other.run(ESZSL, tmp_path / "vectors", gamma=0.0)
+    assert (with_attributes.side_information, results.side_information) == ("attributes", "class vectors")
+    assert json.loads((tmp_path / "vectors" / "results.json").read_text())["side_information"] == "class vectors"
+    assert with_attributes.mean != results.mean
+    assert np.array_equal(with_kept(splits, results, tmp_path / "vectors").attributes, made.attributes)
+    assert not (tmp_path / "usual" / "side_information.safetensors").exists()
+    a, b = read_run(tmp_path / "usual"), read_run(tmp_path / "vectors")
+    text = table(a, b, compare(a.details, b.details, resamples=2))
+    assert "NOT THE SAME SIDE INFORMATION: A has attributes, B has class vectors" in text
+    assert "SIDE INFORMATION" not in table(a, a, compare(a.details, a.details, resamples=2))
+    with pytest.raises(ValueError, match="holds a run with other attributes"):
+        other.run(ESZSL, tmp_path / "usual", gamma=0.0)
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, accelerator: Accelerator) -> None:
+    """Its config.json has no `side_information`, which means attributes."""
+    experiment = toy_experiment(accelerator, seeds=(0,))
+    before = experiment.run(ESZSL, tmp_path / "run", gamma=0.0)
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    del content["side_information"]
+    path.write_text(json.dumps(content))
+    assert experiment.run(ESZSL, tmp_path / "run", gamma=0.0) == before
+
+
+def test_the_scripts_take_the_flags(tiny_features: Path, tmp_path: Path) -> None:
+    words: list[str | Path] = [
+        "--data",
+        tiny_features.parents[2],
+        "--features",
+        tiny_features,
+        "--runs",
+        tmp_path,
+        "--method",
+        "eszsl",
+    ]
+    lines = (tiny_features.parents[1] / "names.csv").read_text().splitlines()[1:]
+    names = [line.split(",")[0] for line in lines]
+    of_file(tmp_path, names, np.random.default_rng(0).normal(size=(len(names), WIDTH)))
+    done = run_command("train_dcrgan.py", *words, "--class-vectors", tmp_path / "v.npy", "--seeds", "0")
+    assert done.returncode == 0, done.stderr
+    assert "SIDE INFORMATION: class vectors of v.npy" in done.stdout
+    assert (tmp_path / "shapes-eszsl-vectors" / "results.json").is_file()
+    assert_refused(run_command("train_dcrgan.py", *words, "--class-vectors-beside"), "which is absent")
