@@ -24,7 +24,7 @@ SCRIPT = re.compile(r"(?:scripts|benchmarks|examples)/\w+\.py")
 NEEDS = {
     r"cub|CUB|awa[12]|apy|sun|table3": "photos of a benchmark, and days or hours of computing",
     r"animals": "photos of your own",
-    r"benchmarks/": "a quiet machine for minutes to hours",
+    r"benchmarks": "a quiet machine for minutes to hours",
     r"resnet50": "weights from a hub, or of your own",
 }
 # The test that runs a command: with its flags on the tiny drawn benchmark, with a small backbone and short trainings.

@@ -24,7 +24,7 @@ LINKS = {  # as the files of the repository link, and as the site does
 
 
 def packages() -> list[str]:
-    """The names of all packages, zsl first and then those in zsl/ from top to bottom of the alphabet."""
+    """The names of all packages: zsl, those in zsl/ in the order of the alphabet, and the other two."""
     inner = sorted(f"zsl.{path.parent.name}" for path in (ROOT / "zsl").glob("*/__init__.py"))
     return ["zsl", *inner, "backbones", "shards"]
 
