@@ -1,12 +1,13 @@
 # make quickstart   environment, then the whole pipeline on the embedded benchmark
 # make test         environment, then the tests
+# make docs      the documentation site, in site/; it is strict about links
 # make quality      ruff, mypy and the direction of imports;  make style mends what ruff can mend
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test quality style environment clean
+.PHONY: quickstart test docs quality style environment clean
 
 quickstart: environment
 	$(BIN)/accelerate launch --config_file accelerate_config.yaml scripts/extract.py
@@ -15,6 +16,9 @@ quickstart: environment
 
 test: environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+docs: environment
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 quality: environment
 	$(BIN)/ruff check .
@@ -30,8 +34,8 @@ environment: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,offline,serve]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,offline,serve]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) data/shapes runs/quickstart
+	rm -rf $(VENV) data/shapes runs/quickstart site

@@ -1,0 +1,60 @@
+"""The documentation site builds without a warning, and fetches nothing: neither the build nor a page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FETCHED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src"}  # by a browser, unasked
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed (extra docs)")
+    folder = tmp_path_factory.mktemp("site")
+    process = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+class Addresses(HTMLParser):
+    """The addresses that a browser fetches to show a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag in FETCHED and found.get("rel") not in ("canonical", "next", "prev"):
+            self.found.append(found.get(FETCHED[tag]) or "")
+
+
+def test_there_is_a_page_for_every_text_and_every_package(site: Path) -> None:
+    pages = {str(path.relative_to(site)) for path in site.rglob("*.html")}
+    texts = {f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md")}
+    packages = {f"api/zsl.{path.parent.name}.html" for path in (ROOT / "zsl").glob("*/__init__.py")}
+    assert texts | packages | {"contributing.html", "changelog.html", "api/backbones.html"} <= pages
+    front = (site / "index.html").read_text()
+    for heading in re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE):
+        assert heading in front
+    assert "TrainSplit" in (site / "api" / "zsl.features.html").read_text()
+
+
+def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        addresses = Addresses()
+        addresses.feed(page.read_text())
+        assert addresses.found
+        assert not [address for address in addresses.found if "//" in address], page
+    for style in site.rglob("*.css"):
+        assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text()), style
