@@ -15,6 +15,8 @@ from finished import finish_run
 from torch.nn.functional import softplus
 
 from zsl.experiments.results import read_results
+from zsl.predict.answers import Answer
+from zsl.predict.photos import Limits
 from zsl.predict.reader import Reader
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -43,9 +45,10 @@ def test_the_loss_of_ones_own_is_that_of_its_docstring_and_learns(tiny_shapes: P
     smooth_loss = example("own_loss.py").smooth_loss
     scores, targets = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 3, 1, 1, 2])
     terms = [
-        sum(softplus(1.5 + row[k] - row[y]) for k in range(4) if k != y) for row, y in zip(scores, targets, strict=True)
-    ]
-    torch.testing.assert_close(smooth_loss(scores, targets, 1.5), torch.stack(terms).mean())
+        softplus(1.5 + row[k] - row[y])
+        for row, y in zip(scores, targets, strict=True) for k in range(4) if k != y
+    ]  # fmt: skip
+    torch.testing.assert_close(smooth_loss(scores, targets, 1.5), torch.stack(terms).sum() / 5)
     result = example("own_loss.py").main(backbone=tiny_features.name, data=tiny_shapes)
     assert result.acc_seen > 1 / 6  # chance among the seen classes alone
 
@@ -66,7 +69,8 @@ def test_a_photo_gets_the_answer_of_its_run(
 ) -> None:
     photo = min((tiny_shapes / "shapes" / "raw" / "images").glob("*/*.jpg"))
     (answer,) = example("predict.py").main(tiny_run, (str(photo), str(tiny_weights)), (tiny_weights,))
-    (expected,) = tiny_reader.read([photo], example("predict.py").Limits(), 1)
+    (expected,) = tiny_reader.read([photo], Limits(), 1)
+    assert isinstance(expected, Answer)
     assert [(c.name, c.score) for c in answer.classes] == [(c.name, c.score) for c in expected.classes[:3]]
     printed, unread = sorted(capsys.readouterr().out.splitlines(), key=lambda line: line.startswith(str(tiny_weights)))
     assert printed == f"{photo}: {answer.classes[0].name} ({answer.classes[0].kind})"
