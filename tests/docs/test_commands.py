@@ -26,6 +26,7 @@ NEEDS = {
     r"animals": "photos of your own",
     r"benchmarks": "a quiet machine for minutes to hours",
     r"resnet50": "weights from a hub, or of your own",
+    r"hf://OWNER": "a folder on the hub",
 }
 # The test that runs a command: with its flags on the tiny drawn benchmark, with a small backbone and short trainings.
 EXTRACTED = "tests/scripts/test_scripts.py::test_extract_makes_a_table_that_another_process_makes_too"
@@ -33,6 +34,9 @@ STUDY = "tests/experiments/test_study.py::test_every_backbone_gets_every_method_
 FAULTS = "tests/features/test_extract_faults.py::"
 COMPARED = "tests/experiments/test_compare.py::test_the_script_prints_a_table_and_writes_the_numbers"
 OWN = "tests/experiments/test_own_method.py::"
+LISTED = "tests/report/test_run_list.py::test_the_script_prints_a_table_or_json"
+TRACKED = "tests/training/test_trackers.py::"
+VECTORS = "tests/datasets/test_class_vectors.py::test_the_scripts_take_the_flags"
 EXAMPLE = "tests/examples/test_examples.py::"
 RUN_BY = {
     "scripts/extract.py": EXTRACTED,
@@ -53,6 +57,14 @@ RUN_BY = {
         f"{OWN}test_a_field_of_its_configuration_is_swept"
     ),
     "scripts/compare.py runs/shapes-table/nearest-mean runs/shapes-table/dcrgan+": COMPARED,
+    "scripts/runs.py": LISTED,
+    "scripts/runs.py --runs elsewhere --json": LISTED,
+    "scripts/train_dcrgan.py --log-with tensorboard --name watched": f"{TRACKED}test_kills_repeat_no_step",
+    "scripts/train_dcrgan.py --log-with wandb --name watched": (
+        f"{TRACKED}test_wandb_is_offline_unless_the_user_says_otherwise"
+    ),
+    "scripts/train_dcrgan.py --class-vectors vectors.npy --name shapes-vectors": VECTORS,
+    "scripts/train_dcrgan.py --class-vectors vectors.npy --class-vectors-beside --name shapes-both": VECTORS,
     "examples/train_and_score.py": f"{EXAMPLE}test_six_lines_give_the_scores_of_a_run",
     "examples/own_loss.py": f"{EXAMPLE}test_the_loss_of_ones_own_is_that_of_its_docstring_and_learns",
     "examples/own_benchmark.py": f"{EXAMPLE}test_a_benchmark_of_ones_own_goes_from_drawn_photos_to_scores",

@@ -239,7 +239,7 @@ def test_the_script_prints_a_table_and_writes_the_numbers(tmp_path: Path) -> Non
     found = compare(a, b, resamples=300)
     written = json.loads((tmp_path / "out.json").read_text())
     assert [Difference(**entry) for entry in written["differences"]] == found
-    assert written["b"] == {"run": str(folders[1]), "seeds": [0, 1]}
+    assert written["b"] == {"run": str(folders[1]), "seeds": [0, 1], "side_information": "attributes"}
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[3:8]] == [*KEYS]
     assert f"[{100 * found[0].low:+.1f}, {100 * found[0].high:+.1f}]" in lines[3]
