@@ -30,10 +30,9 @@ from zsl.scores.evaluate import evaluate
 
 ALL = sorted(BASELINES)
 ZERO_SHOT = [name for name in ALL if name != "supervised"]
-DRAWS = ["ale", "cnzsl", "crnet", "devise", "latem", "sje", "zlap"]  # the methods that draw random numbers
+DRAWS = ["ale", "cnzsl", "devise", "latem", "sje", "zlap"]  # the methods that draw random numbers
 SMALL: dict[str, dict[str, Any]] = {  # what the toy problem needs of the networks
     "cnzsl": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
-    "crnet": {"hidden_dim": 64, "anchor_dim": 64, "steps": 800, "lr": 5e-3},
     "latem": {"steps": 100, "lr": 1e-2},
     "zlap": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
 }

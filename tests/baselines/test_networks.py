@@ -1,4 +1,4 @@
-"""CNZSL, ZLAP, LATEM and CRNet: their layers, priors and scores against torch's layers and plain loops."""
+"""CNZSL, ZLAP and LATEM: their layers, priors and scores against torch's layers and plain loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import nn
 from toy import toy_splits
 
 from zsl.baselines.cnzsl import ClassNorm
-from zsl.baselines.crnet import Cooperation, Relation, cluster_centres, relation_loss
 from zsl.baselines.devise import devise_loss
 from zsl.baselines.latem import LatentMaps
 from zsl.baselines.networks import CosineScores
@@ -97,37 +96,3 @@ def test_the_gradient_of_a_latent_map_is_the_paper_s_update() -> None:
     assert expected.abs().max() > 0
     assert math.isfinite(float(maps.weight.grad.sum()))
     torch.testing.assert_close(maps.weight.grad, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_anchors_are_sums_over_experts_and_relations_are_of_each_pair() -> None:
-    torch.manual_seed(0)
-    cooperation = Cooperation(torch.randn(2, 3), 6)
-    network = Relation(4, cooperation, 6, 5)
-    x, a = torch.randn(3, 4), torch.randn(2, 3)
-    weights = [(expert.get_parameter("weight"), expert.get_parameter("bias")) for expert in cooperation.experts]
-    anchors = torch.zeros(6, 2)
-    for (weight, bias), centre in zip(weights, cooperation.centres, strict=True):
-        anchors += (weight @ (a - centre).T + bias[:, None]).clamp(min=0)
-    joint = torch.cat([network.of_image.weight, network.of_class.weight], dim=1)
-    scores = network(x, a)
-    for n in range(3):
-        for c in range(2):
-            hidden = (joint @ torch.cat([x[n], anchors[:, c]]) + network.of_image.bias).clamp(min=0)
-            assert scores[n, c].item() == pytest.approx(network.out(hidden).item(), abs=1e-5)
-
-
-def test_the_relation_loss_is_its_definition_in_loops() -> None:
-    scores, targets = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), [1, 0]
-    total = 0.0
-    for row, target in zip(scores.tolist(), targets, strict=True):
-        total += sum((1 / (1 + math.exp(-score)) - (c == target)) ** 2 for c, score in enumerate(row))
-    assert relation_loss(scores, torch.tensor(targets)).item() == pytest.approx(total / 2)
-
-
-def test_centres_are_the_means_of_their_own_classes() -> None:
-    torch.manual_seed(0)
-    points = torch.randn(40, 3)
-    centres = cluster_centres(points, 4)
-    nearest = torch.cdist(points, centres).argmin(1)
-    torch.testing.assert_close(centres, torch.stack([points[nearest == k].mean(0) for k in range(4)]))
-    assert len(cluster_centres(points[:2], 4)) == 2

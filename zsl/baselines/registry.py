@@ -7,7 +7,7 @@ parts of the linear methods.
 
 from __future__ import annotations
 
-from zsl.baselines import ale, cnzsl, crnet, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
+from zsl.baselines import ale, cnzsl, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
 
 METHODS = (
     dap.METHOD,
@@ -20,7 +20,6 @@ METHODS = (
     cnzsl.METHOD,
     zlap.METHOD,
     latem.METHOD,
-    crnet.METHOD,
     sae.METHOD,
     supervised.METHOD,
 )
