@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import percentileofscore
 
-from zsl.scores.curves import Curve, best_gamma, seen_unseen_curve
+from zsl.scores.curves import Curve, best_gamma, seen_margins, seen_unseen_curve
 from zsl.scores.units import (
     UNITS,
     Judged,
@@ -16,7 +16,6 @@ from zsl.scores.units import (
     gamma_of_share,
     harmonic_lost,
     logit_gap,
-    seen_margins,
     sent_to_unseen,
     value_in,
 )

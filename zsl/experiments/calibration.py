@@ -20,7 +20,8 @@ from zsl.experiments.selection import Selection
 from zsl.experiments.trainer import Folds, Trainer, key_of
 from zsl.features.split import TrainSplit
 from zsl.features.table import FeatureTable
-from zsl.scores.units import UNITS, Yardstick, gamma_in, logit_gap, seen_margins
+from zsl.scores.curves import seen_margins
+from zsl.scores.units import UNITS, Yardstick, gamma_in, logit_gap
 from zsl.training.method import Method
 
 if TYPE_CHECKING:

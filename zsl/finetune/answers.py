@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from zsl.common.tensors import read_tensors, write_tensors
-from zsl.scores.curves import Curve
+from zsl.scores.curves import Curve, seen_margins
 from zsl.scores.details import Details
 from zsl.scores.summary import curve_of
-from zsl.scores.units import Judged, Yardstick, seen_margins
+from zsl.scores.units import Judged, Yardstick
 
 REMEDY = "delete it, and the same command makes it anew"
 SEEN_PART = (

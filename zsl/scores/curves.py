@@ -87,11 +87,15 @@ def margins(scores: Tensor, labels: Tensor, classes: Tensor, is_seen: Tensor, pa
 
     part: whether a column is a class of the images' part [S + U].
     """
-    scores = scores.double()
-    margins = scores[:, is_seen].amax(1) - scores[:, ~is_seen].amax(1)
     _, position, count = labels.unique(return_inverse=True, return_counts=True)
     right = classes[part][scores[:, part].argmax(1)] == labels
-    return margins, right / (count[position] * len(count)).double()
+    return seen_margins(scores, is_seen), right / (count[position] * len(count)).double()
+
+
+def seen_margins(scores: Tensor, is_seen: Tensor) -> Tensor:
+    """Compute the best seen minus the best unseen score [N], in float64, of scores [N, S + U]."""
+    scores = scores.double()
+    return scores[:, is_seen].amax(1) - scores[:, ~is_seen].amax(1)
 
 
 def _weight_up_to(margins: Tensor, weights: Tensor, edges: Tensor) -> Tensor:

@@ -33,12 +33,6 @@ class Unit:
     gamma: Callable[[Tensor, Yardstick], Tensor]  # numbers of units [n] to γ [n]
 
 
-def seen_margins(scores: Tensor, is_seen: Tensor) -> Tensor:
-    """Best seen minus best unseen score [N], in float64, of scores [N, S + U]."""
-    scores = scores.double()
-    return scores[:, is_seen].amax(1) - scores[:, ~is_seen].amax(1)
-
-
 def logit_gap(scores: Tensor, labels: Tensor, classes: Tensor, is_seen: Tensor) -> float:
     """ALG: mean score of the wrong seen classes minus mean score of the unseen ones, mean over training photos.
 
