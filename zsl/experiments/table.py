@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from numpy.linalg import LinAlgError
+
 from zsl.common.config import flatten
 from zsl.common.cost import Cost, stopwatch
 from zsl.common.long_work import PROGRESS_FILE, LongWork
@@ -24,8 +26,9 @@ from zsl.training.method import Method
 
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 COST_FILE = "cost.json"
-# Of a training: too little memory, a term that is not finite, a problem that a solver refuses.
-FAILURES = (RuntimeError, FloatingPointError, MemoryError, ValueError)
+# Of a training: too little memory, a term that is not finite, a matrix that a solver refuses.  Any other ValueError
+# stops the table: a stage that could read a test row raises one, and so does a folder of another run.
+FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError)
 PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
