@@ -40,7 +40,7 @@ class Args:
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     precision: Precision = "auto"  # precision of extraction; training is in fp32
     batch_size: Count = 32  # batch size of extraction
-    budget: Whole = 0  # most configurations of DCR-GAN to train for each backbone; the recipe is always one of them
+    budget: Whole | None = None  # most configurations of each method to train for each backbone, as in table.py
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in

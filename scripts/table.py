@@ -5,8 +5,8 @@
 
 Every run has a folder runs/<name>/<method>.  The script keeps finished runs, so the same command continues a killed
 table.  The table also shows earlier runs of the same features and seeds.  `table.md` also has a ranking by AUSUC, which
-`ranking.svg` draws.  Variants of one form share one configuration, which is chosen for `dcrgan`, or for `dcrgan+`, with
-`--budget` trainings.  Each of them has its own γ.
+`ranking.svg` draws.  Variants of one form share one configuration, which is chosen for `dcrgan`, or for `dcrgan+`.
+Each of them has its own γ.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Args(FeatureArgs):
     methods: tuple[str, ...] = (*BASELINES, *(name for name in VARIANTS if not name.startswith(NAME)), PUBLISHED)
     """Methods of docs/methods.md; table2: all of other papers and dcrgan; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)  # one run for each
-    budget: Whole = 0  # most configurations of DCR-GAN that need training; the recipe is always one of them
+    budget: Whole | None = None
+    """Most configurations of each method that need training, the first one included; baselines try all of theirs.
+    Default: each method's own number; DCR-GAN has its recipe alone."""
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
 
 

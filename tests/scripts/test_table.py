@@ -6,7 +6,12 @@ from pathlib import Path
 
 from command_line import run
 
-from zsl.experiments.methods import ungrouped
+from zsl.baselines.registry import BASELINES
+from zsl.dcrgan.recipes import find_recipe
+from zsl.dcrgan.variants import VARIANTS
+from zsl.experiments.methods import find_method, ungrouped
+from zsl.experiments.table import budget_of
+from zsl.generative.registry import GENERATIVE
 from zsl.report.published_numbers import published_harmonic
 
 
@@ -34,3 +39,17 @@ def test_printed_numbers_are_found_by_the_names_of_methods() -> None:
     names = ["A", "dcrgan", "C-5", "ale", "eszsl", "of-mine"]
     assert published_harmonic("cub", names) == {"A": 38.2, "dcrgan": 60.8, "C-5": 60.8, "ale": 34.4, "eszsl": 21.0}
     assert published_harmonic("shapes", names) == {}
+
+
+def test_a_budget_holds_for_every_method_whose_training_is_long() -> None:
+    budgets = {
+        name: budget_of(find_method(name, find_recipe("cub").config), 2)
+        for name in (*VARIANTS, *GENERATIVE, *BASELINES)
+    }
+    assert {budget for name, budget in budgets.items() if name not in BASELINES} == {2}
+    assert {budgets[name] for name in BASELINES} == {None}
+
+
+def test_without_a_budget_a_variant_has_its_recipe_alone() -> None:
+    assert budget_of(find_method("C-5", find_recipe("cub").config), None) == 0
+    assert budget_of(GENERATIVE["CADA-VAE"], None) == GENERATIVE["CADA-VAE"].budget

@@ -46,6 +46,5 @@ METHOD = Method(
     steps=one_step(train_ale),
     config=ALEConfig(),
     rounds=(candidates(*ranking_candidates(ALEConfig)),),
-    goal="acc_zsl",
     citation="Akata, Perronnin, Harchaoui, Schmid: Label-Embedding for Image Classification, TPAMI 2016",
 )

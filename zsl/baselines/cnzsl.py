@@ -102,6 +102,5 @@ METHOD = Method(
             ),
         ),
     ),
-    goal="acc_zsl",
     citation="Skorokhodov, Elhoseiny: Class Normalization for (Continual)? Generalized Zero-Shot Learning, ICLR 2021",
 )

@@ -92,7 +92,6 @@ METHOD = Method(
             *(DAPConfig(l2=l2, prior="uniform") for l2 in (0.1, 1.0)),
         ),
     ),
-    goal="acc_zsl",
     citation=(
         "Lampert, Nickisch, Harmeling: Attribute-Based Classification for Zero-Shot Visual Object "
         "Categorization, TPAMI 2014"

@@ -37,6 +37,5 @@ METHOD = Method(
     steps=one_step(train_devise),
     config=DeViSEConfig(),
     rounds=(candidates(*ranking_candidates(DeViSEConfig)),),
-    goal="acc_zsl",
     citation="Frome et al.: DeViSE: A Deep Visual-Semantic Embedding Model, NeurIPS 2013",
 )

@@ -80,6 +80,5 @@ METHOD = Method(
             ),  # as in the paper
         ),
     ),
-    goal="acc_zsl",
     citation="Romera-Paredes, Torr: An Embarrassingly Simple Approach to Zero-Shot Learning, ICML 2015",
 )

@@ -118,6 +118,5 @@ METHOD = Method(
             ),
         ),
     ),
-    goal="acc_zsl",
     citation="Changpinyo, Chao, Sha: Predicting Visual Exemplars of Unseen Classes for Zero-Shot Learning, ICCV 2017",
 )

@@ -70,6 +70,5 @@ METHOD = Method(
             ),
         ),
     ),
-    goal="acc_zsl",
     citation="Xian, Akata, Sharma, Nguyen, Hein, Schiele: Latent Embeddings for Zero-shot Classification, CVPR 2016",
 )

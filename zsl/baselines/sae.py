@@ -97,6 +97,5 @@ METHOD = Method(
             )
         ),
     ),
-    goal="acc_zsl",
     citation="Kodirov, Xiang, Gong: Semantic Autoencoder for Zero-Shot Learning, CVPR 2017",
 )

@@ -39,7 +39,6 @@ METHOD = Method(
     steps=one_step(train_sje),
     config=SJEConfig(),
     rounds=(candidates(*ranking_candidates(SJEConfig)),),
-    goal="acc_zsl",
     citation=(
         "Akata, Reed, Walter, Lee, Schiele: Evaluation of Output Embeddings for Fine-Grained Image "
         "Classification, CVPR 2015"

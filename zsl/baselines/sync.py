@@ -96,6 +96,5 @@ METHOD = Method(
             *(SYNCConfig(lam=lam, sigma=sigma) for lam, sigma in product((3e-4, 1e-3, 3e-3), (0.0625, 0.25, 1.0, 4.0))),
         ),
     ),
-    goal="acc_zsl",
     citation="Changpinyo, Chao, Gong, Sha: Synthesized Classifiers for Zero-Shot Learning, CVPR 2016",
 )

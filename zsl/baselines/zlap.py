@@ -89,7 +89,6 @@ METHOD = Method(
             ),
         ),
     ),
-    goal="acc_zsl",
     transductive=lambda config: config.unseen_classes,
     citation="Chen, Shen, Zhang, Torr: Zero-Shot Logit Adjustment, IJCAI 2022",
 )

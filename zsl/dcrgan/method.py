@@ -43,7 +43,6 @@ def dcrgan_method(name: str, config: DCRGANConfig, *, variant_start: bool = True
         config=config,
         rounds=search_rounds(override(config, variant.settings)),
         settings=variant.settings,
-        goal="ausuc",
         budget=variant.budget,
         shares=f"{NAME}{form.suffix}" if variant.start is None else None,
         citation=variant.citation,

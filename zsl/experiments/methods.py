@@ -14,7 +14,7 @@ from zsl.experiments.own_method import is_own_method, load_own_method
 from zsl.generative.registry import GENERATIVE
 from zsl.training.method import Method
 
-METHOD_VERSION = 3  # every change that moves results raises it, so that old and new results are not mixed
+METHOD_VERSION = 4  # every change that moves results raises it, so that old and new results are not mixed
 OTHERS = BASELINES | GENERATIVE | {clip.NAME: clip.METHOD}  # those that take no recipe of DCR-GAN
 METHOD_NAMES = (*VARIANTS, *OTHERS)
 BOUND = "supervised"  # a bound for S; it is no zero-shot method

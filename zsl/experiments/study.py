@@ -135,7 +135,7 @@ class Study:
     data: Path
     options: EncodeOptions = field(default_factory=EncodeOptions)
     batch_size: Count = 32
-    budget: Whole = 0  # most configurations of DCR-GAN for which something is trained, with the recipe's
+    budget: Whole | None = None  # most configurations of each method for which something is trained
     every: Count | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
     shards: Location | None = None  # folder or URL of the shards; None: below `data`
     allow_pipe: bool = False  # whether `shards` may be a command

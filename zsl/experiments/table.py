@@ -38,7 +38,7 @@ def run_methods(
     names: Sequence[str],
     start: Start,
     folder: Path,
-    budget: int,
+    budget: int | None,
     every: int | None = None,
     failures: dict[str, str] | None = None,
 ) -> dict[str, Results]:
@@ -47,9 +47,9 @@ def run_methods(
     Variants of one form share the search for DCR-GAN in this form.  Each folder gets a file of the costs: of the search
     and of the runs, as far as they were not shared with an earlier method.
 
-    folds: the validation folds, which choose configurations.  start: where DCR-GAN's search starts.  budget: the budget
-    of that search.  failures: gets the error message of each method that fails in training; None: such an error stops
-    all.
+    folds: the validation folds, which choose configurations.  start: where DCR-GAN's search starts.  budget: most
+    configurations of each search that need training, as `budget_of` takes it.  failures: gets the error message of each
+    method that fails in training; None: such an error stops all.
 
     Raises:
         ValueError: there is no method, a name is unknown, or a name occurs twice.
@@ -60,10 +60,9 @@ def run_methods(
     def search(name: str, method: Method) -> Selection:
         if name != method.name:
             method = find_method(name, start(name))
-        of_search = budget if method.takes_recipe and method.budget is None else method.budget
         return select(
             method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
-            budget=of_search, calibration=data.calibration, trainer=trainer,
+            budget=budget_of(method, budget), calibration=data.calibration, trainer=trainer,
         )  # fmt: skip
 
     selections: dict[str, Selection] = {}
@@ -94,6 +93,17 @@ def run_methods(
         if _finished_seeds(folder / name) != before:
             _add_cost(folder / name / COST_FILE, cost_so_far())
     return results
+
+
+def budget_of(method: Method, asked: int | None) -> int | None:
+    """Return how many configurations of `method` a table's search may train; None: all.
+
+    It is the same number `asked` for all methods, so that none is searched longer than another.  Only a baseline tries
+    its whole grid, because each of its trainings takes seconds.  Without a number each method has its own; a variant
+    of DCR-GAN then has its recipe alone.
+    """
+    own = 0 if method.takes_recipe and method.budget is None else method.budget
+    return own if asked is None or own is None else asked
 
 
 def _finished_seeds(folder: Path, seeds: Sequence[int] | None = None) -> set[Path]:

@@ -76,7 +76,7 @@ def both_forms(
         rounds = (*rounds, *_GAN_ROUNDS)
     paper = Method(
         name=name, steps=_steps(train), config=override(config, settings),
-        rounds=(*_head_rounds(config.heads, closed=False), *rounds), settings=settings, goal="ausuc", budget=budget,
+        rounds=(*_head_rounds(config.heads, closed=False), *rounds), settings=settings, budget=budget,
         citation=citation, form="as published: all networks learn from scratch", transductive=transductive,
     )  # fmt: skip
     start = {path: value for path, value in _PLUS_START.items() if path in fields}

@@ -74,7 +74,7 @@ class Method:
     config: Any  # a frozen dataclass: the configuration of a run, or the start of a search
     rounds: tuple[tuple[Overrides, ...], ...] = ()  # settings that folds try, each round on the best so far
     settings: Overrides = field(default_factory=dict)  # settings that make a variant; no choice changes them
-    goal: Goal = "harmonic"  # the score on folds by which `rounds` choose
+    goal: Goal = "ausuc"  # the score on folds by which `rounds` choose
     budget: int | None = None  # most configurations for which a table's search trains something; None: all
     shares: str | None = None  # the method whose search also serves this method; None: it has its own search
     citation: str = ""
