@@ -20,7 +20,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from backbones import EncodeOptions
-from zsl.cli import default_backbone, run_script
+from zsl.cli import VectorArgs, default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
@@ -28,7 +28,7 @@ from zsl.datasets.places import benchmark_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args:
+class Args(VectorArgs):
     """Compare backbones."""
 
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
@@ -58,6 +58,7 @@ def main(args: Args) -> None:
         benchmark=args.benchmark, entries=names_of(args.backbones or (default_backbone(args.benchmark),)),
         methods=args.methods, seeds=args.seeds, options=args.options, batch_size=args.batch_size, budget=args.budget,
         every=args.every, shards=args.shards, allow_pipe=args.allow_pipe, data=args.data,
+        vectors=args.read_vectors(),
         folder=args.runs / (args.name or f"{benchmark_name(args.benchmark)}-study"),
     )  # fmt: skip
     with sole_process(study.folder):

@@ -32,7 +32,28 @@ MAX_GAMMA = 1e30  # scores are fp32, whose largest number is 3e38
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureArgs:
+class VectorArgs:
+    """The flags of class vectors, which stand in place of a benchmark's attributes or beside them."""
+
+    class_vectors: Path | None = None
+    """File .npy with a vector for each class, in place of the attributes (docs/class-vectors.md)."""
+    class_vectors_names: Path | None = None
+    """The classes of its rows, one name a line; default: the file with the suffix .txt beside it."""
+    class_vectors_beside: bool = False
+    """Keep the attributes, too, beside the vectors."""
+
+    def read_vectors(self) -> ClassVectors | None:
+        """Read the class vectors that the flags name."""
+        if self.class_vectors is None:
+            for flag, value in (("names", self.class_vectors_names), ("beside", self.class_vectors_beside)):
+                if value:
+                    raise ValueError(f"--class-vectors-{flag} is for --class-vectors FILE.npy, which is absent")
+            return None
+        return read_class_vectors(self.class_vectors, self.class_vectors_names, beside=self.class_vectors_beside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureArgs(VectorArgs):
     """The flags of every script that starts from features."""
 
     benchmark: str = SHAPES
@@ -43,12 +64,6 @@ class FeatureArgs:
     """Folder of a feature table, or hf://datasets/OWNER/NAME, instead of the backbone's table below --data."""
     allow_incomplete: bool = False
     """Go on without the features of photos that could not be read."""
-    class_vectors: Path | None = None
-    """File .npy with a vector for each class, in place of the attributes (docs/class-vectors.md)."""
-    class_vectors_names: Path | None = None
-    """The classes of its rows, one name a line; default: the file with the suffix .txt beside it."""
-    class_vectors_beside: bool = False
-    """Keep the attributes, too, beside the vectors."""
     name: str | None = None
     """Name of the folder below --runs; the default describes its content."""
     data: Path = Path("data")
@@ -61,15 +76,6 @@ class FeatureArgs:
         backbone = self.backbone or default_backbone(self.benchmark)
         folders = (local_folder(self.features),) if self.features else find_tables(self.data, self.benchmark, backbone)
         return read_tables(folders, allow_incomplete=self.allow_incomplete)
-
-    def read_vectors(self) -> ClassVectors | None:
-        """Read the class vectors that the flags name."""
-        if self.class_vectors is None:
-            for flag, value in (("names", self.class_vectors_names), ("beside", self.class_vectors_beside)):
-                if value:
-                    raise ValueError(f"--class-vectors-{flag} is for --class-vectors FILE.npy, which is absent")
-            return None
-        return read_class_vectors(self.class_vectors, self.class_vectors_names, beside=self.class_vectors_beside)
 
 
 @dataclass(frozen=True, kw_only=True)

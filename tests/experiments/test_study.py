@@ -28,10 +28,13 @@ import zsl.experiments.study
 from backbones.tuned import FINETUNED
 from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
+from zsl.datasets.class_vectors import read_class_vectors
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments import study_table
 from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
 from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
+from zsl.features.load import load_splits
+from zsl.features.table import read_features
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study.py"
 
@@ -129,6 +132,37 @@ def test_a_table_that_is_there_needs_no_weights(data: Path, tiny_features: Path,
     rows, failures = run_study(study_of(data, "test_vit.r160_in1k", methods=("eszsl",)), accelerator)
     assert not failures
     assert rows[0].unseen_classes == "clean"
+
+
+def test_class_vectors_stand_in_place_of_attributes_and_the_study_says_so(
+    data: Path, tiny_features: Path, accelerator: Accelerator
+) -> None:
+    table = data / "shapes" / "features" / "test_vit.r160_in1k"
+    shutil.copytree(tiny_features, table)
+    splits = load_splits("shapes", data, read_features(table))
+
+    def with_vectors(name: str, vectors: np.ndarray) -> Study:
+        path = data.parent / f"{name}.npy"
+        np.save(path, vectors)
+        path.with_suffix(".txt").write_text("\n".join(splits.class_names))
+        return replace(
+            study_of(data, "test_vit.r160_in1k", methods=("eszsl",), seeds=1), folder=data.parent / "runs" / name,
+            vectors=read_class_vectors(path, None, beside=False),
+        )  # fmt: skip
+
+    scaled = splits.attributes * np.arange(1, len(splits.attributes) + 1)[:, None]  # lengths are taken out
+    noise = np.random.default_rng(0).normal(size=splits.attributes.shape)
+    (same,), failed = run_study(with_vectors("same", scaled), accelerator)
+    (random,), failed_too = run_study(with_vectors("random", noise), accelerator)
+    plain = study_of(data, "test_vit.r160_in1k", methods=("eszsl",), seeds=1)
+    (by_attributes,), _ = run_study(plain, accelerator)
+    assert not failed
+    assert not failed_too
+    assert same.mean == pytest.approx(by_attributes.mean, abs=1e-3)
+    assert random.mean["acc_zsl"] != by_attributes.mean["acc_zsl"]
+    assert (by_attributes.side_information, same.side_information) == ("attributes", "class vectors")
+    assert "Side information: class vectors." in markdown([same], {})
+    assert "Side information" not in markdown([by_attributes], {})
 
 
 def test_a_backbone_without_weights_is_reported_and_the_rest_goes_on(
@@ -297,7 +331,7 @@ def row(backbone: str, method: str, harmonic: float, speed: float | None, folds:
         entry=backbone, backbone=f"{backbone}.tag", method=method, mean=scores, std=dict.fromkeys(scores, 0.01),
         seeds=3, parameters=3_400_000, flops=770_000_000, images_per_second=speed, input_size=224,
         pretraining="ImageNet-1k", unseen_classes="synonyms", protocol="honest", folds=folds, calibrated=True,
-        measured_on="cpu",
+        side_information="attributes", measured_on="cpu",
     )  # fmt: skip
 
 

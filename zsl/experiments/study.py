@@ -23,6 +23,7 @@ from zsl.common.files import read_object, write_json
 from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_lists import FOLDS
+from zsl.datasets.class_vectors import ClassVectors
 from zsl.datasets.pack import open_or_draw_shards, open_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.experiments.experiment import Experiment
@@ -139,6 +140,7 @@ class Study:
     every: Count | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
     shards: Location | None = None  # folder or URL of the shards; None: below `data`
     allow_pipe: bool = False  # whether `shards` may be a command
+    vectors: ClassVectors | None = None  # class vectors in place of attributes, or beside them
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -179,6 +181,7 @@ class Row:
     unseen_classes: str
     protocol: str
     folds: tuple[int, ...]  # validation folds of all choices; empty: there was no choice
+    side_information: str  # what the models know of classes
     calibrated: bool  # whether calibration folds chose γ
     measured_on: str  # device, precision and threads of the extraction
 
@@ -356,14 +359,14 @@ def run_on_table(
 
     Returns the results by the name of the method.
     """
-    splits = load_splits(study.benchmark, study.data, table)
+    splits = load_splits(study.benchmark, study.data, table, vectors=study.vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)
     folds: dict[int, tuple[TrainSplit, TestSplit]] = {}
     if class_folds:
         folds = class_fold_parts(tables, splits, device)
     for fold, fold_table in () if class_folds else tables.items():
-        folds |= load_folds(study.benchmark, study.data, fold_table, device, (fold,))
+        folds |= load_folds(study.benchmark, study.data, fold_table, device, (fold,), study.vectors)
     data = Experiment(
         table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds
     )
@@ -417,6 +420,7 @@ def _row(
         unseen_classes=result.unseen_classes,
         protocol=result.protocol.split(":")[0],
         folds=folds if result.selection else (),
+        side_information=result.side_information,
         calibrated=not manifest.finetuned,
         measured_on=", ".join([compute.device if compute else "?", f"precision {manifest.precision}", *facts]),
     )

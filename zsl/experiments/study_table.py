@@ -11,6 +11,7 @@ from zsl.common.drawing import COLOURS, INK, MARKERS, drawing, finish
 from zsl.common.files import write_text
 from zsl.common.markdown import markdown_table
 from zsl.common.spreadsheet import write_csv
+from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.results import TABLE, percent
 from zsl.experiments.study import Row
 from zsl.scores.summary import SCORES
@@ -51,7 +52,7 @@ def markdown(rows: Sequence[Row], failures: Mapping[str, str]) -> str:
     failures: the error message of each entry of the study that failed.
     """
     table = markdown_table(["backbone", "method", *TABLE, *COST_COLUMNS], map(_cells, rows))
-    notes = [*_seed_counts(rows), *_machines(rows), *_choices(rows)]
+    notes = [*_side_information(rows), *_seed_counts(rows), *_machines(rows), *_choices(rows)]
     notes += [f"FAILED {entry}: {message.splitlines()[0]}" for entry, message in failures.items()]
     return table + "".join(f"\n{note}\n" for note in notes)
 
@@ -62,6 +63,12 @@ def _cells(row: Row) -> list[str]:
     cost = [f"{row.parameters / 1e6:.1f}", f"{row.flops / 1e9:.2f}", speed, f"{row.input_size}²"]
     method = row.method if row.protocol == "honest" else f"{row.method} ({row.protocol})"
     return [row.backbone, method, *scores, *cost, row.pretraining, row.unseen_classes]
+
+
+def _side_information(rows: Sequence[Row]) -> list[str]:
+    """Write what the models of all rows know of classes, where that is not the benchmark's attributes."""
+    kinds = {row.side_information for row in rows} - {ATTRIBUTES}
+    return [f"Side information: {kind}." for kind in sorted(kinds)]
 
 
 def _seed_counts(rows: Sequence[Row]) -> list[str]:
@@ -99,7 +106,10 @@ def _choices(rows: Sequence[Row]) -> list[str]:
 
 def write_study_csv(rows: Sequence[Row], path: Path) -> None:
     """Write one line for each row, with scores as unrounded fractions."""
-    facts = ["parameters", "flops", "images_per_second", "input_size", "pretraining", "unseen_classes", "protocol"]
+    facts = [
+        "parameters", "flops", "images_per_second", "input_size", "pretraining", "unseen_classes", "protocol",
+        "side_information",
+    ]  # fmt: skip
     scores = [f"{key}_{of}" for key in SCORES for of in ("mean", "std")]
     lines = []
     for row in rows:
