@@ -22,6 +22,7 @@ from zsl.common.ranges import Count, Gigabytes, NotNegative, Share, Whole
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import benchmark_name, shards_folder
 from zsl.finetune.verdict import Judge
+from zsl.training.trackers import LogWith, check_tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Args:
     precision: Precision | None = None  # default: bf16 on a GPU; fp32 on a CPU, where training in bf16 is slow
     checkpoint_seconds: NotNegative = 30.0  # time between two checkpoints; each epoch also ends with one
     memory_gb: Gigabytes = 4.0  # GB of decoded photos in memory, a process; a temporary file holds the rest
+    log_with: LogWith | None = None  # also show losses elsewhere (docs/watching.md); needs the extra of this name
     name: str | None = None  # name of the run; default: benchmark-finetune
     data: Path = Path("data")  # where shards and features lie
     runs: Path = Path("runs")  # where the folders of runs lie
@@ -53,6 +55,7 @@ def main(args: Args) -> None:
     from zsl.finetune.command import Finetuning, run_finetuning, verdicts
     from zsl.finetune.crossfit import FoldsPending
 
+    check_tracker(args.log_with)
     accelerator = make_accelerator(args.precision or training_precision())
     with accelerator.main_process_first():
         index = open_or_draw_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
@@ -63,7 +66,7 @@ def main(args: Args) -> None:
         config=args.config,
         crossfit=0 if args.skip_verdict else args.crossfit, hold_out=args.hold_out,
         folds=() if args.skip_verdict else args.folds, judge=args.judge, margin=args.margin,
-        checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9,
+        checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9, log_with=args.log_with,
     )  # fmt: skip
     try:
         manifest = run_finetuning(job, index, folder, accelerator)

@@ -11,7 +11,8 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -55,13 +56,15 @@ from zsl.finetune import verdict as verdict_module
 from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.data import TuningData
 from zsl.finetune.decision import decide, read_verdict
+from zsl.finetune.held_out import Progress
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
-from zsl.finetune.train import CHECKPOINT_FILE, Training, finetune
+from zsl.finetune.train import CHECKPOINT_FILE, Training, TunedEncoder, finetune
 from zsl.finetune.verdict import judge_features
 from zsl.predict.encoders import export, open_backbones
 from zsl.predict.predictor import load_predictor
 from zsl.scores.folds import FoldScores
+from zsl.training.trackers import Tracker
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune.py"
 MODEL = "test_resnet"
@@ -297,6 +300,41 @@ def test_an_interrupted_epoch_goes_on_to_the_same_weights(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     with pytest.raises(ValueError, match="another configuration, other shards"):
         tune("cut", lr=1e-3)
+
+
+class Remembering:
+    """A tracker of Accelerate that remembers what it gets."""
+
+    name = "remembering"
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.logged.append((step, values))
+
+
+def test_a_tracker_gets_each_update_and_epoch_once_those_before_a_kill_too(
+    tuning: TuningData, weights: Path, accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tune(remembering: Remembering) -> TunedEncoder:
+        return finetune(
+            model_of(weights), tuning, INPUT, CONFIG, accelerator, tmp_path, key="k", checkpoint_seconds=0,
+            tracker=Tracker(cast(Any, remembering)),
+        )  # fmt: skip
+
+    monkeypatch.setattr(Progress, "note_epoch", Mock(side_effect=KeyboardInterrupt))  # at the end of the first epoch
+    with pytest.raises(KeyboardInterrupt):
+        tune(cut := Remembering())
+    monkeypatch.undo()
+    progress = tune(resumed := Remembering()).progress
+    updates = [(step, {"updates/loss": loss}) for step, loss in enumerate(progress.losses)]
+    epochs = [
+        (number, {f"epochs/{name}": score for name, score in scores.items()})
+        for number, scores in enumerate(progress.epochs, 1)
+    ]
+    assert cut.logged == updates[: len(cut.logged)] != []
+    assert sorted(map(repr, resumed.logged)) == sorted(map(repr, updates + epochs))
 
 
 def script(data: Path, runs: Path, weights: Path, name: str, *more: str) -> list[str]:

@@ -73,7 +73,7 @@ def test_kills_repeat_no_step(tmp_path: Path) -> None:
     split, _ = toy_splits()
     path = tmp_path / "seed-0" / "metrics.jsonl"
     for after in (5, 9, 3, 10**6):
-        with open_tracker("tensorboard", tmp_path, 0) as tracker:
+        with open_tracker("tensorboard", tmp_path, "seed-0") as tracker:
             journal = Killing(path, after=after)
             journal.tracker = tracker
             try:
@@ -131,7 +131,7 @@ def test_wandb_is_offline_unless_the_user_says_otherwise(
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if mode:
         monkeypatch.setenv("WANDB_MODE", mode)
-    with pytest.raises(KeyboardInterrupt), open_tracker("wandb", tmp_path, 3):
+    with pytest.raises(KeyboardInterrupt), open_tracker("wandb", tmp_path, "seed-3"):
         raise KeyboardInterrupt
     assert made[0].settings["mode"] == expected
     assert made[0].settings["name"] == f"{tmp_path.name}/seed-3"

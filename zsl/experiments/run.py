@@ -112,7 +112,7 @@ def finish_seeds(
         path, run = seed_folder / LOG_FILE, name_of_run(asdict(facts), seed)
         with work.piece(seed_folder.name):
             if not (seed_folder / last_file).is_file():
-                with open_tracker(log_with, folder, seed) as tracker:
+                with open_tracker(log_with, folder, seed_folder.name) as tracker:
                     finish(seed, seed_folder, Journal(path, run=run, tracker=tracker))
         Journal(path, run=run).clear()
         remove_leftovers(seed_folder)

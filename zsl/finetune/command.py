@@ -43,6 +43,7 @@ from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, read_
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
 from zsl.finetune.tuning import Tuning
 from zsl.finetune.verdict import JUDGE, Judge, gamma_of
+from zsl.training.trackers import LogWith
 
 CACHE_SCALE = 1.15  # photos are kept this much larger than the input, for crops
 EARLIER_CHECKPOINT = "checkpoint.pt"  # of earlier versions
@@ -67,6 +68,7 @@ class Finetuning:
     margin: Share = 0.005  # gain of H on the folds below which the weights are not worth keeping
     checkpoint_seconds: NotNegative = 30.0
     memory: NotNegative = 4e9  # bytes of decoded photos in memory, a process
+    log_with: LogWith | None = None  # also shows losses elsewhere
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -111,6 +113,8 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         key=name_of_run(facts.content(), job.config.seed),
         checkpoint_seconds=job.checkpoint_seconds,
         accelerator=accelerator,
+        folder=folder,
+        log_with=job.log_with,
     )
     crossfit = None
     if of_classes:

@@ -21,6 +21,7 @@ from zsl.finetune.held_out import BestWeights, HeldOut, Progress
 from zsl.finetune.learner import Learner
 from zsl.finetune.probe import probe_heads
 from zsl.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+from zsl.training.trackers import Tracker
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -36,6 +37,7 @@ class TunedEncoder:
 def finetune(
     model: Any, data: TuningData, transform: Transform, config: FinetuneConfig, accelerator: Accelerator, folder: Path,
     *, key: str, epochs: int | None = None, checkpoint_seconds: float = 30.0, what: str = "fine-tune",
+    tracker: Tracker | None = None,
 ) -> TunedEncoder:  # fmt: skip
     """Train a copy of timm's `model`; equal input gives equal weights, whatever was killed in between.
 
@@ -43,6 +45,7 @@ def finetune(
     folder: a checkpoint in it is gone on from.
     key: names the run that the checkpoint has to belong to.
     what: the name of the progress bar.
+    tracker: gets the loss of each update and the scores of each epoch, those before a kill, too.
 
     Raises:
         ValueError: the checkpoint is of another run, or the data are too few for the configuration.
@@ -52,7 +55,8 @@ def finetune(
     path, last_save = folder / CHECKPOINT_FILE, time.monotonic()
     if path.is_file():
         load_checkpoint(path, key).restore(training.parts)
-    progress = training.progress
+    progress, tracker = training.progress, tracker or Tracker()
+    _track(tracker, progress)
     last = (config.epochs if epochs is None else epochs) * training.batches.steps_an_epoch
     with progress_bar(
         total=last * config.batch_size, initial=progress.step * config.batch_size, what=what, unit=" images",
@@ -60,6 +64,7 @@ def finetune(
     ) as bar:  # fmt: skip
         while progress.step < last and not training.is_over:
             training.advance()
+            _track(tracker, progress, progress.step - 1)
             bar.update(config.batch_size)
             bar.set_postfix(loss=f"{progress.losses[-1]:.3f}", refresh=False)
             if training.ends_epoch or time.monotonic() - last_save >= checkpoint_seconds:
@@ -68,6 +73,14 @@ def finetune(
                 last_save = time.monotonic()
     training.learner.release()
     return TunedEncoder(state=training.best.tensors, progress=progress)
+
+
+def _track(tracker: Tracker, progress: Progress, since: int = 0) -> None:
+    """Pass on the losses from update `since` on, and the scores of all epochs; the tracker passes over known ones."""
+    for step, loss in enumerate(progress.losses[since:], since):
+        tracker("updates", step, {"loss": loss})
+    for number, scores in enumerate(progress.epochs, 1):
+        tracker("epochs", number, scores)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -29,6 +29,9 @@ from zsl.finetune.manifest import MANIFEST_FILE, WEIGHTS_FILE, RunFacts, TuningM
 from zsl.finetune.train import TunedEncoder, finetune
 from zsl.finetune.verdict import Judge, encode_images, judge_features
 from zsl.scores.folds import FoldScores
+from zsl.training.trackers import LogWith, open_tracker
+
+ALL_CLASSES = "all-classes"  # what a tracker calls the tuning on all seen classes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +47,8 @@ class Tuning:
     key: str  # of the run's checkpoints
     checkpoint_seconds: float
     accelerator: Accelerator
+    folder: Path  # of the run
+    log_with: LogWith | None = None  # also shows losses elsewhere
 
     def tune(self, splits: Splits, folder: Path, classes: str, *, epochs: int | None = None) -> TunedEncoder:
         """Fine-tune on the trainval rows of `splits`, with checkpoints in `folder`.
@@ -51,11 +56,14 @@ class Tuning:
         classes: which ones these are, in words.
         epochs: so many; None: early stopping on a held-out share.
         """
-        return finetune(
-            self.model, TuningData.of(self.images, splits), self.backbone.transform, self.config, self.accelerator,
-            folder, key=f"{self.key}/{rows_hash(splits.trainval_loc)}/{epochs}", epochs=epochs,
-            checkpoint_seconds=self.checkpoint_seconds, what=f"fine-tune on {classes}",
-        )  # fmt: skip
+        name = ALL_CLASSES if folder == self.folder else folder.name
+        log_with = self.log_with if self.accelerator.is_main_process else None
+        with open_tracker(log_with, self.folder, name) as tracker:
+            return finetune(
+                self.model, TuningData.of(self.images, splits), self.backbone.transform, self.config, self.accelerator,
+                folder, key=f"{self.key}/{rows_hash(splits.trainval_loc)}/{epochs}", epochs=epochs,
+                checkpoint_seconds=self.checkpoint_seconds, what=f"fine-tune on {classes}", tracker=tracker,
+            )  # fmt: skip
 
     def judge(
         self, folds: Mapping[int, Splits], folder: Path, *, judge: Judge, seeds: Sequence[int], margin: float

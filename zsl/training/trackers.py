@@ -1,7 +1,7 @@
 """The scalars of `metrics.jsonl` in TensorBoard or Weights & Biases, by Accelerate's trackers, to watch a run.
 
-A tracker is off by default, and no score depends on it.  Each seed has its own.  A start after a kill begins the
-tracker's files anew with all lines that `metrics.jsonl` still holds, so that no step is there twice.
+A tracker is off by default, and no score depends on it.  Each seed has its own, and each tuning of a fine-tuning.  A
+start after a kill begins the tracker's files anew with all steps that the run still holds, so that none is there twice.
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ class Tracker:
 
 
 @contextmanager
-def open_tracker(log_with: LogWith | None, folder: Path, seed: int) -> Iterator[Tracker]:
-    """Yield the Tracker of one seed of the run in `folder`; it is closed after the block, or after an error."""
+def open_tracker(log_with: LogWith | None, folder: Path, name: str) -> Iterator[Tracker]:
+    """Yield the Tracker of one training of the run in `folder`; it is closed after the block, or after an error.
+
+    name: of the training, such as `seed-0`.
+    """
     if log_with is None:
         yield Tracker()
         return
-    tracker = _tensorboard(folder, seed) if log_with == "tensorboard" else _wandb(folder, seed)
+    tracker = _tensorboard(folder, name) if log_with == "tensorboard" else _wandb(folder, name)
     if hasattr(tracker, "start"):  # older versions of Accelerate start it at once
         tracker.start()
     try:
@@ -72,20 +75,20 @@ def open_tracker(log_with: LogWith | None, folder: Path, seed: int) -> Iterator[
         tracker.finish()
 
 
-def _tensorboard(folder: Path, seed: int) -> GeneralTracker:
+def _tensorboard(folder: Path, name: str) -> GeneralTracker:
     from accelerate.tracking import TensorBoardTracker
 
     class TensorBoard(TensorBoardTracker):
         main_process_only = False  # the processes share the seeds, and each seed has its own files
 
     place = folder / TENSORBOARD_FOLDER
-    shutil.rmtree(place / f"seed-{seed}", ignore_errors=True)  # of a start that was killed
-    return TensorBoard(f"seed-{seed}", place)
+    shutil.rmtree(place / name, ignore_errors=True)  # of a start that was killed
+    return TensorBoard(name, place)
 
 
-def _wandb(folder: Path, seed: int) -> GeneralTracker:
+def _wandb(folder: Path, name: str) -> GeneralTracker:
     """A run of W&B in the folder of ours; nothing leaves this machine unless the user's WANDB_MODE says so."""
     from accelerate.tracking import WandBTracker
 
     mode = os.environ.get("WANDB_MODE", "offline")
-    return WandBTracker(PROJECT, dir=str(folder), name=f"{folder.name}/seed-{seed}", group=folder.name, mode=mode)
+    return WandBTracker(PROJECT, dir=str(folder), name=f"{folder.name}/{name}", group=folder.name, mode=mode)
