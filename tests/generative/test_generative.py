@@ -59,17 +59,30 @@ def test_equal_seeds_agree_bit_for_bit_and_others_do_not(name: str) -> None:
     assert not same(first, state(trained(name, train, tiny(name), seed=1)))
 
 
+# Left out for most methods, because it is the same in all and takes many steps.
+FEW = {"classification_weight": 0.0, "heads.fit": "discriminant", "heads.neighbours": None}
+
+
 @pytest.mark.parametrize("name", PAPER)
 def test_kills_at_random_moments_leave_the_same_model_and_log(name: str, tmp_path: Path) -> None:
-    """The classifier of seen classes and the softmax heads have tests of their own: they are DCR-GAN's."""
-    train, _ = toy_splits()
     known = flatten(asdict(tiny(name)))
-    few = {"classification_weight": 0.0, "heads.fit": "discriminant", "heads.neighbours": None}
-    config = override(tiny(name), {path: value for path, value in few.items() if path in known})
-    whole = Journal(tmp_path / "whole" / "metrics.jsonl", run="r", seconds=1e9)
+    config = override(tiny(name), {path: value for path, value in FEW.items() if path in known})
+    check_kills(name, config, tmp_path, most=2)
+
+
+def test_kills_of_all_stages_leave_the_same_model_and_log(tmp_path: Path) -> None:
+    """The classifier of seen classes, which judges G's features, and softmax heads are trained, too."""
+    check_kills("LsrGAN", tiny("LsrGAN"), tmp_path, most=50)
+
+
+def check_kills(name: str, config: Any, folder: Path, *, most: int) -> None:
+    train, _ = toy_splits()
+    whole = Journal(folder / "whole" / "metrics.jsonl", run="r", seconds=1e9)
     expected = state(GENERATIVE[name].train(train, config, seed=3, log=whole))
-    path = tmp_path / "killed" / "metrics.jsonl"
-    model, kills = train_through_kills(lambda log: GENERATIVE[name].train(train, config, seed=3, log=log), path, most=2)
+    path = folder / "killed" / "metrics.jsonl"
+    model, kills = train_through_kills(
+        lambda log: GENERATIVE[name].train(train, config, seed=3, log=log), path, most=most
+    )
     assert kills >= 2
     assert same(state(model), expected)
     assert path.read_text() == whole.path.read_text()
