@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,8 @@ from zsl.generative.vae import (
     reparametrise,
     wasserstein_distance,
 )
-from zsl.training.log import Log, Watch, silent
+from zsl.training.log import Log, silent
+from zsl.training.loop import Terms, minimise
 from zsl.training.stage import stage
 
 WarmUp = tuple[Share, Share]  # a weight rises from 0 at the first share of the training to its value at the second
@@ -112,15 +112,13 @@ def train_cada_vae(train: TrainSplit, config: CADAVAEConfig, *, log: Log = silen
     settings = config.vae
     vaes = AlignedVAEs(train.features.shape[1], train.attributes.shape[1], settings).to(train.device)
     optimizer = torch.optim.Adam(vaes.parameters(), lr=settings.lr, amsgrad=True, fused=True)
-    watch = Watch(log, "CADA-VAE", steps=settings.steps, every=20, device=train.device)
-    for step in log.steps("CADA-VAE", settings.steps, {"VAEs": vaes, "watch": watch}, {"VAEs": optimizer}):
+
+    def weighted(step: int) -> Terms:
         batch = torch.randint(len(train.features), (settings.batch_size,), device=train.device)
         terms = vaes.terms(train.features[batch], train.attributes[train.labels[batch]])
-        weighted = {name: weight * terms[name] for name, weight in settings.weights(step).items()}
-        optimizer.zero_grad()
-        reduce(torch.add, weighted.values()).backward()
-        optimizer.step()
-        watch(step, weighted)
+        return {name: weight * terms[name] for name, weight in settings.weights(step).items()}
+
+    minimise("CADA-VAE", settings.steps, vaes, optimizer, weighted, log, every=20)
     return LatentSynthesizer(train, vaes.feature_encoder, vaes.attribute_encoder)
 
 

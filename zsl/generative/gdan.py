@@ -7,7 +7,6 @@ nearest neighbours are among these.  At synthesis the noise is normal, as in tra
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -23,10 +22,9 @@ from zsl.generative.losses import squared_distance
 from zsl.generative.method import GenerativeConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Gaussians, kl_divergence, reparametrise
-from zsl.training.log import Log, Watch, silent
+from zsl.training.log import Log, silent
+from zsl.training.loop import Terms, descend, minimise
 from zsl.training.stage import stage
-
-Terms = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ class _Networks(nn.Module):
         """Generate a feature of each row of attributes [B, A]."""
         return self.generator(attributes, torch.randn_like(attributes))
 
-    def vae_terms(self, x: Tensor, a: Tensor) -> Terms:
+    def vae_terms(self, x: Tensor, a: Tensor) -> dict[str, Tensor]:
         """Compute the terms of the conditional VAE's loss."""
         latents = Gaussians(*self.encoder(torch.cat([x, a], dim=1)).chunk(2, dim=1))
         return {
@@ -104,7 +102,7 @@ class _Networks(nn.Module):
             pairs = (x, a), (self.fake(a), a), (x, others), (x, self.regressor(x))
         return discriminator_loss(*(self.discriminator(*pair) for pair in pairs), theta3=self.config.theta3)
 
-    def terms(self) -> Terms:
+    def terms(self) -> dict[str, Tensor]:
         """Compute the terms of the loss of generator, encoder and regressor on a new batch."""
         (x, a, _), config = self.draw(), self.config
         fake, regressed = self.fake(a), self.regressor(x)
@@ -117,21 +115,6 @@ class _Networks(nn.Module):
         }
 
 
-def _step(optimizer: Adam, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def _train(
-    name: str, steps: int, networks: _Networks, optimizers: dict[str, Adam], step: Callable[[], Terms], log: Log
-) -> None:
-    """Do the steps of a stage; `step` does one of them, and returns the terms of its losses."""
-    watch = Watch(log, name, steps=steps, every=20, device=networks.train_split.device)
-    for number in log.steps(name, steps, {"networks": networks, "watch": watch}, optimizers):
-        watch(number, step())
-
-
 @stage
 def train_gdan(train: TrainSplit, config: GDANConfig, *, log: Log = silent) -> GeneratorSynthesizer:
     """Train the VAE, then all networks; unseen attributes are not used."""
@@ -140,20 +123,18 @@ def train_gdan(train: TrainSplit, config: GDANConfig, *, log: Log = silent) -> G
     optimizer = Adam(learners, lr=game.lr_generator, betas=game.betas, fused=True)
     opponent = Adam(networks.discriminator.parameters(), lr=game.lr_critic, betas=game.betas, fused=True)
 
-    def learn(terms: Terms) -> Terms:
-        _step(optimizer, torch.stack(list(terms.values())).sum())
-        return terms
+    def reconstruct(_: int) -> Terms:
+        return networks.vae_terms(*networks.draw()[:2])
 
-    def play() -> Terms:
+    def play(_: int) -> Terms:
         networks.discriminator.requires_grad_(True)
         loss = networks.discriminator_loss()
-        _step(opponent, loss)
+        descend(opponent, loss)
         networks.discriminator.requires_grad_(False)
-        return {"discriminator loss": loss} | learn(networks.terms())
+        return {"discriminator loss": loss.detach()} | networks.terms()
 
-    vae = {"optimizer": optimizer}
-    _train("VAE", game.pretraining_steps, networks, vae, lambda: learn(networks.vae_terms(*networks.draw()[:2])), log)
-    _train("GDAN", game.steps, networks, vae | {"opponent": opponent}, play, log)
+    minimise("VAE", game.pretraining_steps, networks, optimizer, reconstruct, log, every=20)
+    minimise("GDAN", game.steps, networks, optimizer, play, log, every=20, others={"opponent": opponent})
     return GeneratorSynthesizer(train, networks.generator, train.attributes)
 
 

@@ -10,7 +10,8 @@ from torch.nn.functional import mse_loss
 
 from zsl.common.ranges import Count, Positive, Whole, check_ranges
 from zsl.features.split import TrainSplit
-from zsl.training.log import Log, Watch
+from zsl.training.log import Log
+from zsl.training.loop import Terms, minimise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,10 @@ def fit_regressor(regressor: nn.Module, train: TrainSplit, config: RegressionCon
     """Train `regressor` (features [N, D] to attributes [N, A]) by the mean squared error, freeze and return it."""
     regressor = regressor.to(train.device)
     optimizer = torch.optim.Adam(regressor.parameters(), lr=config.lr, fused=True)
-    watch = Watch(log, "regressor", steps=config.steps, every=100, device=train.device)
-    modules = {"regressor": regressor, "watch": watch}
-    for step in log.steps("regressor", config.steps, modules, {"regressor": optimizer}):
+
+    def error(_: int) -> Terms:
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
-        loss = mse_loss(regressor(train.features[batch]), train.attributes[train.labels[batch]])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        watch(step, {"attributes": loss})
+        return {"attributes": mse_loss(regressor(train.features[batch]), train.attributes[train.labels[batch]])}
+
+    minimise("regressor", config.steps, regressor, optimizer, error, log, every=100)
     return regressor.eval().requires_grad_(False)

@@ -22,7 +22,8 @@ from zsl.generative.losses import cosines, squared_distance
 from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
-from zsl.training.log import Log, Watch, silent
+from zsl.training.log import Log, silent
+from zsl.training.loop import Terms, minimise
 from zsl.training.stage import stage
 
 
@@ -63,14 +64,11 @@ def _fit_rectifier(train: TrainSplit, config: RectifierConfig, log: Log) -> SRN:
     prototypes = prototypes / prototypes.norm(dim=1).mean()
     rectifier, seen = SRN(train.attributes.shape[1], means.shape[1]).to(train.device), train.attributes[train.seen]
     optimizer = torch.optim.Adam(rectifier.parameters(), lr=config.lr, fused=True)
-    watch = Watch(log, "rectifier", steps=config.steps, every=100, device=train.device)
-    modules = {"rectifier": rectifier, "watch": watch}
-    for step in log.steps("rectifier", config.steps, modules, {"rectifier": optimizer}):
-        loss = rectifying_loss(rectifier(seen), prototypes, config.similarity_weight)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        watch(step, {"rectifying": loss})
+
+    def error(_: int) -> Terms:
+        return {"rectifying": rectifying_loss(rectifier(seen), prototypes, config.similarity_weight)}
+
+    minimise("rectifier", config.steps, rectifier, optimizer, error, log, every=100)
     return rectifier.eval()
 
 
