@@ -700,6 +700,19 @@ def test_the_comparison_lists_all_runs_and_links_their_reports(runs: Path, tiny_
         write_comparison([other, found[1]], runs / "comparison.html")
 
 
+def test_the_comparison_ranks_the_honest_runs_by_ausuc(runs: Path) -> None:
+    found = [read_report_run(folder) for folder in find_runs([runs])]
+    made = Page(write_comparison(found, runs / "comparison.html"))
+    honest = sorted((run for run in found if run.honest), key=lambda run: -run.results.mean["ausuc"])
+    assert len(honest) == len(found) - 1
+    assert [row[0] for row in made.tables["ranks"][1:]] == [run.name.rsplit("/")[-1] for run in honest]
+    assert [row[2].split()[0] for row in made.tables["ranks"][1:]] == [
+        f"{100 * run.results.mean['ausuc']:.1f}" for run in honest
+    ]
+    alone = Page(write_comparison([run for run in found if run.name != honest[0].name], runs / "comparison.html"))
+    assert "ranks" not in alone.tables
+
+
 def test_of_many_runs_each_is_compared_with_the_first(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zsl.report.tables.ALL_PAIRS", 2)
     made, notes = difference_table([read_report_run(folder) for folder in find_runs([pristine])])

@@ -20,6 +20,7 @@ from zsl.report.figures import FIGURES_FOLDER, classes_plot, confusion_plot, cur
 from zsl.report.gallery import CLASSES, make_gallery
 from zsl.report.paper_figures import paper_figures, why_not
 from zsl.report.provenance import facts, find_audit, reads
+from zsl.report.ranking import run_ranking
 from zsl.report.runs import ReportRun, read_report_run
 
 REPORT_FILE, COMPARISON_FILE = "report.html", "comparison.html"
@@ -71,7 +72,7 @@ _ASK_FOR_PAPER_FIGURES = "Not drawn: they need networks that a run does not keep
 
 
 def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
-    """Write the page that compares `runs` to the file `out`, and its figure beside it.
+    """Write the page that compares `runs` to the file `out`, and its figures beside it.
 
     Raises:
         ValueError: the runs are of several benchmarks.
@@ -80,12 +81,14 @@ def write_comparison(runs: Sequence[ReportRun], out: Path) -> Path:
     if len(names) > 1:
         raise ValueError(f"the runs are on {', '.join(sorted(names))}; a comparison is of runs on one benchmark")
     with_answers = [run for run in runs if run.details]
-    curves = curves_plot(with_answers, out.parent / f"{out.stem}-figures") if with_answers else None
+    folder = out.parent / f"{out.stem}-figures"
+    curves = curves_plot(with_answers, folder) if with_answers else None
     differences, incomparable = tables.difference_table(runs)
     paper = tables.paper_table(runs[0], runs[1:])
     page = _environment().get_template("comparison.html").render(
         benchmark=names.pop(), runs=runs, scores=tables.run_table(runs), curves=curves, differences=differences,
-        incomparable=incomparable, paper_rows=paper, photos=sorted({run.results.data for run in runs}),
+        incomparable=incomparable, ranking=run_ranking(with_answers, folder), paper_rows=paper,
+        photos=sorted({run.results.data for run in runs}),
         notes=[f"{run.name}: {note}" for run in runs for note in run.notes], first_seeds=_first_seeds(runs),
         links={run.name: _link(run.folder / REPORT_FILE, out.parent) for run in runs},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
