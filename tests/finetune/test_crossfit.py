@@ -265,6 +265,24 @@ def test_a_study_chooses_on_the_class_folds_of_cross_fitted_weights(
     assert len(list(tmp_path.glob("shapes/features/*/manifest.json"))) == 1 + FOLDS
 
 
+def test_a_study_of_a_join_takes_each_fold_s_weights_for_its_tuned_part(
+    made: Path, weights: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    entry = f"{MODEL}@{weights}+{MODEL}@{made / WEIGHTS_FILE}"
+    study = study_of_weights(entry, tiny_shapes, tmp_path)
+    (row,), failures = run_study(study, accelerator)
+    assert not failures
+    assert row.folds == (1, 2, 3)
+    assert not row.calibrated  # the tuned part knows the classes of calibration folds
+    results = read_json(study.folder / row.backbone / "eszsl" / "results.json")
+    assert results["selection"]["folds"].keys() == {"1", "2", "3"}
+    frozen = {path for path in tmp_path.glob("shapes/features/*") if not (path / "tuned_rows.npy").is_file()}
+    assert len(frozen) == 1
+    assert len(list(tmp_path.glob("shapes/features/*/tuned_rows.npy"))) == 1 + FOLDS
+    for number, entry_of_fold in ((n, study.entries[0].of_class_fold(n)) for n in row.folds):
+        assert str(entry_of_fold) == f"{MODEL}@{weights}+{MODEL}@{made / f'crossfit-{number}' / WEIGHTS_FILE}"
+
+
 # --- what is concluded -----------------------------------------------------------------------------------------------
 
 
