@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from zsl.common.ranges import Count, NotNegative, Positive, check_ranges
-from zsl.training.log import Log, Watch
+from zsl.training.log import Log
+from zsl.training.loop import Terms, minimise
 from zsl.training.stage import penalised_adam
 
 BatchLoss = Callable[[Tensor, Tensor], Tensor]  # inputs [B, D], targets [B]
@@ -35,13 +36,11 @@ def fit_batches(
     """Minimise the mean of `loss` over inputs [N, D] and targets [N] by the parameters of `module`."""
     rates = list(accumulate(range(config.steps, 0, -1), lambda rate, left: rate * (1 - 1 / left), initial=config.lr))
     optimizer = penalised_adam(module, config.weight_decay, lr=config.lr, betas=(0.9, 0.999))
-    watch = Watch(log, name, steps=config.steps, every=20, device=inputs.device)
-    for step in log.steps(name, config.steps, {"weight": module, "watch": watch}, {"weight": optimizer}):
+
+    def loss_at(step: int) -> Terms:
         for group in optimizer.param_groups:
             group["lr"] = rates[step]  # depends on the step alone, so a resumed run has the same rates
         batch = torch.randint(len(inputs), (config.batch_size,), device=inputs.device)
-        value = loss(inputs[batch], targets[batch])
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        watch(step, {"loss": value})
+        return {"loss": loss(inputs[batch], targets[batch])}
+
+    minimise(name, config.steps, module, optimizer, loss_at, log, every=20)

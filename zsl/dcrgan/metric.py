@@ -13,7 +13,8 @@ from zsl.dcrgan.losses import batch_hard_triplet_loss, class_means, triplet_loss
 from zsl.dcrgan.networks import MetricNet
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import TrainSplit
-from zsl.training.log import Log, Watch, silent
+from zsl.training.log import Log, silent
+from zsl.training.loop import Terms, minimise
 from zsl.training.stage import penalised_adam, stage
 
 
@@ -42,15 +43,13 @@ def train_metric(train: TrainSplit, config: MetricConfig, *, log: Log = silent) 
     metric = MetricNet(train.features.shape[1], attribute_dim, config.representation_dim).to(train.device)
     loss_of = triplet_loss if config.mining == "all" else batch_hard_triplet_loss
     optimizer = penalised_adam(metric, config.weight_decay, lr=config.lr, betas=config.betas)
-    watch = Watch(log, "metric", steps=config.steps, every=100, device=train.device)
-    for step in log.steps("metric", config.steps, {"metric": metric, "watch": watch}, {"metric": optimizer}):
+
+    def loss(_: int) -> Terms:
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         embeddings = metric(train.features[batch], train.attributes[train.labels[batch]])
-        loss = loss_of(embeddings, train.labels[batch], config.margin)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        watch(step, {"triplet": loss})
+        return {"triplet": loss_of(embeddings, train.labels[batch], config.margin)}
+
+    minimise("metric", config.steps, metric, optimizer, loss, log, every=100)
     return metric.eval()
 
 

@@ -12,7 +12,8 @@ from torch.nn.functional import mse_loss
 from zsl.common.ranges import Count, Positive, Whole, check_ranges
 from zsl.dcrgan.networks import Output, Regressor
 from zsl.features.split import TrainSplit
-from zsl.training.log import Log, Watch, silent
+from zsl.training.log import Log, silent
+from zsl.training.loop import Terms, minimise
 from zsl.training.stage import stage
 
 
@@ -73,9 +74,8 @@ def train_regressors(
     f2_steps = f1_steps if f2_epochs is None else epoch_steps * f2_epochs
     steps = max(f1_steps, f2_steps)
     zero = torch.zeros((), device=train.device)  # the term of a regressor after its last epoch
-    watch = Watch(log, "regressors", steps=steps, every=100, device=train.device)
-    state = {"regressors": regressors, "watch": watch}
-    for step in log.steps("regressors", steps, state, {"regressors": optimizer}):
+
+    def errors(step: int) -> Terms:
         batch = torch.randint(len(train.features), (config.batch_size,), device=train.device)
         features, labels = train.features[batch], train.labels[batch]
         terms = {"attributes": zero, "representations": zero}
@@ -83,8 +83,8 @@ def train_regressors(
             terms["attributes"] = mse_loss(regressors.attributes(features), train.attributes[labels])
         if step < f2_steps:
             terms["representations"] = mse_loss(regressors.representations(features), representations[labels])
-        optimizer.zero_grad()  # sets gradients to None, so that Adam does not move a regressor after its last epoch
-        torch.stack(list(terms.values())).sum().backward()
-        optimizer.step()
-        watch(step, terms)
+        return terms
+
+    # A regressor without a term in the sum has no gradients, so that Adam does not move it after its last epoch.
+    minimise("regressors", steps, regressors, optimizer, errors, log, every=100)
     return regressors.requires_grad_(not config.frozen)

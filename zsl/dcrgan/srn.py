@@ -12,7 +12,8 @@ from zsl.common.ranges import Decay, NotNegative, Positive, Whole, check_ranges
 from zsl.dcrgan.losses import norm_representation_loss, representation_loss
 from zsl.dcrgan.networks import SRN
 from zsl.features.split import TrainSplit
-from zsl.training.log import Log, Watch, silent
+from zsl.training.log import Log, silent
+from zsl.training.loop import Terms, minimise
 from zsl.training.stage import penalised_adam, stage
 
 
@@ -38,13 +39,11 @@ def train_srn(train: TrainSplit, prototypes: Tensor, config: SRNConfig, *, log: 
     loss_of = {"squared": representation_loss, "norm": norm_representation_loss}[config.loss]
     optimizer = penalised_adam(srn, config.weight_decay, lr=config.lr, betas=config.betas)
     attributes = train.attributes[train.seen]
-    watch = Watch(log, "SRN", steps=config.steps, every=500, device=train.device)
-    for step in log.steps("SRN", config.steps, {"srn": srn, "watch": watch}, {"srn": optimizer}):
-        loss = loss_of(srn(attributes), prototypes)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        watch(step, {"representation": loss})
+
+    def loss(_: int) -> Terms:
+        return {"representation": loss_of(srn(attributes), prototypes)}
+
+    minimise("SRN", config.steps, srn, optimizer, loss, log, every=500)
     return srn.eval()
 
 
