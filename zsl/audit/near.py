@@ -122,7 +122,7 @@ class Pairs:
     distance: np.ndarray  # [k] bits
     correlation: np.ndarray  # [k]
 
-    def list(self, chosen: np.ndarray) -> list[Pair]:
+    def at(self, chosen: np.ndarray) -> list[Pair]:
         """The pairs at `chosen` [n]."""
         columns = (column[chosen].tolist() for column in (self.first, self.second, self.distance, self.correlation))
         return [Pair(first=i, second=j, distance=d, correlation=c) for i, j, d, c in zip(*columns, strict=True)]
@@ -163,7 +163,7 @@ def check_near_duplicates(
     if not len(across):
         picture.unlink(missing_ok=True)
         return ok("near duplicates", f"no two photos that look the same in two splits ({inside})")
-    listed = pairs.list(across[:LISTED_PAIRS])
+    listed = pairs.at(across[:LISTED_PAIRS])
     draw_pairs(listed[:SHOWN_PAIRS], photos, part, folder, index, picture)
     return warn(
         "near duplicates",
