@@ -75,10 +75,11 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
 def read_some_tensors(
     path: Path, names: Sequence[str], remedy: str
 ) -> tuple[dict[str, Tensor], dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read the tensors called `names`, the shapes of all, and the metadata, as `read_tensors` without a check of hashes.
+    """Read the tensors called `names`, the shapes of all, and the metadata; their hash is not checked.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_tensors`; or a tensor is absent.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a whole file of tensors, or lacks one of `names`.
     """
     try:
         with safe_open(path, framework="pt") as file:

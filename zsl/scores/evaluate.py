@@ -93,10 +93,9 @@ def check_finite(values: Tensor, rows: Sequence[int] | np.ndarray | None, what: 
     Raises:
         FloatingPointError: one is not; the message names the first such row.
     """
-    bad = ~(values.amin(dim=1).isfinite() & values.amax(dim=1).isfinite())  # by row: [N, n] flags would be as many
-    _refuse(
-        bad, lambda row: ~row.isfinite(), values, rows, what, "finite values are needed: extract these features anew"
-    )
+    remedy = "finite values are needed: extract these features anew"
+    bad = ~(values.amin(dim=1).isfinite() & values.amax(dim=1).isfinite())  # by row, for [N, n] flags take memory
+    _refuse(bad, lambda row: ~row.isfinite(), values, rows, what, remedy)
 
 
 def check_scores(scores: Tensor, rows: Sequence[int] | np.ndarray | None, what: str) -> None:
