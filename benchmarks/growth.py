@@ -180,11 +180,12 @@ class Combination:
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.ranks)]
         weights = ["--weights", str(self.work / "weights.safetensors")]
         audit = str(self.data / NAME / "audit" / "audit.json")
+        table = str(table_folder(self.data)) if stage == "train" else ""  # its name has a hash of the weights
         commands = {
             "pack": ["scripts/make_shards.py", "--benchmark", str(self.photos_folder), *data, *size],
             "extract": ["scripts/extract.py", "--benchmark", NAME, *backbone, *weights, *data],
             "audit": ["scripts/audit.py", "--benchmark", NAME, *data],
-            "train": ["scripts/train_dcrgan.py", "--benchmark", NAME, *backbone, *data, "--method", "eszsl",
+            "train": ["scripts/train_dcrgan.py", "--benchmark", NAME, "--features", table, *data, "--method", "eszsl",
                       "--runs", runs, "--name", RUN],
             "report": ["scripts/report.py", f"{runs}/{RUN}", *data, "--audit-file", audit],
         }  # fmt: skip
