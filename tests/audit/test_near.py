@@ -24,7 +24,7 @@ def pairs_within(hashes: np.ndarray, radius: int) -> set[tuple[int, int]]:
     return {
         (i, j)
         for i in range(len(hashes))
-        for j in i + 1 + np.flatnonzero((texts[i] != texts[i + 1 :]).sum(axis=1) <= radius)
+        for j in (i + 1 + np.flatnonzero((texts[i] != texts[i + 1 :]).sum(axis=1) <= radius)).tolist()
     }
 
 

@@ -18,7 +18,7 @@ from zsl.scores.per_class import per_class_share
 from zsl.scores.summary import curve_of
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class WholeNumbers:
     """A linear model of whole numbers, whose sums are exact in any order."""
 
