@@ -98,18 +98,20 @@ class _Looks:
 
 
 def _looks(photos: Sequence[Photo]) -> _Looks:
-    decoded = [(position, photo) for position, photo in enumerate(photos) if photo.bits is not None]
-    small = np.frombuffer(b"".join(photo.thumbnail or b"" for _, photo in decoded), dtype=np.uint8).reshape(-1, PIXELS)
+    varied = [
+        (position, photo, photo.thumbnail)
+        for position, photo in enumerate(photos)
+        if photo.thumbnail is not None and photo.thumbnail.count(photo.thumbnail[:1]) < PIXELS
+    ]
+    small = np.frombuffer(b"".join(thumbnail for *_, thumbnail in varied), dtype=np.uint8).reshape(-1, PIXELS)
     sums = small.sum(axis=1, dtype=np.int64)
-    spreads = np.sqrt(PIXELS * np.einsum("np,np->n", small, small, dtype=np.int64) - sums**2)
-    varied = np.flatnonzero(spreads)
     return _Looks(
-        position=np.array([position for position, _ in decoded], dtype=np.int64)[varied],
-        hashes=np.array([photo.bits for _, photo in decoded], dtype=np.uint64)[varied],
-        digests=np.frombuffer(b"".join(photo.sha256 for _, photo in decoded), dtype=np.uint64).reshape(-1, 4)[varied],
-        small=small[varied],
-        sums=sums[varied],
-        spreads=spreads[varied],
+        position=np.array([position for position, *_ in varied], dtype=np.int64),
+        hashes=np.array([photo.bits for _, photo, _ in varied], dtype=np.uint64),
+        digests=np.frombuffer(b"".join(photo.sha256 for _, photo, _ in varied), dtype=np.uint64).reshape(-1, 4),
+        small=small,
+        sums=sums,
+        spreads=np.sqrt(PIXELS * np.einsum("np,np->n", small, small, dtype=np.int64) - sums**2),
     )
 
 
