@@ -13,8 +13,10 @@ import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.write import SHARD_SIZE
 from zsl.cli import run_script
 from zsl.common.locks import sole_process
+from zsl.common.ranges import Count
 from zsl.datasets.pack import make_shards
 from zsl.datasets.places import shards_folder
 
@@ -33,14 +35,17 @@ class Args:
     """Folder for shards and features."""
     allow_missing: bool = False
     """Continue without absent photos; every manifest and result then states it."""
+    shard_size: Count = SHARD_SIZE
+    """Photos in a shard, the unit of work of extraction; more for millions of photos, whose files are fewer then."""
 
 
 def main(args: Args) -> None:
     """Write the shards and print what they hold."""
     with sole_process(shards_folder(args.data, args.benchmark).parent):
         index, raw = make_shards(
-            args.benchmark, args.data, images=args.images, splits=args.splits, allow_missing=args.allow_missing
-        )
+            args.benchmark, args.data, images=args.images, splits=args.splits, allow_missing=args.allow_missing,
+            shard_size=args.shard_size,
+        )  # fmt: skip
     print(f"{raw.verdict}\n{raw.splits.describe()}")
     print(f"{shards_folder(args.data, args.benchmark)}: {index.count:,} photos in {len(index.shards)} shards")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -130,7 +131,7 @@ def _contradictions(index: ShardIndex) -> Iterator[str]:
             yield f"{shard.file} has {shard.count} samples in rows {shard.first_row} to {shard.last_row}"
         if not 0 <= shard.first_row <= shard.last_row < index.total:
             yield f"{shard.file} ends at row {shard.last_row}, `total` says that there are {index.total}"
-    if twice := {shard.file for shard in index.shards if [other.file for other in index.shards].count(shard.file) > 1}:
+    if twice := [file for file, times in Counter(shard.file for shard in index.shards).items() if times > 1]:
         yield f"{min(twice)} is listed twice"
 
 

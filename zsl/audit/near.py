@@ -14,7 +14,7 @@ that are 1.2 times as bright; 99 % with 2 % cut off each side; 28 % with 5 % cut
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,14 +24,18 @@ from PIL import Image, ImageDraw
 import backbones
 from shards import ShardIndex, shard_samples
 from zsl.audit.findings import Finding, ok, warn
-from zsl.audit.photos import Photo
+from zsl.audit.hamming import close_pairs
+from zsl.audit.photos import THUMBNAIL, Photo
 from zsl.common.files import atomic_path
+from zsl.datasets.split_file import PARTS
 
 MAX_DISTANCE = 12  # bits of 64
 MIN_CORRELATION = 0.9
 SHOWN_PAIRS = 40  # in the picture
 LISTED_PAIRS = 1000  # in audit.json
-CHUNK = 512  # photos compared with all others at a time: 75 MB of distances for AWA2
+CHUNK = 2**13  # pairs whose thumbnails are compared at a time: 16 MB
+KEPT = 2**22  # found pairs that are kept before those found twice are struck out
+PIXELS = THUMBNAIL**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,31 +59,95 @@ class PairFacts:
     correlation: float
 
 
-def find_pairs(photos: Sequence[Photo]) -> list[Pair]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Looks:
+    """What is compared of the photos that can look like another one: all that can be decoded and are not of one tone.
+
+    The correlation of thumbnails a and b of m pixels is (m Σab - Σa Σb) / (spread of a x spread of b), with a spread
+    √(m Σa² - (Σa)²).  All sums are whole numbers, so they are exact.
+    """
+
+    position: np.ndarray  # [n] in the list of photos
+    hashes: np.ndarray  # [n] uint64
+    digests: np.ndarray  # [n, 4] uint64, the sha256 of the bytes
+    small: np.ndarray  # [n, PIXELS] uint8 thumbnails
+    sums: np.ndarray  # [n] int64, of a thumbnail's pixels
+    spreads: np.ndarray  # [n] float64
+
+    def distances(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """The number of bits in which the hashes of pairs [k] differ."""
+        return np.bitwise_count(self.hashes[first] ^ self.hashes[second])
+
+    def correlations(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Pearson's correlations of the thumbnails of pairs [k]."""
+        products = [
+            np.einsum("kp,kp->k", *(self.small[some[at : at + CHUNK]].astype(np.float32) for some in (first, second)))
+            for at in range(0, len(first), CHUNK)
+        ]  # below 2^24, up to which float32 holds whole numbers
+        inner = np.concatenate([*products, np.zeros(0)]).astype(np.int64)
+        covariance = PIXELS * inner - self.sums[first] * self.sums[second]
+        return np.minimum(covariance / (self.spreads[first] * self.spreads[second]), 1)
+
+    def alike(self) -> Iterator[np.ndarray]:
+        """Yield the pairs of different bytes that look the same, each as `first` * n + `second`, some of them twice."""
+        for first, second in close_pairs(self.hashes, MAX_DISTANCE):
+            alike = self.correlations(first, second) >= MIN_CORRELATION
+            first, second = first[alike], second[alike]
+            other = (self.digests[first] != self.digests[second]).any(axis=1)
+            yield first[other] * len(self.hashes) + second[other]
+
+
+def _looks(photos: Sequence[Photo]) -> _Looks:
+    varied = [
+        (position, photo, photo.thumbnail)
+        for position, photo in enumerate(photos)
+        if photo.thumbnail is not None and photo.thumbnail.count(photo.thumbnail[:1]) < PIXELS
+    ]
+    small = np.frombuffer(b"".join(thumbnail for *_, thumbnail in varied), dtype=np.uint8).reshape(-1, PIXELS)
+    sums = small.sum(axis=1, dtype=np.int64)
+    return _Looks(
+        position=np.array([position for position, *_ in varied], dtype=np.int64),
+        hashes=np.array([photo.bits for _, photo, _ in varied], dtype=np.uint64),
+        digests=np.frombuffer(b"".join(photo.sha256 for _, photo, _ in varied), dtype=np.uint64).reshape(-1, 4),
+        small=small,
+        sums=sums,
+        spreads=np.sqrt(PIXELS * np.einsum("np,np->n", small, small, dtype=np.int64) - sums**2),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs:
+    """Pairs of photos that look the same, the most alike first."""
+
+    first: np.ndarray  # [k] positions in the list of photos
+    second: np.ndarray
+    distance: np.ndarray  # [k] bits
+    correlation: np.ndarray  # [k]
+
+    def at(self, chosen: np.ndarray) -> list[Pair]:
+        """The pairs at `chosen` [n]."""
+        columns = (column[chosen].tolist() for column in (self.first, self.second, self.distance, self.correlation))
+        return [Pair(first=i, second=j, distance=d, correlation=c) for i, j, d, c in zip(*columns, strict=True)]
+
+
+def find_pairs(photos: Sequence[Photo]) -> Pairs:
     """All pairs of photos of different bytes that look the same, the most alike first."""
-    hashed = [index for index, photo in enumerate(photos) if photo.bits is not None]
-    if not hashed:
-        return []
-    bits = np.array([photos[i].bits for i in hashed], dtype=np.float32) * 2 - 1  # [n, 64]: x·y = 64 - 2 * distance
-    small = np.array([photos[i].thumbnail for i in hashed], dtype=np.uint8)
-    pairs = []
-    for start in range(0, len(hashed), CHUNK):
-        distance = (bits.shape[1] - bits[start : start + CHUNK] @ bits[start:].T) / 2
-        for i, j in np.argwhere(np.triu(distance <= MAX_DISTANCE, k=1)).tolist():
-            one, other = hashed[start + i], hashed[start + j]
-            if photos[one].sha256 == photos[other].sha256:
-                continue
-            alike = _correlation(small[start + i], small[start + j])
-            if alike >= MIN_CORRELATION:
-                pairs.append(Pair(first=one, second=other, distance=int(distance[i, j]), correlation=alike))
-    return sorted(pairs, key=lambda pair: -pair.correlation)
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's correlation of two thumbnails; 0 where one of them has a single tone."""
-    a, b = first - first.mean(), second - second.mean()
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm else 0.0
+    looks = _looks(photos)
+    found, waiting = np.zeros(0, dtype=np.int64), [np.zeros(0, dtype=np.int64)]
+    for codes in looks.alike():
+        waiting.append(codes)
+        if sum(map(len, waiting)) > KEPT:
+            found, waiting = np.union1d(found, np.concatenate(waiting)), []
+    first, second = np.divmod(np.union1d(found, np.concatenate([found, *waiting])), max(len(looks.hashes), 1))
+    correlation = looks.correlations(first, second)
+    order = np.argsort(-correlation, kind="stable")
+    first, second = first[order], second[order]
+    return Pairs(
+        first=looks.position[first],
+        second=looks.position[second],
+        distance=looks.distances(first, second),
+        correlation=correlation[order],
+    )
 
 
 def check_near_duplicates(
@@ -89,18 +157,21 @@ def check_near_duplicates(
 
     part: of each row (`part_of_rows`).
     """
-    pairs = [p for p in find_pairs(photos) if {photos[p.first].row, photos[p.second].row} <= set(part)]
-    across = [p for p in pairs if part[photos[p.first].row] != part[photos[p.second].row]]
-    inside = f"{len(pairs) - len(across)} pairs inside one split"
-    if not across:
+    photos = [photo for photo in photos if photo.row in part]
+    split = np.array([PARTS.index(f"{part[photo.row]}_loc") for photo in photos], dtype=np.int8)
+    pairs = find_pairs(photos)
+    across = np.flatnonzero(split[pairs.first] != split[pairs.second])
+    inside = f"{len(pairs.first) - len(across)} pairs inside one split"
+    if not len(across):
         picture.unlink(missing_ok=True)
         return ok("near duplicates", f"no two photos that look the same in two splits ({inside})")
-    draw_pairs(across[:SHOWN_PAIRS], photos, part, folder, index, picture)
+    listed = pairs.at(across[:LISTED_PAIRS])
+    draw_pairs(listed[:SHOWN_PAIRS], photos, part, folder, index, picture)
     return warn(
         "near duplicates",
         f"{len(across)} pairs of photos that look the same are in two splits ({inside}); look at {picture}",
         picture=str(picture),
-        pairs=[asdict(_describe(pair, photos, part)) for pair in across[:LISTED_PAIRS]],
+        pairs=[asdict(_describe(pair, photos, part)) for pair in listed],
     )
 
 

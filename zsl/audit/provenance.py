@@ -15,11 +15,12 @@ from shards import ShardIndex
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.records import read_record
+from zsl.common.room import pieces
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits, attributes_hash
 from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
-from zsl.features.split import split_features
+from zsl.features.split import fit_scaler
 from zsl.features.table import FeatureTable
 
 FITTED_ON = "fitted on trainval rows only"
@@ -82,7 +83,7 @@ def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, pho
                 f"({index.sha256[:12]}…); extract anew",
             )
         ]
-    rows = np.array(sorted(photo.row for photo in photos))
+    rows = np.sort(np.array([photo.row for photo in photos], dtype=np.int64))
     if len(table.rows) != index.count or not np.array_equal(table.rows, rows):
         return [fail(check, f"{len(table.rows):,} rows for {index.count:,} photos, or other rows than the shards have")]
     findings = _labels(table, photos, check)
@@ -95,28 +96,42 @@ def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, pho
 
 
 def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Finding]:
-    label = {photo.row: photo.label for photo in photos}
-    wrong = [r for r, y in zip(table.rows.tolist(), table.labels.tolist(), strict=True) if label.get(r, y) != y]
+    rows, labels = (np.array([getattr(photo, name) for photo in photos], dtype=np.int64) for name in ("row", "label"))
+    position = np.searchsorted(table.rows, rows)
+    both = position < len(table.rows)
+    both[both] = table.rows[position[both]] == rows[both]
+    wrong = np.sort(rows[both][table.labels[position[both]] != labels[both]]).tolist()
     return [fail(check, f"{len(wrong)} labels differ from the shards', the first at row {wrong[0]}")] if wrong else []
 
 
 def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
     """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other."""
-    features, _ = table.at(splits.trainval_loc)
-    expected = FeatureScaler.fit(features, table.blocks)
-    train, _ = split_features(table, splits)
-    scalers = {"the scaler made on loading": train.scaler} | (_saved_scalers(run) if run else {})
+    expected = _refitted(table, splits.trainval_loc)
+    scalers = {"the scaler made on loading": fit_scaler(table, splits.trainval_loc)}
+    scalers |= _saved_scalers(run) if run else {}
     wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
     if wrong:
         name = sorted(wrong)[0]
-        everything = FeatureScaler.fit(torch.from_numpy(np.array(table.features)), table.blocks)
+        everything = fit_scaler(table, table.rows)
         how = "on all rows, test rows included" if _same_scaler(scalers[name], everything) else "on other rows"
         return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
     saved = len(scalers) - 1
     others = (
         f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
     )
-    return [ok("scaler", f"{FITTED_ON} ({len(features):,}), recomputed from the table{others}")]
+    return [ok("scaler", f"{FITTED_ON} ({len(splits.trainval_loc):,}), recomputed from the table{others}")]
+
+
+def _refitted(table: FeatureTable, rows: np.ndarray) -> FeatureScaler:
+    """The scaler of the features at `rows`, computed once more by other means where the table is one block."""
+    position = table.positions(rows)
+    if len(table.blocks) > 1:
+        return FeatureScaler.fit(torch.from_numpy(table.features[position]), table.blocks)
+    low, high = (np.full(table.features.shape[1], edge, dtype=np.float32) for edge in (np.inf, -np.inf))
+    for some in pieces(len(rows), 4 * len(low)):
+        values = table.features[position[some]]
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+    return FeatureScaler(torch.from_numpy(low), torch.from_numpy(np.where(high > low, high - low, np.float32(1))))
 
 
 def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:

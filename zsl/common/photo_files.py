@@ -51,7 +51,8 @@ def _entries(root: Path, below: str, around: tuple[Path, ...]) -> Iterator[Entry
             continue
         file = f"{below}/{found.name}" if below else found.name
         if not found.is_dir():
-            yield Entry(file, file_fault(root / file))
+            # The list of a folder says what most files are; the disk is asked only where it does not.
+            yield Entry(file, "" if found.is_file() else file_fault(root / file))
         elif Path(found.name).suffix.lower() in SUFFIXES:
             yield Entry(file, "a folder that is called like a photo")
         elif (true_path := (root / file).resolve()) in around:

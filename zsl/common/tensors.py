@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -70,6 +70,23 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
     if is_changed(tensors, metadata):
         raise ValueError(f"{path} is damaged: its tensors are not those that were written; {remedy}")
     return tensors, metadata
+
+
+def read_some_tensors(
+    path: Path, names: Sequence[str], remedy: str
+) -> tuple[dict[str, Tensor], dict[str, tuple[int, ...]], dict[str, str]]:
+    """Read the tensors called `names`, the shapes of all, and the metadata; their hash is not checked.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a whole file of tensors, or lacks one of `names`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, shapes, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{path} is {_kind(path, error)}; {remedy}") from error
 
 
 def _kind(path: Path, error: SafetensorError) -> str:

@@ -69,8 +69,10 @@ def read_benchmark(name: str, images: Path, split_folder: Path, *, allow_missing
     split_file = read_split_file(split_folder)
     instances = dataset.reader(images, split_file.class_names, split_folder)
     _check_count(name, images, instances, split_folder, split_file)
-    present = [instance for instance in instances if (images / instance.file).is_file() and not instance.box_absent]
-    absent = [instance for instance in instances if not (images / instance.file).exists()]
+    on_disk = [(images / instance.file).is_file() for instance in instances]
+    pairs = list(zip(instances, on_disk, strict=True))
+    present = [instance for instance, is_file in pairs if is_file and not instance.box_absent]
+    absent = [instance for instance, is_file in pairs if not is_file and not (images / instance.file).exists()]
     _check_spelling(images, absent)
     if len(present) < len(instances) and not allow_missing:
         _raise_missing(images, instances, dataset)

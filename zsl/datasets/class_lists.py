@@ -79,9 +79,10 @@ def _read_lists(folder: Path) -> Lists:
 
 def _check_names(lists: Lists, class_names: Sequence[str]) -> None:
     """Every name in a list is a class of the split file."""
+    known = set(class_names)
     for title, names in lists.items():
         for name in names:
-            if name not in class_names:
+            if name not in known:
                 raise ValueError(f"{title}.txt names {name!r}, which is not a class of the split file")
 
 
@@ -105,7 +106,8 @@ def _check_rows(lists: Lists, title: str, classes: np.ndarray, part: str, splits
     """The list `title` has all `classes` [n], which are those with rows in `part`."""
     if title not in lists:
         return
-    absent = [splits.class_names[i] for i in classes if splits.class_names[i] not in lists[title]]
+    listed = set(lists[title])
+    absent = [splits.class_names[i] for i in classes if splits.class_names[i] not in listed]
     if absent:
         raise ValueError(
             f"{len(absent)} classes with {part} rows are not in {title}.txt, the first is {absent[0]!r}: "
@@ -118,7 +120,8 @@ def _check_disjoint(lists: Lists) -> None:
     fold_titles = chain.from_iterable(FOLD_TITLES)
     pairs = [("trainvalclasses", "testclasses"), *FOLD_TITLES, *((title, "testclasses") for title in fold_titles)]
     for first, second in pairs:
-        common = [name for name in lists.get(first, ()) if name in lists.get(second, ())]
+        others = set(lists.get(second, ()))
+        common = [name for name in lists.get(first, ()) if name in others]
         if common:
             raise ValueError(
                 f"{len(common)} classes are both in {first}.txt and in {second}.txt, the first is {common[0]!r}"

@@ -71,7 +71,8 @@ def update_names(path: Path, classes: Sequence[str], words: Mapping[str, str] | 
         ValueError: as in `read_names`, but for classes that there are not.
     """
     edited = _read(path, classes) if path.is_file() else {}
-    if gone := [name for name in edited if name not in classes]:
+    known = set(classes)
+    if gone := [name for name in edited if name not in known]:
         log.warning("%s: the lines of %d classes that are no longer there are removed: %s", path, len(gone), gone[0])
     defaults = zip(classes, default_names(classes, words), strict=True)
     write_names(path, classes, [edited.get(name, default) for name, default in defaults])
@@ -102,8 +103,9 @@ def _read(path: Path, classes: Sequence[str]) -> dict[str, str]:
 
 
 def _refuse_unknown(path: Path, classes: Sequence[str], edited: Mapping[str, str]) -> None:
+    known = set(classes)
     for name in edited:
-        if name not in classes:
+        if name not in known:
             close = get_close_matches(name, classes, n=1)
             guess = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{path}: there is no class {name!r}{guess}; {REMEDY}")

@@ -51,11 +51,20 @@ def check_distinct(attributes: np.ndarray, names: Sequence[str], where: str, *, 
 
 
 def _same_rows(rows: np.ndarray) -> list[tuple[int, int]]:
-    """The pairs of `rows` [C, A] that are the same but for rounding: each row with the first one that is like it."""
-    scale = np.abs(rows).max(initial=1)
-    pairs: list[tuple[int, int]] = []
-    for second in range(1, len(rows)):
-        distances = np.linalg.norm((rows[:second] - rows[second]) / scale, axis=1)
-        if len(like := np.flatnonzero(distances <= SAME)):
-            pairs.append((int(like[0]), second))
-    return pairs
+    """The pairs of `rows` [C, A] that are the same but for rounding: each row with the first one that is like it.
+
+    Rows that are the same lie side by side on any line.  So only rows with nearby places on one line are compared, a
+    few of thousands of classes; `SAME` is doubled there for rounding.
+    """
+    scaled = rows / np.abs(rows).max(initial=1)
+    line = np.random.default_rng(0).normal(size=rows.shape[1])
+    places = scaled @ (line / np.linalg.norm(line))
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], places[order] + 2 * SAME, side="right")
+    first: dict[int, int] = {}
+    for at in np.flatnonzero(ends > np.arange(len(rows)) + 1).tolist():
+        near = order[at + 1 : ends[at]]
+        for other in near[np.linalg.norm(scaled[near] - scaled[order[at]], axis=1) <= SAME].tolist():
+            low, high = sorted((int(order[at]), other))
+            first[high] = min(first.get(high, low), low)
+    return [(first[second], second) for second in sorted(first)]

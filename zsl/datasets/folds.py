@@ -33,7 +33,8 @@ def validation_fold(
     unknown = sorted(set(names) - set(splits.class_names))
     if unknown:
         raise ValueError(f"valclasses{fold}.txt names {unknown[0]!r}, which is not a class of the split file")
-    unseen_mask = np.isin(splits.seen, [splits.class_names.index(name) for name in names])
+    label_of = {name: label for label, name in enumerate(splits.class_names)}
+    unseen_mask = np.isin(splits.seen, [label_of[name] for name in names])
     seen, unseen = (~unseen_mask).sum(), unseen_mask.sum()
     if seen < 2 or unseen < 1:
         raise ValueError(f"fold {fold} leaves {seen} seen and {unseen} unseen classes; two and one are needed at least")
@@ -71,8 +72,8 @@ def _play(
 ) -> Splits:
     """Splits in which the seen classes of `unseen_mask` [S] play unseen, and a share of the others' rows test_seen."""
     unseen, seen = splits.seen[unseen_mask], splits.seen[~unseen_mask]
-    label_of = dict(zip(rows.tolist(), labels.tolist(), strict=True))
-    trainval_labels = np.array([label_of[row] for row in splits.trainval_loc.tolist()])
+    order = np.argsort(rows)
+    trainval_labels = labels[order[np.searchsorted(rows, splits.trainval_loc, sorter=order)]]
     of_seen = np.isin(trainval_labels, seen)
     seen_rows = splits.trainval_loc[of_seen]
     rng = np.random.default_rng(derive_seed(number, name.rstrip(" 0123456789")))

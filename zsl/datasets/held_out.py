@@ -17,10 +17,14 @@ def hold_out(labels: np.ndarray, share: float, generator: Callable[[int], np.ran
     the random numbers of a class.  Folds draw all classes from one generator, one after the other; fine-tuning and
     benchmarks of one's own have one for each class, so that a class's share does not depend on the other classes.
     """
+    if not len(labels):
+        return np.zeros(0, dtype=np.int64)
+    classes, counts = np.unique(labels, return_counts=True)
+    of_classes = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     positions = [
-        _share(np.flatnonzero(labels == label), share, generator(label)) for label in np.unique(labels).tolist()
+        _share(of_class, share, generator(label)) for label, of_class in zip(classes.tolist(), of_classes, strict=True)
     ]
-    return np.sort(np.concatenate(positions)) if positions else np.zeros(0, dtype=np.int64)
+    return np.sort(np.concatenate(positions))
 
 
 def _share(positions: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shards import Location, ShardIndex, open_index, read_index, write_shards
 from shards.index import INDEX_FILE
+from shards.write import SHARD_SIZE
 from zsl.common.files import atomic_path
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
@@ -43,7 +44,13 @@ class _Raw:
 
 
 def make_shards(
-    benchmark: str, data: Path, *, images: Path | None = None, splits: Path | None = None, allow_missing: bool = False
+    benchmark: str,
+    data: Path,
+    *,
+    images: Path | None = None,
+    splits: Path | None = None,
+    allow_missing: bool = False,
+    shard_size: int = SHARD_SIZE,
 ) -> tuple[ShardIndex, Benchmark]:
     """Write shards of `benchmark` below `data`, from the photos in `images` and the split files in `splits`.
 
@@ -76,6 +83,7 @@ def make_shards(
         benchmark=name,
         total=content.split_file.count,
         source=_describe_source(content),
+        shard_size=shard_size,
         progress=lambda groups: progress_bar(groups, what="shards", unit=" shards"),
     )
     return index, content

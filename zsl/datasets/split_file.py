@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -137,7 +138,7 @@ def _class_names(cells: np.ndarray, path: Path) -> tuple[str, ...]:
         raise ValueError(f"{path}: a name in allclasses_names is empty")
     if odd := [name for name in names if not is_one_line(name)]:
         raise ValueError(f"{path}: the name {odd[0]!r} in allclasses_names holds a line break; the class lists cannot")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
         raise ValueError(
             f"{path}: {len(repeated)} class names occur twice in allclasses_names, the first is {repeated[0]!r}"
         )

@@ -95,8 +95,9 @@ def _parts_by_class(classes: Sequence[str], photos: Sequence[Instance], split_of
     """All photos of unseen classes are tested, and a share of each seen class's photos."""
     labels = np.array([photo.label for photo in photos])
     seen = [label for label, name in enumerate(classes) if split_of[name] == "seen"]
+    counts = np.bincount(labels, minlength=len(classes))
     for label in seen:
-        if (labels == label).sum() < 2:
+        if counts[label] < 2:
             raise ValueError(
                 f"the seen class {classes[label]!r} has 1 photo; it needs one to learn from and one to be tested on"
             )

@@ -12,7 +12,7 @@ from shards import Shard
 from zsl.common.files import atomic_path
 from zsl.common.spreadsheet import write_csv
 from zsl.features.manifest import MANIFEST_FILE, Manifest, write_manifest
-from zsl.features.parts import Part, Parts, read_part
+from zsl.features.parts import Part, Parts, read_part, read_part_features
 from zsl.features.stream import Failure
 from zsl.features.table import QUARANTINE_FILE, TUNED_FILE, arrays_sha256
 
@@ -104,7 +104,7 @@ def _write_features(path: Path, parts: Sequence[Path], order: np.ndarray, dim: i
         np.lib.format.write_array_header_1_0(stream, header)
         first, start = stream.tell(), 0
         for part in parts:
-            features = read_part(part).features.astype("<f4", copy=False)
+            features = read_part_features(part).astype("<f4", copy=False)
             places = place[start : start + len(features)]
             breaks = np.flatnonzero(np.diff(places) != 1) + 1
             for at, piece in zip(np.split(places, breaks), np.split(features, breaks), strict=True):

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Self
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from shards import Shard, ShardIndex
-from zsl.common.tensors import read_tensors, write_tensors
+from zsl.common.tensors import read_some_tensors, read_tensors, write_tensors
 from zsl.features.stream import Failure
 
 try:
@@ -26,6 +27,7 @@ except ImportError:  # not on Windows
 
 
 PARTS_FOLDER, MERGE_LOCK = "parts", ".merge.lock"
+REMEDY = "delete it and extract again"
 TENSORS = ("rows", "labels", "features", "tuned")
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file systems without flock
 
@@ -68,6 +70,11 @@ class Parts:
     _claims: dict[str, IO[bytes]] = field(default_factory=dict)
     _whole: set[str] = field(default_factory=set)  # shards whose part is whole; such a part does not change
 
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        """The position of each shard in the index."""
+        return {shard.file: number for number, shard in enumerate(self.index.shards)}
+
     def __enter__(self) -> Self:
         return self
 
@@ -96,8 +103,10 @@ class Parts:
         return shard.file in self._whole
 
     def _is_whole(self, shard: Shard) -> bool:
+        # Process 0 checks all bytes before it merges.  If all ranks did so, each would read the whole table.
+        read = read_part if self.rank == 0 else read_rows
         try:
-            part = read_part(self.path(shard))
+            part = read(self.path(shard))
         except (FileNotFoundError, ValueError):
             return False
         return part.fault(shard) is None and (self.keep_failures or not part.failures)
@@ -160,7 +169,7 @@ class Parts:
                 raise OSError(errno.ENOSYS, "no flock")
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in NO_LOCKS or self.index.shards.index(shard) % self.ranks != self.rank:
+            if error.errno not in NO_LOCKS or self._number[shard.file] % self.ranks != self.rank:
                 claim.close()
                 return False
         self._claims[shard.file] = claim
@@ -188,10 +197,29 @@ def read_part(path: Path) -> Part:
         FileNotFoundError: the file does not exist.
         ValueError: the file is damaged.
     """
-    remedy = "delete it and extract again"
-    tensors, metadata = read_tensors(path, remedy)
+    tensors, metadata = read_tensors(path, REMEDY)
+    return _part({name: tensor.numpy() for name, tensor in tensors.items()}, metadata, path)
+
+
+def read_rows(path: Path) -> Part:
+    """Read a part file except its features, which are zeros that take no memory; their bytes are not checked.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_part`.
+    """
+    tensors, shapes, metadata = read_some_tensors(path, [name for name in TENSORS if name != "features"], REMEDY)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return _part(arrays | {"features": np.broadcast_to(np.float32(0), shapes.get("features", ()))}, metadata, path)
+
+
+def read_part_features(path: Path) -> np.ndarray:
+    """The features [n, D] of a part file that has just been checked."""
+    return read_some_tensors(path, ["features"], REMEDY)[0]["features"].numpy()
+
+
+def _part(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], path: Path) -> Part:
     try:
         failures = tuple(Failure(**failure) for failure in json.loads(metadata["failures"]))
-        return Part(**{name: tensors[name].numpy() for name in TENSORS}, failures=failures)
+        return Part(**{name: arrays[name] for name in TENSORS}, failures=failures)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from error
+        raise ValueError(f"{path} is damaged ({error!r}); {REMEDY}") from error

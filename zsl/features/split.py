@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zsl.common.room import make_room, pieces
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
 from zsl.features.scaling import AttributeScaler, FeatureScaler
@@ -136,10 +137,10 @@ def split_features(
     Raises:
         ValueError: the table lacks a row of the splits, or its labels contradict them.
     """
-    features, labels = table.at(splits.trainval_loc)
-    scaler = FeatureScaler.fit(features, table.blocks)
+    scaler = fit_scaler(table, splits.trainval_loc)
+    features, labels = _scaled(table, splits.trainval_loc, scaler)
     train = TrainSplit(
-        features=scaler(features),
+        features=features,
         labels=labels,
         attributes=torch.from_numpy(splits.attributes.copy()),
         seen=torch.from_numpy(splits.seen.copy()),
@@ -153,9 +154,34 @@ def split_features(
         ("seen", splits.test_seen_loc, splits.seen),
         ("unseen", splits.test_unseen_loc, splits.unseen),
     ):
-        features, labels = table.at(loc)
+        features, labels = _scaled(table, loc, scaler)
         if not np.isin(labels.numpy(), classes).all():
             raise ValueError(f"test_{part} rows of the feature table have labels that are not {part} classes")
-        parts[part] = LabelledFeatures(scaler(features), labels, loc)
+        parts[part] = LabelledFeatures(features, labels, loc)
     test = TestSplit(**parts)
     return (train, test) if device is None else (train.to(device), test.to(device))
+
+
+def fit_scaler(table: FeatureTable, rows: np.ndarray) -> FeatureScaler:
+    """The scaler that is fitted on the features at official `rows` [n].
+
+    The rows are read in pieces.  Those of joined tables are read at once, because the weight of a block is a variance,
+    and the sum of pieces has other last bits.
+    """
+    position = table.positions(rows)
+    if len(table.blocks) > 1:
+        return FeatureScaler.fit(torch.from_numpy(table.features[position]), table.blocks)
+    ranges = []
+    for some in pieces(len(rows), 4 * table.features.shape[1]):
+        piece = torch.from_numpy(table.features[position[some]])
+        ranges += [piece.amin(0), piece.amax(0)]
+    return FeatureScaler.fit(torch.stack(ranges))  # of the lowest and the highest values: the range of all
+
+
+def _scaled(table: FeatureTable, rows: np.ndarray, scaler: FeatureScaler) -> tuple[Tensor, Tensor]:
+    """The scaled features [n, D] and the labels [n] at official `rows` [n]; only one copy of all features is made."""
+    position = table.positions(rows)
+    features = make_room(len(rows), table.features.shape[1])
+    for some in pieces(len(rows), 4 * features.shape[1]):
+        features[some] = scaler(torch.from_numpy(table.features[position[some]]))
+    return features, torch.from_numpy(table.labels[position])

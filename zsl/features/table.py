@@ -73,6 +73,15 @@ class FeatureTable:
         Raises:
             ValueError: the table has no such row.
         """
+        position = self.positions(rows)
+        return torch.from_numpy(self.features[position]), torch.from_numpy(self.labels[position])
+
+    def positions(self, rows: np.ndarray) -> np.ndarray:
+        """Return the positions [n] of official `rows` [n] in the arrays.
+
+        Raises:
+            ValueError: the table has no such row.
+        """
         position = np.searchsorted(self.rows, rows)
         present = position < len(self.rows)
         present[present] = self.rows[position[present]] == rows[present]
@@ -81,7 +90,7 @@ class FeatureTable:
                 f"the feature table has no row {rows[~present][0]} ({int((~present).sum())} rows of the split are "
                 "absent); was it extracted from other shards?"
             )
-        return torch.from_numpy(self.features[position]), torch.from_numpy(self.labels[position])
+        return position
 
 
 def arrays_sha256(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> dict[str, str]:

@@ -94,8 +94,8 @@ def resampled_weights(
     if "classes" in levels:
         times = rng.multinomial(len(classes), np.full(len(classes), 1 / len(classes)), size=count)
     weights = times[:, position] * equal_weights(labels)
-    for number in range(len(classes)) if "images" in levels else ():
-        members = np.flatnonzero(position == number)
+    of_classes = np.split(np.argsort(position, kind="stable"), np.cumsum(np.bincount(position))[:-1])
+    for members in of_classes if "images" in levels else ():
         n = len(members)
         weights[:, members] *= rng.multinomial(n, np.full(n, 1 / n), size=count)  # how often each image is drawn
     return weights

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ROWS = 2**14  # images whose scores are copied at a time
 TIE = 1e-12  # rounding error of a sum of thousands of float64 weights; unequal accuracies differ by more
 
 
@@ -88,14 +89,16 @@ def margins(scores: Tensor, labels: Tensor, classes: Tensor, is_seen: Tensor, pa
     part: whether a column is a class of the images' part [S + U].
     """
     _, position, count = labels.unique(return_inverse=True, return_counts=True)
-    right = classes[part][scores[:, part].argmax(1)] == labels
+    of_part = classes[part]
+    right = torch.cat([of_part[some[:, part].argmax(1)] for some in scores.split(ROWS)]) == labels
     return seen_margins(scores, is_seen), right / (count[position] * len(count)).double()
 
 
 def seen_margins(scores: Tensor, is_seen: Tensor) -> Tensor:
     """Compute the best seen minus the best unseen score [N], in float64, of scores [N, S + U]."""
-    scores = scores.double()
-    return scores[:, is_seen].amax(1) - scores[:, ~is_seen].amax(1)
+    return torch.cat(
+        [some[:, is_seen].amax(1).double() - some[:, ~is_seen].amax(1).double() for some in scores.split(ROWS)]
+    )
 
 
 def _weight_up_to(margins: Tensor, weights: Tensor, edges: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zsl.common.room import make_room, pieces
 from zsl.features.split import LabelledFeatures, TestSplit
 from zsl.scores.details import Details
 from zsl.scores.model import ZeroShotModel
@@ -44,25 +45,46 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     seen, unseen = test.seen, test.unseen
     for part, name in ((seen, "test_seen"), (unseen, "test_unseen")):
         check_finite(part.features, part.rows, f"features of {name}")
-    seen_scores, unseen_scores = model.gzsl_scores(seen.features), model.gzsl_scores(unseen.features)
-    zsl_scores = model.zsl_scores(unseen.features)
-    check_scores(seen_scores, seen.rows, "GZSL scores of test_seen")
-    check_scores(unseen_scores, unseen.rows, "GZSL scores of test_unseen")
-    check_scores(zsl_scores, unseen.rows, "ZSL scores of test_unseen")
+    gzsl, zsl = (model.gzsl_scores, model.gzsl_classes), (model.zsl_scores, model.zsl_classes)
+    seen_scores, seen_predicted = score_in_pieces(*gzsl, seen, "GZSL scores of test_seen")
+    unseen_scores, unseen_predicted = score_in_pieces(*gzsl, unseen, "GZSL scores of test_unseen")
+    _, zsl_predicted = score_in_pieces(*zsl, unseen, "ZSL scores of test_unseen", keep=False)
     return Details(
         zsl_classes=model.zsl_classes.cpu(),
         gzsl_classes=model.gzsl_classes.cpu(),
         seen_rows=_rows(seen),
         seen_labels=seen.labels.cpu(),
-        seen_predicted=model.gzsl_classes[seen_scores.argmax(dim=1)].cpu(),
-        seen_scores=seen_scores.float().cpu(),
+        seen_predicted=seen_predicted,
+        seen_scores=seen_scores,
         unseen_rows=_rows(unseen),
         unseen_labels=unseen.labels.cpu(),
-        unseen_predicted=model.gzsl_classes[unseen_scores.argmax(dim=1)].cpu(),
-        unseen_scores=unseen_scores.float().cpu(),
-        unseen_zsl_predicted=model.zsl_classes[zsl_scores.argmax(dim=1)].cpu(),
+        unseen_predicted=unseen_predicted,
+        unseen_scores=unseen_scores,
+        unseen_zsl_predicted=zsl_predicted,
         gamma=getattr(model, "gamma", torch.zeros(())).cpu(),  # of a Calibrated model; no other has any
     )
+
+
+def score_in_pieces(
+    scores_of: Callable[[Tensor], Tensor], classes: Tensor, part: LabelledFeatures, what: str, *, keep: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Score the images of `part` in pieces: scores [N, n] float32, and the predicted one of the `classes` [n], [N].
+
+    Both are on the CPU.  A benchmark of common size is one piece.  A model may hold several matrices with a row for
+    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.
+
+    Raises:
+        FloatingPointError: a score is NaN or +inf; the message names the row.
+    """
+    count = len(part.features)
+    predicted, kept = torch.empty(count, dtype=classes.dtype), make_room(count, len(classes) if keep else 0)
+    for some in pieces(count, 4 * len(classes)):
+        scores = scores_of(part.features[some])
+        check_scores(scores, None if part.rows is None else part.rows[some], what)
+        predicted[some] = classes[scores.argmax(dim=1)].cpu()
+        if keep:
+            kept[some] = scores.float().cpu()
+    return kept, predicted
 
 
 def check_finite(values: Tensor, rows: Sequence[int] | np.ndarray | None, what: str) -> None:
@@ -71,7 +93,9 @@ def check_finite(values: Tensor, rows: Sequence[int] | np.ndarray | None, what: 
     Raises:
         FloatingPointError: one is not; the message names the first such row.
     """
-    _refuse(~values.isfinite(), values, rows, what, "finite values are needed: extract these features anew")
+    remedy = "finite values are needed: extract these features anew"
+    bad = ~(values.amin(dim=1).isfinite() & values.amax(dim=1).isfinite())  # by row, for [N, n] flags take memory
+    _refuse(bad, lambda row: ~row.isfinite(), values, rows, what, remedy)
 
 
 def check_scores(scores: Tensor, rows: Sequence[int] | np.ndarray | None, what: str) -> None:
@@ -81,15 +105,23 @@ def check_scores(scores: Tensor, rows: Sequence[int] | np.ndarray | None, what: 
         FloatingPointError: one is; the message names the first such row.
     """
     remedy = "a score is a number, or −inf for an impossible class: look at the method's training"
-    _refuse(scores.isnan() | scores.isposinf(), scores, rows, what, remedy)
+    best = scores.amax(dim=1)  # NaN where one is
+    _refuse(best.isnan() | best.isposinf(), lambda row: row.isnan() | row.isposinf(), scores, rows, what, remedy)
 
 
-def _refuse(broken: Tensor, values: Tensor, rows: Sequence[int] | np.ndarray | None, what: str, remedy: str) -> None:
-    bad = broken.any(dim=1)
+def _refuse(
+    bad: Tensor,
+    broken: Callable[[Tensor], Tensor],
+    values: Tensor,
+    rows: Sequence[int] | np.ndarray | None,
+    what: str,
+    remedy: str,
+) -> None:
+    """Refuse `values` [N, n] of which rows are `bad` [N]; broken: which values of a row [n] are so."""
     if bad.any():
         first = int(bad.nonzero()[0])
         name = f"row {first} of them" if rows is None or len(rows) == 0 else f"row {int(rows[first])}"
-        value = float(values[first][broken[first]][0])
+        value = float(values[first][broken(values[first])][0])
         raise FloatingPointError(f"{what}: {name} has {value}, and {int(bad.sum())} rows are so; {remedy}")
 
 

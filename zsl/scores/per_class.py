@@ -19,11 +19,11 @@ def per_class_share(hit: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
     Raises:
         ValueError: a class has no image.
     """
-    member = labels[None, :] == classes[:, None]  # whether an image is of a class [n, N]
-    count = member.sum(dim=1)
+    ids = int(torch.cat([labels, classes, classes.new_zeros(1)]).amax()) + 1
+    count = labels.bincount(minlength=ids)[classes]
     if bool((count == 0).any()):
         raise ValueError(f"class {int(classes[count == 0][0])} has no test image; its accuracy is undefined")
-    return (member & hit[None, :]).sum(dim=1) / count.double()
+    return labels[hit].bincount(minlength=ids)[classes] / count.double()
 
 
 def per_class_top1(predicted: Tensor, labels: Tensor, classes: Tensor) -> Tensor:

@@ -1,0 +1,48 @@
+"""Tensors that may be larger than memory: where they are, they lie in a temporary file that is mapped."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MEMORY_FILE = Path("/proc/meminfo")
+SHARE = 0.5  # of the memory that is free, which one tensor may take
+PIECE = 2**26  # bytes that are worked on at a time
+
+
+def make_room(*shape: int) -> Tensor:
+    """Return a float32 tensor of this shape, whose values are not set.
+
+    Without room in memory it lies in a file without a name in the folder for temporary files ($TMPDIR), which ends with
+    the tensor.  Whoever indexes such a tensor reads the pages of these rows alone.
+
+    Raises:
+        OSError: the folder for temporary files has no room for it.
+    """
+    size = 4 * math.prod(shape)
+    if size <= SHARE * free_memory():
+        return torch.empty(shape)
+    with tempfile.NamedTemporaryFile(prefix="zsl-") as file:
+        file.truncate(size)
+        return torch.from_file(file.name, shared=True, size=size // 4, dtype=torch.float32).reshape(shape)
+
+
+def free_memory() -> float:
+    """Bytes of memory that programs can still take; infinite where the system does not tell."""
+    if MEMORY_FILE.is_file():
+        for line in MEMORY_FILE.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * float(line.split()[1])
+    return math.inf
+
+
+def pieces(rows: int, row_bytes: int) -> Iterator[slice]:
+    """Yield slices of about PIECE bytes, one after the other, that are all of so many rows."""
+    step = max(1, PIECE // max(row_bytes, 1))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
