@@ -61,7 +61,7 @@ class Args:
     shards: tuple[Count, ...] = ()  # numbers of shards; default: shards of 256 photos
     ranks: tuple[Count, ...] = (1,)  # processes of the extraction
     stages: tuple[Stage, ...] = get_args(Stage)
-    image_size: Count = 64  # side in pixels of what the encoder sees
+    image_size: Count = 32  # side in pixels of what the encoder sees
     seconds: Positive = 3600.0  # no point begins after so long
     paper: Count = 14_000_000  # number of photos to which the table is continued
     work: Path | None = None  # folder for photos and results, which stays; default: a temporary one
