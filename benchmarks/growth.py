@@ -20,8 +20,8 @@ of their own, so their public function runs in a process of its own.
 Seconds are those of the wall, and of all cores (`cpu`), which depend less on what else runs.  Memory is the peak of the
 process or of its largest child.  Each process takes seconds to start, whatever N is.  So the exponent of time is that
 of what comes on top of the smallest size: the slope of log(t - t0) over log(N - N0), by least squares.  The exponent
-of memory is that of the peak itself, and `a photo` says by how much it rises at the end.  A point that --work has is not measured
-again, so the same command continues after a kill.
+of memory is that of the peak itself, and `a photo` says by how much it rises at the end.  A point that --work has is
+not measured again, so the same command continues after a kill.
 """
 
 from __future__ import annotations
