@@ -20,8 +20,8 @@ of their own, so their public function runs in a process of its own.
 Seconds are those of the wall, and of all cores (`cpu`), which depend less on what else runs.  Memory is the peak of the
 process or of its largest child.  Each process takes seconds to start, whatever N is.  So the exponent of time is that
 of what comes on top of the smallest size: the slope of log(t - t0) over log(N - N0), by least squares.  The exponent
-of memory is that of the peak itself, and `a photo` says by how much it rises.  A point that --work has is not measured
-again, so the same command continues after a kill.
+of memory is that of the peak itself, and `a photo` says by how much it rises at the end.  A point that --work has is
+not measured again, so the same command continues after a kill.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Args:
     shards: tuple[Count, ...] = ()  # numbers of shards; default: shards of 256 photos
     ranks: tuple[Count, ...] = (1,)  # processes of the extraction
     stages: tuple[Stage, ...] = get_args(Stage)
-    image_size: Count = 64  # side in pixels of what the encoder sees
+    image_size: Count = 32  # side in pixels of what the encoder sees
     seconds: Positive = 3600.0  # no point begins after so long
     paper: Count = 14_000_000  # number of photos to which the table is continued
     work: Path | None = None  # folder for photos and results, which stays; default: a temporary one
@@ -347,12 +347,13 @@ def growth_of(points: Sequence[Point], paper: int) -> Growth:
     """Growth over points of one stage by rising number of photos, continued to `paper` photos.
 
     The continuation goes on from the largest size with the measured exponent of the time of all cores, at least 1, and
-    with the rise of memory between the smallest and the largest size.
+    with the rise of memory between the two largest sizes.
     """
     first, last = points[0], points[-1]
     sizes = [point.photos for point in points]
     cpu_exponent = exponent_beyond(sizes, [point.cpu for point in points])
-    rise = (last.memory - first.memory) / max(last.photos - first.photos, 1)
+    before = points[-2] if len(points) > 1 else first  # what the smallest sizes load once is no growth
+    rise = (last.memory - before.memory) / max(last.photos - before.photos, 1)
     factor = (paper / last.photos) ** max(1.0, cpu_exponent if np.isfinite(cpu_exponent) else 1.0)
     return Growth(
         stage=first.stage, shards=first.shards, ranks=first.ranks, sizes=sizes,
