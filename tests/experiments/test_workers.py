@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +64,16 @@ def test_two_processes_give_the_bits_of_one_and_go_on_after_an_error(
     experiment: Experiment, lanes: Lanes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = experiment.honest(DCRGAN, TINY, tmp_path / "one")
-    at_once = replace(experiment, trainer=Trainer(lanes=lanes))
+    watch: Any = "tensorboard" if find_spec("tensorboard") else None
+    at_once = replace(experiment, trainer=Trainer(lanes=lanes), log_with=watch)
     with monkeypatch.context() as patch:
         patch.setattr("zsl.experiments.run.save_details", die)  # here, when the model is trained and tested
         with pytest.raises(OSError, match=r"^no space left$"):
             at_once.honest(DCRGAN, TINY, tmp_path / "two")
     assert at_once.honest(DCRGAN, TINY, tmp_path / "two") == one
     assert one.gamma.source.endswith("folds within trainval")  # γ comes from folds that were trained in both ways
+    assert watch is None or len(list((tmp_path / "two" / "tensorboard").glob("seed-*/*"))) == 2
+    shutil.rmtree(tmp_path / "two" / "tensorboard", ignore_errors=True)
     first, second = files(tmp_path / "one"), files(tmp_path / "two")
     assert {"results.json", "calibration.jsonl", "seed-1/model.safetensors", "seed-1/synthesizer.safetensors"} <= {
         *first

@@ -63,6 +63,9 @@ def open_tracker(log_with: LogWith | None, folder: Path, seed: int) -> Iterator[
     if log_with is None:
         yield Tracker()
         return
+    from accelerate import PartialState
+
+    PartialState(cpu=True)  # Accelerate's trackers need it; where an Accelerator was made, it is that one's state
     tracker = _tensorboard(folder, seed) if log_with == "tensorboard" else _wandb(folder, seed)
     if hasattr(tracker, "start"):  # older versions of Accelerate start it at once
         tracker.start()
