@@ -9,8 +9,9 @@ one        --workers 1: one seed after the other, in all threads.
 default    --workers as it is without the flag.  The time of starting its processes counts.
 
 Both ways make a whole run: training, files, the test of each seed; γ is 0.  They take turns in each round, each ratio
-is computed within a round, and the report has the median.  The scores of both ways must be equal.  The report also says
-whether all bits of the models are: a sum over many numbers can end in other bits with another number of threads.
+is computed within a round, and the report has the median.  It also has H of both ways, and says whether the models have
+equal bits: some products, solutions and sums end in other last bits with another number of threads, and the steps of a
+GAN make this difference larger.
 
 --bmm asks whether the networks of several seeds should learn as one.  It times a product of inputs and weights of five
 critics as `torch.bmm`, and as five products one after the other.
@@ -57,7 +58,7 @@ class Args:
     methods: tuple[str, ...] = ("dcrgan", "dcrgan+")
     seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)
     rounds: Count = 1
-    steps: Count | None = None  # steps of the GAN, and at most ten times as many of each other part; default: all
+    steps: Count | None = None  # of the GAN, few more of each other part, one epoch of heads; default: all
     features: Path | None = None  # folder of a feature table; default: drawn features
     benchmark: str = "cub"  # of that table
     splits: Path | None = None  # folder with its att_splits.mat
@@ -86,19 +87,14 @@ def measure_runs(args: Args, accelerator: Accelerator) -> dict[str, Any]:
 def measure_method(
     name: str, table: FeatureTable, splits: Splits, args: Args, accelerator: Accelerator
 ) -> dict[str, Any]:
-    """Time both ways in rounds.
-
-    Raises:
-        ValueError: the ways end at different scores.
-    """
+    """Time both ways in rounds."""
     train, test = split_features(table, splits)
     data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     method, _ = method_and_recipe(name, args.benchmark, feature_dim=table.features.shape[1])
     config = method.configured(method.config)
     if args.steps is not None:
-        config = override(
-            config, {"gan.steps": args.steps, "metric.steps": 2 * args.steps, "srn.steps": 10 * args.steps}
-        )
+        few = {"gan.steps": 1, "metric.steps": 2, "srn.steps": 10}
+        config = override(config, {key: args.steps * times for key, times in few.items()} | {"classifiers.epochs": 1})
     took: dict[str, list[float]] = {way: [] for way in WAYS}
     models: dict[str, dict[str, bytes]] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -125,8 +121,6 @@ def measure_method(
         f"models with {'equal' if figures['equal_bits'] else 'other'} bits",
         flush=True,
     )
-    if not np.allclose(list(scores["one"].values()), list(scores["default"].values()), atol=1e-2):
-        raise ValueError(f"{name}: scores differ by more than rounding: {scores}")
     return figures
 
 
