@@ -1,13 +1,13 @@
 """Check that `kill -9` at random moments changes no bit of a training run: kill it, start it again, compare.
 
-    python benchmarks/kills_training.py --json kills_training.json     # 20 kills over four runs; CPU, Linux
+    python benchmarks/kills_training.py --json kills_training.json     # 20 kills over six runs; CPU, Linux
     python benchmarks/kills_training.py --kills 3 --runs dcrgan
 
 Each run is scripts/train_dcrgan.py on a tiny drawn benchmark: all stages of DCR-GAN, f-CLSWGAN with its classifier, a
-baseline with its own loop, and the published protocol with its tests of several epochs.  The script kills a run when a
-random number of log lines, checkpoints and such tests has appeared since the start, and then gives the same command
-again.  Here, stages write a checkpoint after every step and not only every ten seconds, so that most kills leave a
-checkpoint of an unfinished stage.
+baseline with its own loop, two seeds at once in two processes, and the published protocol with its tests of several
+epochs.  The script kills a run when a random number of log lines, checkpoints and such tests has appeared since the
+start, and then gives the same command again.  Here, stages write a checkpoint after every step and not only every ten
+seconds, so that most kills leave a checkpoint of an unfinished stage.
 
 At the end, the script compares results.json, and every other file without times, byte for byte with the files of a run
 without kills.  A kill counts if it ended the process.
@@ -53,6 +53,7 @@ RUNS = {  # the first run also trains on calibration folds
     "dcrgan+": [*CONFIG, "--seeds", "0", "--gamma", "0"],
     "f-CLSWGAN": [*CONFIG, "--seeds", "0", "--method", "f-CLSWGAN", "--gamma", "0"],
     "devise": ["--seeds", "0", "--method", "devise", "--gamma", "0"],
+    "at-once": [*CONFIG, "--seeds", "0", "1", "--method", "dcrgan", "--gamma", "0", "--workers", "2"],
     "published": [
         *CONFIG,
         *["--seeds", "0", "--method", "dcrgan", "--protocol", "published", "--every", "5", "--gamma", "0"],

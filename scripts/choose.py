@@ -22,6 +22,7 @@ from zsl.dcrgan.variants import DEFAULT
 from zsl.experiments.methods import method_and_recipe
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
+from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_calibration, load_folds, load_splits
 from zsl.training.method import Goal
 
@@ -37,11 +38,13 @@ class Args(FeatureArgs):
     folds: tuple[Count, ...] = (1, 2, 3)  # validation folds to train on
     seed: Whole = 0  # seed of all draws
     budget: Count = 20  # most configurations that need training; the configuration at the start counts as one
+    workers: Count | None = None  # processes that train at the same time on a CPU; default: for each core and fold one
 
 
 def main(args: Args) -> None:
     """Search, and print the choice and the file that holds it."""
-    device = make_accelerator("no").device
+    accelerator = make_accelerator("no")
+    device = accelerator.device
     table = args.read_table()
     vectors = args.read_vectors()
     folds = load_folds(args.benchmark, args.data, table, device, args.folds, vectors)
@@ -49,10 +52,11 @@ def main(args: Args) -> None:
     name = benchmark_name(args.benchmark)
     method, _ = method_and_recipe(args.method, args.benchmark)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
-    with sole_process(folder):
+    pieces = max(len(folds), len(calibration))
+    with sole_process(folder), open_trainer(args.workers, pieces, table, accelerator) as trainer:
         chosen = select(
             method, folds, folder, manifest=table.manifest, goal=args.goal or method.goal, seed=args.seed,
-            budget=args.budget, calibration=calibration,
+            budget=args.budget, calibration=calibration, trainer=trainer,
         )  # fmt: skip
     best = chosen.best.scores
     print(f"{chosen.trials} trials; best on folds {' '.join(chosen.folds)}:", end=" ")

@@ -42,6 +42,7 @@ class Args(VectorArgs):
     batch_size: Count = 32  # batch size of extraction
     budget: Whole | None = None  # most configurations of each method to train for each backbone, as in table.py
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
+    workers: Count | None = None  # processes that train at the same time on a CPU; default: for each core and seed one
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
     name: str | None = None  # name of the folder below --runs; default: benchmark-study
@@ -57,7 +58,7 @@ def main(args: Args) -> None:
     study = Study(
         benchmark=args.benchmark, entries=names_of(args.backbones or (default_backbone(args.benchmark),)),
         methods=args.methods, seeds=args.seeds, options=args.options, batch_size=args.batch_size, budget=args.budget,
-        every=args.every, shards=args.shards, allow_pipe=args.allow_pipe, data=args.data,
+        every=args.every, workers=args.workers, shards=args.shards, allow_pipe=args.allow_pipe, data=args.data,
         vectors=args.read_vectors(),
         folder=args.runs / (args.name or f"{benchmark_name(args.benchmark)}-study"),
     )  # fmt: skip

@@ -30,6 +30,7 @@ from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import ungrouped
 from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
+from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
 from zsl.features.text_vectors import check_same_model
@@ -47,6 +48,8 @@ class Args(FeatureArgs):
     """Most configurations of each method that need training, the first one included; baselines try all of theirs.
     Default: each method's own number; DCR-GAN has its recipe alone."""
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
+    workers: Count | None = None  # processes that train at the same time on a CPU; default: for each core and seed one
+    profile: bool = False  # write where each seed's time goes into its folder: a table by stage, a trace for Chrome
 
 
 def main(args: Args) -> None:
@@ -60,9 +63,13 @@ def main(args: Args) -> None:
     device = accelerator.device
     train, test = split_features(table, splits, device)
     folds = load_folds(args.benchmark, args.data, table, device, vectors=vectors)
-    data = Experiment(table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-table")
-    with sole_process(folder):
+    pieces = max(len(args.seeds), len(folds))
+    with sole_process(folder), open_trainer(args.workers, pieces, table, accelerator) as trainer:
+        data = Experiment(
+            table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator,
+            profile=args.profile, trainer=trainer,
+        )  # fmt: skip
         failures: dict[str, str] = {}
         start = start_of(args.benchmark)
         results = run_methods(data, folds, ungrouped(args.methods), start, folder, args.budget, args.every, failures)

@@ -43,6 +43,8 @@ from zsl.experiments.methods import method_and_recipe
 from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
+from zsl.experiments.trainer import Trainer
+from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
@@ -84,6 +86,10 @@ class Args(FeatureArgs):
     """One run for each; results have their mean and standard deviation."""
     log_with: LogWith | None = None
     """Also show the losses of metrics.jsonl in TensorBoard or Weights & Biases (docs/watching.md)."""
+    workers: Count | None = None
+    """Processes that train seeds and folds at the same time on a CPU; default: for each core and seed one."""
+    profile: bool = False
+    """Write where the time of each seed goes into its folder: a table by stage, and a trace for Chrome."""
     precision: Literal["no", "bf16"] | None = None
     """`bf16` rounds the factors of matrix products in training."""
     config: Any = None
@@ -116,17 +122,18 @@ def main(args: Args) -> None:
     folder = args.runs / (args.name or usual)
     if accelerator.is_main_process:
         print(describe_form(method.name, method.form))
-    selection = args.selection
-    if selection == AUTO:
-        selection = search(args, table, splits, method, folder / "selection", accelerator)
-    data = Experiment(
-        table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator,
-        log_with=args.log_with,
-    )  # fmt: skip
-    results = data.run(
-        replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
-        protocol=args.protocol, every=args.every,
-    )  # fmt: skip
+    with open_trainer(args.workers, max(len(args.seeds), len(FOLDS)), table, accelerator) as trainer:
+        selection = args.selection
+        if selection == AUTO:
+            selection = search(args, table, splits, method, folder / "selection", accelerator, trainer)
+        data = Experiment(
+            table=table, splits=splits, train=train, test=test, seeds=args.seeds, accelerator=accelerator,
+            log_with=args.log_with, profile=args.profile, trainer=trainer,
+        )  # fmt: skip
+        results = data.run(
+            replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
+            protocol=args.protocol, every=args.every,
+        )  # fmt: skip
     if accelerator.is_main_process:
         if args.fold:
             print(f"validation fold {args.fold}: all of its rows are trainval rows, this is no test result")
@@ -137,8 +144,9 @@ def main(args: Args) -> None:
 
 
 def search(
-    args: Args, table: FeatureTable, splits: Splits, method: Method, folder: Path, accelerator: Accelerator
-) -> Path:
+    args: Args, table: FeatureTable, splits: Splits, method: Method, folder: Path, accelerator: Accelerator,
+    trainer: Trainer,
+) -> Path:  # fmt: skip
     """Search a configuration for a benchmark without a recipe of its own, on validation folds; return its file.
 
     Raises:
@@ -163,7 +171,7 @@ def search(
             }  # fmt: skip
             select(
                 method, folds, folder, manifest=table.manifest, goal=method.goal, seed=0, budget=AUTO_BUDGET,
-                calibration=load_calibration(table, splits, accelerator.device),
+                calibration=load_calibration(table, splits, accelerator.device), trainer=trainer,
             )  # fmt: skip
     return folder / SELECTION_FILE
 

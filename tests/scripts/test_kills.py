@@ -36,8 +36,9 @@ def test_a_table_made_by_two_ranks_through_two_kills_is_the_undisturbed_one(tmp_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark sets the processes' cores, as Linux lets one")
-def test_a_run_through_three_kills_is_the_undisturbed_one(tmp_path: Path) -> None:
-    result = run("kills_training.py", tmp_path, "--kills", "3", "--runs", "dcrgan")
-    assert result["kills"] == sum(result["kills_by_moment"].values()) == 3  # each of them ended by signal 9
+@pytest.mark.parametrize(("kind", "kills"), [("dcrgan", 3), ("at-once", 2)])
+def test_a_run_through_kills_is_the_undisturbed_one(tmp_path: Path, kind: str, kills: int) -> None:
+    result = run("kills_training.py", tmp_path, "--kills", str(kills), "--runs", kind)
+    assert result["kills"] == sum(result["kills_by_moment"].values()) == kills  # each of them ended by signal 9
     assert result["byte_equal"] is True
     assert result["runs"] >= 1

@@ -73,6 +73,7 @@ def train_clip(train: TrainSplit, config: CLIPConfig, *, log: Log = silent) -> C
 METHOD = Method(
     name=NAME,
     steps=one_step(train_clip),
+    quick=True,
     config=CLIPConfig(),
     citation="Radford et al.: Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
 )

@@ -71,6 +71,7 @@ def train_eszsl(train: TrainSplit, config: ESZSLConfig, *, log: Log = silent) ->
 METHOD = Method(
     name="eszsl",
     steps=one_step(train_eszsl),
+    quick=True,
     config=ESZSLConfig(),
     rounds=(
         candidates(

@@ -109,6 +109,7 @@ DISTANCES: tuple[Distance, ...] = ("plain", "standardised")
 METHOD = Method(
     name="exem",
     steps=one_step(train_exem),
+    quick=True,
     config=EXEMConfig(),
     rounds=(
         candidates(

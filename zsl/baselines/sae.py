@@ -88,6 +88,7 @@ def train_sae(train: TrainSplit, config: SAEConfig, *, log: Log = silent) -> SAE
 METHOD = Method(
     name="sae",
     steps=one_step(train_sae),
+    quick=True,
     config=SAEConfig(),
     rounds=(
         candidates(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from multiprocessing import parent_process
 from typing import NoReturn
 
 INTERRUPTED = 130  # exit code of a program that Ctrl-C has ended
@@ -16,7 +17,13 @@ def _end(*_: object) -> NoReturn:
 
 
 def end_at_once() -> None:
-    """Let Ctrl-C and SIGTERM end this process at once; a shell's background job goes on ignoring Ctrl-C."""
+    """Let Ctrl-C and SIGTERM end this process at once; a shell's background job goes on ignoring Ctrl-C.
+
+    A process that works for another one ignores Ctrl-C, which the other one gets, too.
+    """
+    if parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGTERM, _end)

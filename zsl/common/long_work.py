@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,15 @@ class LongWork:
     @contextmanager
     def piece(self, name: str) -> Iterator[None]:
         """Do one piece in the block.  A piece that was done before takes no time, and none is noted."""
-        before, began, done = self.is_done(name), self.clock(), False
         try:
-            yield
-            done = True
+            with nullcontext() if self.is_done(name) else noted_piece(self.path, name, clock=self.clock):
+                yield
         finally:
             self._ended.add(name)
-            if not before:
-                entry = {"piece": name, "seconds": round(self.clock() - began, 3), "done": done}
-                append_text(self.path, json.dumps(entry) + "\n")
+        self.tell_if_due()
+
+    def tell_if_due(self) -> None:
+        """Say how far the work is, unless that was said a moment ago."""
         if self.clock() - self._told >= self.patience:
             self._tell()
 
@@ -102,6 +102,18 @@ class LongWork:
 
     def _is_noted(self, name: str) -> bool:
         return any(entry.get("piece") == name and entry.get("done") is True for entry in _lines(self.path))
+
+
+@contextmanager
+def noted_piece(path: Path, name: str, *, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Do one piece of a LongWork in the block, in whatever process, and note its time in the file `path`."""
+    began, done = clock(), False
+    try:
+        yield
+        done = True
+    finally:
+        entry = {"piece": name, "seconds": round(clock() - began, 3), "done": done}
+        append_text(path, json.dumps(entry) + "\n")
 
 
 def read_times(path: Path) -> dict[str, float]:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from threading import Event, RLock
 from typing import Any
 
 from tqdm import tqdm
+
+_hidden = Event()
+
+
+def hide_bars() -> None:
+    """Show no progress bar in this process from here on, because another one shows its progress."""
+    _hidden.set()
+    tqdm.set_lock(RLock())  # tqdm's own is a semaphore of the system, which a process that is killed leaves behind
 
 
 def progress_bar(
@@ -17,7 +26,7 @@ def progress_bar(
         desc=what,
         unit=unit,
         initial=initial,
-        disable=None if show else True,
+        disable=None if show and not _hidden.is_set() else True,
         dynamic_ncols=True,
         smoothing=0.1,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from zsl.common.profile import span
 from zsl.common.ranges import NotNegative, Positive, Share
 from zsl.dcrgan.fitting import FitConfig, History, Space, fit_heads
 from zsl.dcrgan.gan import synthesize
@@ -89,13 +90,15 @@ def train_classifiers(
     condition: the generator's input for each class, beside noise [C, A + R].  histories: gets a copy of each head after
     each epoch; a head in closed form counts as one epoch.
     """
-    synthetic, targets = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
+    with span("synthesis"):
+        synthetic, targets = synthesize(generator, condition[train.unseen], config.images_per_unseen_class)
     zsl, gzsl = [], []
     for space in _spaces(regressors, condition[train.seen], config):
         with torch.no_grad():
             real, fake = space.map(train.features), space.map(synthetic)
         of_space: tuple[History, History] | None = None if histories is None else ([], [])
-        zsl_head, gzsl_head = fit_heads(space, train, real, fake, targets, config, log, of_space)
+        with span(f"heads of {space.name}"):
+            zsl_head, gzsl_head = fit_heads(space, train, real, fake, targets, config, log, of_space)
         if histories is not None and of_space is not None:
             histories.append(of_space)
         zsl.append(zsl_head)

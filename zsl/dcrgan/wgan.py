@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 
+from zsl.common.profile import span
 from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
 from zsl.dcrgan.gradients import critic_gradients, gradient_memory
 from zsl.dcrgan.losses import class_means
@@ -109,11 +110,13 @@ class Game:
         optimizers = {"generator": generator_optimizer, "critic": critic_optimizer}
         with gradient_memory(self.generator, self.extra):
             for step in log.steps(name, self.config.steps, state, optimizers):
-                critic_loss = self.update_critic(critic_optimizer)
-                terms = self.generator_terms()
-                generator_optimizer.zero_grad()
-                reduce(torch.add, terms.values()).backward()
-                generator_optimizer.step()
+                with span("critic"):
+                    critic_loss = self.update_critic(critic_optimizer)
+                with span("generator"):
+                    terms = self.generator_terms()
+                    generator_optimizer.zero_grad()
+                    reduce(torch.add, terms.values()).backward()
+                    generator_optimizer.step()
                 watch(step, {"critic loss": critic_loss} | terms)
 
     def optimizers(self) -> tuple[Adam, Adam]:
@@ -149,15 +152,18 @@ class Game:
         """Do all updates of D of one step, and return the loss of the last update."""
         config, train = self.config, self.train
         # G is fixed while D learns, so it makes the features for all of D's updates at once.
-        draws = [
-            (*self.draw(), torch.rand(config.batch_size, 1, device=train.device)) for _ in range(config.critic_steps)
-        ]
-        rows_of, noises, mixes = (torch.stack(values) for values in zip(*draws, strict=True))
+        with span("sampling"):
+            draws = [
+                (*self.draw(), torch.rand(config.batch_size, 1, device=train.device))
+                for _ in range(config.critic_steps)
+            ]
+            rows_of, noises, mixes = (torch.stack(values) for values in zip(*draws, strict=True))
         with torch.no_grad():
             fakes = self.generator(self.condition_of[train.labels[rows_of.flatten()]], noises.flatten(0, 1))
         for rows, mix, fake in zip(rows_of, mixes, fakes.split(config.batch_size), strict=True):
-            batch = self.batch(rows, fake)
-            condition = self.critic_condition_of[batch.labels]
+            with span("sampling"):
+                batch = self.batch(rows, fake)
+                condition = self.critic_condition_of[batch.labels]
             loss = self.update(self.critic, batch.real, fake, condition, mix, config.penalty_weight)
             of_method = self.extra.critic_gradients(self, batch)
             loss = loss if of_method is None else loss + of_method
@@ -166,7 +172,8 @@ class Game:
 
     def generator_terms(self) -> dict[str, Tensor]:
         """Compute the terms of G's loss on a new batch."""
-        rows, noise = self.draw()
+        with span("sampling"):
+            rows, noise = self.draw()
         batch = self.batch(rows, self.generator(self.condition_of[self.train.labels[rows]], noise))
         score = self.critic(batch.fake, self.critic_condition_of[batch.labels])
         return {"critic": -score.mean()} | self.extra.terms(self, batch)

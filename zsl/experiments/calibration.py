@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,15 +44,17 @@ def settle_gamma(
     trainer: Trainer,
     accelerator: Accelerator,
     carried: bool = True,
+    asked: int = 1,
 ) -> GammaFacts:
     """Return the γ of a run of `method` with `config` on `table`, whose trainval rows are `train`, and its source.
 
     find_folds: makes the folds of the run's trainval rows that choose γ, or no folds where they may choose nothing.
-    `folder` keeps their trials.  carried: whether the γ that fine-tuned weights carry may be taken.
+    `folder` keeps their trials.  carried: whether the γ that fine-tuned weights carry may be taken.  asked: the number
+    of seeds that the run will train.
     """
     if gamma != "auto":
         return GammaFacts(value=gamma, source="--gamma")
-    of_weights = _carried_gamma(method, config, table, train, trainer) if carried else None
+    of_weights = _carried_gamma(method, config, table, train, trainer, asked) if carried else None
     if of_weights is not None:
         return of_weights
     if selection is not None and selection.is_of(method, config):
@@ -79,7 +81,7 @@ def settle_gamma(
 
 
 def _carried_gamma(
-    method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer
+    method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer, asked: int
 ) -> GammaFacts | None:
     """The γ that fine-tuned weights carry; None if they have none for this method, configuration and features."""
     gamma = table.manifest.finetuned.gamma if table.manifest.finetuned else None
@@ -88,7 +90,7 @@ def _carried_gamma(
     if not _is_of_features(gamma, table, train):
         return None
     return GammaFacts(
-        value=tuned_gamma(gamma, method, config, table, train, trainer),
+        value=tuned_gamma(gamma, method, config, table, train, trainer, asked=asked),
         source=f"of the fine-tuning's {gamma.folds} class folds, in the unit {gamma.unit}",
         harmonic_on_folds=gamma.harmonic,
     )
@@ -116,12 +118,19 @@ def config_sha256(config: Any) -> str:
 
 
 def tuned_gamma(
-    gamma: TunedGamma, method: Method, config: Any, table: FeatureTable, train: TrainSplit, trainer: Trainer
+    gamma: TunedGamma,
+    method: Method,
+    config: Any,
+    table: FeatureTable,
+    train: TrainSplit,
+    trainer: Trainer,
+    *,
+    asked: int = 1,
 ) -> float:
     """The γ of class folds for a model that is trained on `train` with seed 0.
 
     In the units `spread` and `share` the model is trained on the photos that the backbone was tuned on, and the margins
-    are those of the others.
+    are those of the others.  asked: the number of seeds that the run will train.
 
     Raises:
         ValueError: the unit needs photos that the backbone was not tuned on, and there are none.
@@ -135,15 +144,31 @@ def tuned_gamma(
             "none; give --gamma NUMBER"
         )
     fitted = train if gamma.unit == "alg" else known
-    model = trainer.model(method, fitted, config, seed=0)
-    is_seen = torch.isin(model.gzsl_classes, train.seen)
-    with torch.no_grad():
-        of_fitted, of_others = model.gzsl_scores(fitted.features), model.gzsl_scores(unknown.features)
-    yardstick = Yardstick(
-        margins=seen_margins(of_others, is_seen).cpu(),
-        alg=logit_gap(of_fitted, fitted.labels, model.gzsl_classes, is_seen),
-    )
+    call = _YardstickCall(trainer=trainer, method=method, config=config, fitted=fitted, others=unknown)
+    # in the process and the threads of the first seed, which shares the model where it is trained on the same photos
+    (yardstick,) = trainer.each(method, [call] * asked, left=[0])
     return gamma_in(UNITS[gamma.unit], gamma.value, yardstick)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _YardstickCall:
+    """The training of a model with seed 0, and its yardstick of γ."""
+
+    trainer: Trainer
+    method: Method
+    config: Any
+    fitted: TrainSplit  # the photos that it is trained on
+    others: TrainSplit
+
+    def __call__(self) -> Yardstick:
+        model = self.trainer.model(self.method, self.fitted, self.config, seed=0)
+        is_seen = torch.isin(model.gzsl_classes, self.fitted.seen)
+        with torch.no_grad():
+            of_fitted, of_others = model.gzsl_scores(self.fitted.features), model.gzsl_scores(self.others.features)
+        return Yardstick(
+            margins=seen_margins(of_others, is_seen).cpu(),
+            alg=logit_gap(of_fitted, self.fitted.labels, model.gzsl_classes, is_seen),
+        )
 
 
 def _by_knowledge(table: FeatureTable, train: TrainSplit) -> tuple[TrainSplit, TrainSplit]:

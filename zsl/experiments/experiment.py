@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from zsl.experiments.methods import version_of
 from zsl.experiments.published import LABEL, Published, train_published
 from zsl.experiments.reads import ACCESS_FILE, note_reads, record_to, rows_read
 from zsl.experiments.results import HONEST, REMEDY, GammaFacts, Results, RunFacts, SeedScores, summarise
-from zsl.experiments.run import check_seeds, claim_folder, finish_seeds, run_seeds, write_results
+from zsl.experiments.run import Schedule, check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.facts import describe_data
@@ -54,6 +54,8 @@ class Experiment:
     accelerator: Accelerator
     validation: Folds = field(default_factory=dict)  # folds that choose γ if there are no calibration folds
     log_with: LogWith | None = None  # also shows the scalars of metrics.jsonl elsewhere
+    profile: bool = False  # whether each seed's folder gets a table of the time of its stages, and a trace
+    trainer: Trainer | None = None  # shares trained parts, and may train in several processes; None: one for each run
 
     @cached_property
     def calibration(self) -> Folds:
@@ -102,17 +104,14 @@ class Experiment:
         trainer: Trainer | None = None,
     ) -> Results:
         """Train every seed and test it once."""
-        trainer = trainer or Trainer()
+        trainer = trainer or self.trainer or Trainer()
         facts = self._facts(method, config, gamma, selection)
         gamma_facts = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer)
-
-        def train_model(train: TrainSplit, seed: int, log: Log) -> Calibrated:
-            model = trainer.model(method, train, config, seed=seed, log=log)
-            return Calibrated(model, gamma_facts.value, train.seen)
-
+        training = _Training(trainer=trainer, method=method, config=config, gamma=gamma_facts.value)
+        keep = None if method.keep is None else training.keep
         results = run_seeds(
-            train_model, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, method.keep,
-            self.log_with,
+            training, self.train, self.test, self.seeds, folder, facts, gamma_facts, self.accelerator, keep,
+            self.log_with, self._schedule(trainer, method),
         )  # fmt: skip
         if self.accelerator.is_main_process and method.keep is not None:
             save_facts(folder, self.table, self.splits, self.train, method.name, config)
@@ -144,26 +143,20 @@ class Experiment:
             )
         looks = method.looks(config, every)  # refuses a wrong `every` before a file is written
         facts = replace(self._facts(method, config, gamma, selection), protocol=LABEL, every=looks[0][0])
-        gamma_facts = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer or Trainer())
-        train, test = self.train.to(self.accelerator.device), self.test.to(self.accelerator.device)
-
-        def finish(seed: int, seed_folder: Path, journal: Journal) -> None:
-            split, to_file = replace(train, reads=[]), record_to(folder / ACCESS_FILE, seed)
-
-            def record(note: Note) -> None:
-                note_reads(split.reads, test, seed_folder)  # before each look, so that a kill loses no read
-                to_file(note)
-
-            published, details = train_published(
-                method, split, test, config, gamma_facts.value, journal, record, seed=seed, every=every
-            )
-            save_details(details, seed_folder / DETAILS_FILE)
-            write_json(seed_folder / PUBLISHED_FILE, asdict(published))
-
-        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator, self.log_with)
+        trainer = trainer or self.trainer or Trainer()
+        gamma_facts = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer)
+        finish = _TestOften(
+            method=method, config=config, gamma=gamma_facts.value, every=every, folder=folder,
+            train=self.train.to(self.accelerator.device), test=self.test.to(self.accelerator.device),
+        )  # fmt: skip
+        schedule = self._schedule(trainer, method)
+        finish_seeds(finish, PUBLISHED_FILE, self.seeds, folder, facts, self.accelerator, self.log_with, schedule)
         results = self._published_results(folder, facts, gamma_facts)
         write_results(results, folder, self.accelerator)
         return results
+
+    def _schedule(self, trainer: Trainer, method: Method) -> Schedule:
+        return Schedule(each=partial(trainer.each, method), at_once=trainer.at_once, profile=self.profile)
 
     def _facts(self, method: Method, config: Any, gamma: Gamma, selection: Selection | None) -> RunFacts:
         choice = "a fixed recipe" if selection is None else "chosen on validation folds"
@@ -200,7 +193,7 @@ class Experiment:
         return settle_gamma(
             gamma, method, config, self.table, self.train.to(self.accelerator.device), self._gamma_folds, folder,
             recipe=recipe if is_usual else None, carried=is_usual, selection=selection, trainer=trainer,
-            accelerator=self.accelerator,
+            accelerator=self.accelerator, asked=len(self.seeds),
         )  # fmt: skip
 
     def _gamma_folds(self) -> Folds:
@@ -220,3 +213,48 @@ class Experiment:
         )
         details = f"{DETAILS_FILE} is of the look after `steps`, that with the best H; T1 of `steps_of_zsl`"
         return summarise(scores, facts, gamma, rows_read(folder, self.seeds), selected_on_test=choices, details=details)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Training:
+    """The training of a model for each seed, in this process or in another one."""
+
+    trainer: Trainer
+    method: Method
+    config: Any
+    gamma: float
+
+    def __call__(self, train: TrainSplit, seed: int, log: Log) -> Calibrated:
+        model = self.trainer.model(self.method, train, self.config, seed=seed, log=log)
+        return Calibrated(model, self.gamma, train.seen)
+
+    def keep(self, model: Any, folder: Path) -> None:
+        """Write the parts of a model that prediction needs."""
+        assert self.method.keep is not None
+        self.method.keep(model, folder)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _TestOften:
+    """The training of a seed by the published protocol, with its looks at the test rows."""
+
+    method: Method
+    config: Any
+    gamma: float
+    every: int | None
+    folder: Path
+    train: TrainSplit
+    test: TestSplit
+
+    def __call__(self, seed: int, seed_folder: Path, journal: Journal) -> None:
+        split, to_file = replace(self.train, reads=[]), record_to(self.folder / ACCESS_FILE, seed)
+
+        def record(note: Note) -> None:
+            note_reads(split.reads, self.test, seed_folder)  # before each look, so that a kill loses no read
+            to_file(note)
+
+        published, details = train_published(
+            self.method, split, self.test, self.config, self.gamma, journal, record, seed=seed, every=self.every
+        )
+        save_details(details, seed_folder / DETAILS_FILE)
+        write_json(seed_folder / PUBLISHED_FILE, asdict(published))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
 from zsl.baselines import clip
 from zsl.baselines.registry import BASELINES
@@ -69,6 +72,32 @@ def method_and_recipe(
     """
     found = find_recipe(benchmark, recipe, form=form_of(name), feature_dim=feature_dim)
     return find_method(name, found.config, variant_start=recipe is None), found
+
+
+def is_findable(method: Method) -> bool:
+    """Whether another process would find the same method by its name; not so a method that a program made itself."""
+    if method.source is not None:
+        return True
+    return method.name in METHOD_NAMES and _found(method.name).steps == method.steps
+
+
+def find_again(word: str, config: Any, version: str | None) -> Method:
+    """Find a method that another process has found, with its configuration.
+
+    word: the method's name, or `FILE.py:NAME`.
+
+    Raises:
+        ValueError: the file of a user's own method has changed meanwhile.
+    """
+    method = find_method(word, DCRGANConfig())
+    if method.version != version:
+        raise ValueError(f"{word} has changed while the command was at work; give the command again")
+    return replace(method, config=config)
+
+
+@cache
+def _found(name: str) -> Method:
+    return find_method(name, DCRGANConfig())
 
 
 def version_of(method: Method) -> int | str:

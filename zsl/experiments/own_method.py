@@ -50,7 +50,7 @@ def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
         )
     method = getattr(module, attribute)
     _check(method, reserved, f"{path}:{_line_of(path, attribute)}: {attribute}")
-    return replace(method, version=hashlib.sha256(path.read_bytes()).hexdigest())
+    return replace(method, version=hashlib.sha256(path.read_bytes()).hexdigest(), source=text)
 
 
 def _load(path: Path) -> ModuleType:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsl.common.config import Settings
 from zsl.common.files import atomic_path, read_object, remove_leftovers, write_json
-from zsl.common.long_work import PROGRESS_FILE, LongWork
+from zsl.common.long_work import PROGRESS_FILE, LongWork, noted_piece
+from zsl.common.profile import profiled, span
 from zsl.common.provenance import note_start
 from zsl.common.tensors import write_tensors
 from zsl.dcrgan.saved import MODEL_FILE
@@ -43,6 +44,23 @@ LOG_FILE, SCORES_FILE = "metrics.jsonl", "scores.json"
 Train = Callable[[TrainSplit, int, Log], Calibrated]
 Keep = Callable[[Any, Path], None]  # writes the parts of a model that prediction needs into a folder
 Finish = Callable[[int, Path, Journal], None]  # seed, its folder, its journal
+Calls = Sequence[Callable[[], Any]]
+
+
+def one_by_one(calls: Calls, done: Callable[[int], None], *, left: Sequence[int]) -> None:
+    """Do the calls that are left, one after the other."""
+    for position in left:
+        calls[position]()
+        done(position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the seeds of a run are done."""
+
+    each: Callable[..., Any] = one_by_one  # does the calls at positions `left`, and notes the position of each after it
+    at_once: int = 1  # how many seeds it does at once
+    profile: bool = False  # whether each seed's folder gets a table of the time of its stages, and a trace
 
 
 def run_seeds(
@@ -56,6 +74,7 @@ def run_seeds(
     accelerator: Accelerator,
     keep: Keep | None = None,
     log_with: LogWith | None = None,
+    schedule: Schedule | None = None,
 ) -> Results:
     """Train and score every seed once, in `folder`, and return the content of `results.json`.
 
@@ -67,56 +86,109 @@ def run_seeds(
         ValueError: `folder` belongs to a run of other facts, a seed occurs twice, or a stage could read a test row.
     """
     train, test = train.to(accelerator.device), test.to(accelerator.device)
-
-    def finish(seed: int, seed_folder: Path, journal: Journal) -> None:
-        split = replace(train, reads=[])  # a list for this seed alone
-        model = train_model(split, seed, journal)
-        note_reads(split.reads, test, seed_folder)
-        write_tensors(seed_folder / MODEL_FILE, model.state_dict())
-        if keep is not None:
-            keep(model.model, seed_folder)
-        details = evaluate_details(model, test, record_to(folder / ACCESS_FILE, seed))
-        save_details(details, seed_folder / DETAILS_FILE)
-        write_json(seed_folder / SCORES_FILE, asdict(scores_of(details)))
-
-    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator, log_with)
+    finish = _TestOnce(train_model=train_model, train=train, test=test, folder=folder, keep=keep)
+    finish_seeds(finish, SCORES_FILE, seeds, folder, facts, accelerator, log_with, schedule)
     scores = [read_seed_scores(folder / f"seed-{seed}" / SCORES_FILE, seed) for seed in seeds]
     results = summarise(scores, facts, gamma, rows_read(folder, seeds))
     write_results(results, folder, accelerator)
     return results
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _TestOnce:
+    """The training of a seed, and the one test of its model."""
+
+    train_model: Train
+    train: TrainSplit
+    test: TestSplit
+    folder: Path
+    keep: Keep | None
+
+    def __call__(self, seed: int, seed_folder: Path, journal: Journal) -> None:
+        split = replace(self.train, reads=[])  # a list for this seed alone
+        model = self.train_model(split, seed, journal)
+        note_reads(split.reads, self.test, seed_folder)
+        with span("writing"):
+            write_tensors(seed_folder / MODEL_FILE, model.state_dict())
+            if self.keep is not None:
+                self.keep(model.model, seed_folder)
+        with span("evaluation"):
+            details = evaluate_details(model, self.test, record_to(self.folder / ACCESS_FILE, seed))
+        save_details(details, seed_folder / DETAILS_FILE)
+        write_json(seed_folder / SCORES_FILE, asdict(scores_of(details)))
+
+
 def finish_seeds(
     finish: Finish, last_file: str, seeds: Sequence[int], folder: Path, facts: RunFacts, accelerator: Accelerator,
-    log_with: LogWith | None = None,
+    log_with: LogWith | None = None, schedule: Schedule | None = None,
 ) -> None:  # fmt: skip
     """Call `finish` for each seed that has no `last_file` yet; the processes share the seeds.
 
-    finish: writes `last_file` at its end.
+    finish: writes `last_file` at its end.  schedule: None: one seed after the other.
 
     Raises:
         ValueError: `folder` belongs to a run of other facts, there is no seed, or a seed occurs twice.
     """
     check_seeds(seeds)
+    schedule = schedule or Schedule()
     with accelerator.main_process_first():
         claim_folder(folder, asdict(facts))
     if accelerator.is_main_process:
         note_start(folder, seeds)
+    calls = [
+        _SeedCall(
+            seed=seed, finish=finish, last_file=last_file, folder=folder, run=name_of_run(asdict(facts), seed),
+            log_with=log_with, profile=schedule.profile,
+        )
+        for seed in seeds[accelerator.process_index :: accelerator.num_processes]
+    ]  # fmt: skip
+    left = [position for position, call in enumerate(calls) if not call.is_done]
     work = LongWork(
         folder / PROGRESS_FILE, {f"seed-{seed}": 1 for seed in seeds}, what=f"seeds of {folder}",
-        is_done=lambda name: (folder / name / last_file).is_file(), workers=accelerator.num_processes,
-        shown=accelerator.is_main_process,
+        is_done=lambda name: (folder / name / last_file).is_file(),
+        workers=accelerator.num_processes * schedule.at_once, shown=accelerator.is_main_process,
     )  # fmt: skip
-    for seed in seeds[accelerator.process_index :: accelerator.num_processes]:
-        seed_folder = folder / f"seed-{seed}"
-        path, run = seed_folder / LOG_FILE, name_of_run(asdict(facts), seed)
-        with work.piece(seed_folder.name):
-            if not (seed_folder / last_file).is_file():
-                with open_tracker(log_with, folder, seed_folder.name) as tracker:
-                    finish(seed, seed_folder, Journal(path, run=run, tracker=tracker))
-        Journal(path, run=run).clear()
-        remove_leftovers(seed_folder)
+    schedule.each(calls, lambda position: work.tell_if_due(), left=left)
+    for call in calls:
+        call.clear()
     accelerator.wait_for_everyone()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _SeedCall:
+    """The work on one seed, in this process or in another one."""
+
+    seed: int
+    finish: Finish
+    last_file: str
+    folder: Path  # of the run
+    run: str  # the name of the run, for its checkpoints
+    log_with: LogWith | None
+    profile: bool
+
+    @property
+    def _seed_folder(self) -> Path:
+        return self.folder / f"seed-{self.seed}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an earlier start has finished the seed."""
+        return (self._seed_folder / self.last_file).is_file()
+
+    def __call__(self) -> None:
+        with (
+            noted_piece(self.folder / PROGRESS_FILE, self._seed_folder.name),
+            open_tracker(self.log_with, self.folder, self._seed_folder.name) as tracker,
+            profiled(self._seed_folder if self.profile else None),
+        ):
+            journal = Journal(self._seed_folder / LOG_FILE, run=self.run, tracker=tracker)
+            self.finish(self.seed, self._seed_folder, journal)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what only an unfinished seed needs."""
+        Journal(self._seed_folder / LOG_FILE, run=self.run).clear()
+        remove_leftovers(self._seed_folder)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

@@ -30,6 +30,7 @@ from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import Results
 from zsl.experiments.table import PUBLISHED, run_methods, start_of
+from zsl.experiments.workers import open_trainer
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.join import SIGN, check_distinct, join_tables, part_names
@@ -138,6 +139,7 @@ class Study:
     batch_size: Count = 32
     budget: Whole | None = None  # most configurations of each method for which something is trained
     every: Count | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
+    workers: Count | None = None  # processes that train at the same time; None: see `count_workers`
     shards: Location | None = None  # folder or URL of the shards; None: below `data`
     allow_pipe: bool = False  # whether `shards` may be a command
     vectors: ClassVectors | None = None  # class vectors in place of attributes, or beside them
@@ -367,10 +369,13 @@ def run_on_table(
         folds = class_fold_parts(tables, splits, device)
     for fold, fold_table in () if class_folds else tables.items():
         folds |= load_folds(study.benchmark, study.data, fold_table, device, (fold,), study.vectors)
-    data = Experiment(
-        table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator, validation=folds
-    )
-    return run_methods(data, folds, study.methods, start_of(study.benchmark), folder, study.budget, study.every)
+    pieces = max(len(study.seeds), len(folds))
+    with open_trainer(study.workers, pieces, table, accelerator) as trainer:
+        data = Experiment(
+            table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator,
+            validation=folds, trainer=trainer,
+        )  # fmt: skip
+        return run_methods(data, folds, study.methods, start_of(study.benchmark), folder, study.budget, study.every)
 
 
 def _cost_of(study: Study, entry: Entry, manifest: Manifest, folder: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def run_methods(
         ValueError: there is no method, a name is unknown, or a name occurs twice.
     """
     methods = _find_methods(names, start)
-    trainer = Trainer()
+    trainer = data.trainer or Trainer()
 
     def search(name: str, method: Method) -> Selection:
         if name != method.name:

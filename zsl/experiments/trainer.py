@@ -1,14 +1,20 @@
-"""Training of many configurations: each step runs once for all configurations that share its result."""
+"""Training of many configurations: each step runs once for all configurations that share its result.
+
+On a CPU, several trainings can run at once, each in a process of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zsl.common.lanes import Lanes
+from zsl.common.progress import progress_bar
+from zsl.experiments.methods import is_findable
 from zsl.features.split import RowsRead, TestSplit, TrainSplit
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
@@ -34,11 +40,20 @@ class Trainer:
 
     So variants of Table III that differ only in their classifiers share one generator, and other fusion weights need no
     training.  The log of a model is the same with and without shared steps.
+
+    lanes: processes that train at the same time; each has a Trainer of its own.  None: all is done here.
+    capacity: most results of each step that it keeps.
     """
 
-    def __init__(self) -> None:
-        self.trainings = 0  # how often a first step, the slow one, was run
+    def __init__(self, *, lanes: Lanes | None = None, capacity: int = CAPACITY) -> None:
+        self.lanes, self.capacity = lanes, capacity
+        self.trainings = 0  # how often a first step, the slow one, was run here
         self._results: dict[str, dict[str, _Result]] = {}  # by step, then by content
+
+    @property
+    def at_once(self) -> int:
+        """How many trainings run at once."""
+        return 1 if self.lanes is None else self.lanes.count
 
     def model(
         self,
@@ -61,15 +76,70 @@ class Trainer:
             else:
                 self.trainings += step is method.steps[0]
                 results[key] = _run(step, train, value, config, seed, log, folder)
-                _forget_oldest(results)
+                _forget_oldest(results, self.capacity)
             value = results[key].value
         return value
 
     def on_folds(self, method: Method, folds: Folds, config: Any, *, seed: int, folder: Path) -> list[Details]:
         """Train a model on each fold; return its answers for the fold's pseudo-test rows, which are trainval rows."""
-        models = [self.model(method, train, config, seed=seed, folder=folder) for train, _ in folds.values()]
-        tests = [test for _, test in folds.values()]
-        return [evaluate_details(model, test, lambda note: None) for model, test in zip(models, tests, strict=True)]
+        calls = [
+            _FoldCall(trainer=self, method=method, train=train, test=test, config=config, seed=seed, folder=folder)
+            for train, test in folds.values()
+        ]
+        return self.each(method, calls)
+
+    def each(
+        self,
+        method: Method,
+        calls: Sequence[Callable[[], Any]],
+        done: Callable[[int], None] = lambda position: None,
+        *,
+        left: Sequence[int] | None = None,
+    ) -> list[Any]:
+        """Do calls that train models of `method`, in the lanes if there are any; return their results.
+
+        All are done here, in all threads, if they are quick, or if no other process could find the method by its name.
+
+        done: gets the position of each call that has ended.  left: the positions of the calls that are left to do;
+        None: all.
+        """
+        left = range(len(calls)) if left is None else left
+        if self.lanes is not None and not method.quick and is_findable(method):
+            return _in_lanes(self.lanes, calls, done, left, what=method.name)
+        results = []
+        for position in left:
+            results.append(calls[position]())
+            done(position)
+        return results
+
+
+def _in_lanes(
+    lanes: Lanes, calls: Sequence[Callable[[], Any]], done: Callable[[int], None], left: Sequence[int], *, what: str
+) -> list[Any]:
+    with progress_bar(total=len(left), what=f"{what} in {lanes.count} processes", unit=" trainings") as bar:
+
+        def count(position: int) -> None:
+            bar.update()
+            done(position)
+
+        return lanes.each(calls, count, left=left)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FoldCall:
+    """The training on one fold, and the answers for its pseudo-test rows."""
+
+    trainer: Trainer
+    method: Method
+    train: TrainSplit
+    test: TestSplit
+    config: Any
+    seed: int
+    folder: Path
+
+    def __call__(self) -> Details:
+        model = self.trainer.model(self.method, self.train, self.config, seed=self.seed, folder=self.folder)
+        return evaluate_details(model, self.test, lambda note: None)
 
 
 def _run(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log, folder: Path | None) -> _Result:
@@ -93,9 +163,9 @@ def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, 
         return step.run(train, before, config, seed, journal)
 
 
-def _forget_oldest(results: dict[str, _Result]) -> None:
+def _forget_oldest(results: dict[str, _Result], capacity: int) -> None:
     """Keep the newest results only; each can hold a copy of all training features."""
-    while len(results) > CAPACITY:
+    while len(results) > capacity:
         del results[next(iter(results))]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from zsl.common.files import append_text, read_json_lines, write_text
+from zsl.common.profile import span
 from zsl.common.progress import progress_bar
 from zsl.training.checkpoint import RandomState, Stateful, load_checkpoint, save_checkpoint
 from zsl.training.log import Entry, Log
@@ -66,7 +67,8 @@ class Journal(Log):
             yield step
             if step + 1 == count or time.monotonic() >= due:
                 began = time.monotonic()
-                save_checkpoint(path, parts, run=self.run, step=step + 1)
+                with span("checkpoint"):
+                    save_checkpoint(path, parts, run=self.run, step=step + 1)
                 due = time.monotonic() + max(self.seconds, PATIENCE * (time.monotonic() - began))
 
     def entries(self) -> list[Entry]:

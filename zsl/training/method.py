@@ -81,6 +81,8 @@ class Method:
     form: str = ""  # in words: which of several forms of a published method it is
     takes_recipe: bool = False  # whether its configuration comes from a recipe of DCR-GAN
     version: str | None = None  # hash of the file of a user's own method
+    quick: bool = False  # whether a training is done before another process would have started, as a closed form is
+    source: str | None = None  # FILE.py:NAME of a user's own method
     transductive: Callable[[Any], bool] = never  # whether training with a config uses attributes of unseen classes
     looks: Callable[[Any, int | None], Sequence[tuple[int, Any]]] | None = None
     """Lists (steps, config) of each look at the test rows by the published protocol; None: the method has no looks."""

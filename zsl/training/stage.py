@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from zsl.common.determinism import seeded
+from zsl.common.profile import span
 from zsl.features.split import RowsRead, TrainSplit
 
 Params = ParamSpec("Params")
@@ -37,7 +38,7 @@ def stage(
     def run(train: TrainSplit, *args: Any, seed: int, **kwargs: Any) -> Result:
         check_split(train, function.__name__)
         train.reads.append(RowsRead(function.__name__, train.rows))
-        with seeded(seed, function.__name__, train.device):
+        with seeded(seed, function.__name__, train.device), span(function.__name__.removeprefix("train_")):
             result = function(train, *args, **kwargs)
         for part in result if isinstance(result, tuple) else (result,):
             _check_weights(part, function.__name__)

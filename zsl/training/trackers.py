@@ -66,6 +66,9 @@ def open_tracker(log_with: LogWith | None, folder: Path, name: str) -> Iterator[
     if log_with is None:
         yield Tracker()
         return
+    from accelerate import PartialState
+
+    PartialState(cpu=True)  # Accelerate's trackers need it; where an Accelerator was made, it is that one's state
     tracker = _tensorboard(folder, name) if log_with == "tensorboard" else _wandb(folder, name)
     if hasattr(tracker, "start"):  # older versions of Accelerate start it at once
         tracker.start()
