@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from toy import toy_splits
 
 from backbones import load_backbone
-from backbones.openclip import embed_texts
+from backbones.openclip import embed_texts, open_model, open_tokenizer
 from backbones.presets import find_preset, unseen_classes
 from shards import read_index
 from zsl.baselines import clip
@@ -109,6 +110,29 @@ def test_a_name_s_vector_is_the_mean_of_its_unit_vectors() -> None:
     assert torch.allclose(
         embed_texts(model, fake_openclip.tokenize, many, batch_size=3), embed_texts(model, fake_openclip.tokenize, many)
     )
+
+
+def test_weights_get_the_activation_that_they_were_trained_with() -> None:
+    for tag, expected in (("seed7", True), ("seed3", False)):
+        assert open_model(find_preset(f"openclip_{MODEL}.{tag}")).quick_gelu is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (ModuleNotFoundError("No module named 'transformers'"), ValueError, "'transformers'.*pip install transformers"),
+        (OSError("offline"), FileNotFoundError, r"could not be fetched \(OSError\)"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_had_is_refused_in_words(
+    error: Exception, raised: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_tokenizer(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["open_clip"], "get_tokenizer", get_tokenizer)
+    with pytest.raises(raised, match=message):
+        open_tokenizer(find_preset(BACKBONE))
 
 
 def test_the_templates_of_benchmarks_and_models() -> None:
