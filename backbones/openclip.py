@@ -114,8 +114,8 @@ def open_tokenizer(preset: Preset) -> Tokenizer:
         ) from error
     except OSError as error:
         raise FileNotFoundError(
-            f"the tokenizer of {preset.timm_name} could not be fetched ({type(error).__name__}); fill the hub's cache on "
-            "a machine with internet (HF_HOME names its place)"
+            f"the tokenizer of {preset.timm_name} could not be fetched ({type(error).__name__}); fill the hub's cache "
+            "on a machine with internet (HF_HOME names its place)"
         ) from error
     return tokenizer
 
