@@ -17,8 +17,8 @@ from typing import Any
 def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make `__getattr__` and `__dir__` of a package from the imports below `if TYPE_CHECKING:` in its own file.
 
-    So mypy, editors, notebooks and Python read the same lines.  No public name is also the name of a module of the package: after
-    an import of that module, Python would give the module for the name.
+    So mypy, editors, notebooks and Python read the same lines.  No public name is also the name of a module of the
+    package: after an import of that module, Python would give the module for the name.
     """
 
     @cache
