@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from accelerate import Accelerator
 from command_line import assert_refused
 from command_line import run as run_command
@@ -17,6 +18,7 @@ from toy import toy_table
 from toy_runs import toy_experiment
 
 from zsl.baselines.eszsl import METHOD as ESZSL
+from zsl.common.tensors import write_tensors
 from zsl.datasets.class_vectors import ClassVectors, Origin, read_class_vectors, with_vectors, write_class_vectors
 from zsl.datasets.splits import Splits
 from zsl.experiments.compare import compare, read_run, table
@@ -175,6 +177,11 @@ def test_a_run_with_vectors_says_so_keeps_them_and_is_flagged_beside_another(
     assert json.loads((tmp_path / "vectors" / "results.json").read_text())["side_information"] == "class vectors"
     assert with_attributes.mean != results.mean
     assert np.array_equal(with_kept(splits, results, tmp_path / "vectors").attributes, made.attributes)
+    for wrong in ({}, {"attributes": torch.from_numpy(made.attributes[1:].copy())}):
+        (tmp_path / "odd").mkdir(exist_ok=True)
+        write_tensors(tmp_path / "odd" / "side_information.safetensors", wrong)
+        with pytest.raises(ValueError, match=f"needed is a row for each of {len(splits.class_names)} classes"):
+            with_kept(splits, results, tmp_path / "odd")
     assert not (tmp_path / "usual" / "side_information.safetensors").exists()
     a, b = read_run(tmp_path / "usual"), read_run(tmp_path / "vectors")
     text = table(a, b, compare(a.details, b.details, resamples=2))
