@@ -177,7 +177,8 @@ def test_a_run_with_vectors_says_so_keeps_them_and_is_flagged_beside_another(
     assert json.loads((tmp_path / "vectors" / "results.json").read_text())["side_information"] == "class vectors"
     assert with_attributes.mean != results.mean
     assert np.array_equal(with_kept(splits, results, tmp_path / "vectors").attributes, made.attributes)
-    for wrong in ({}, {"attributes": torch.from_numpy(made.attributes[1:].copy())}):
+    wrongs: list[dict[str, torch.Tensor]] = [{}, {"attributes": torch.from_numpy(made.attributes[1:].copy())}]
+    for wrong in wrongs:
         (tmp_path / "odd").mkdir(exist_ok=True)
         write_tensors(tmp_path / "odd" / "side_information.safetensors", wrong)
         with pytest.raises(ValueError, match=f"needed is a row for each of {len(splits.class_names)} classes"):
