@@ -60,12 +60,22 @@ def open_model(preset: Preset, weights: Path | None = None, *, whole: bool = Tru
     if not preset.weights_tag:
         raise ValueError(f"{preset.timm_name} names no weights: give --weights FILE, or a tag as in openclip_MODEL.TAG")
     try:
-        return open_clip.create_model(model_name, pretrained=preset.weights_tag).eval()
+        return _published(open_clip, model_name, preset.weights_tag).eval()
     except Exception as error:  # the hub's client raises many types, and none of them tells a user what to do
         raise FileNotFoundError(
             f"the weights of {preset.full_name} could not be fetched ({type(error).__name__}); fill the hub's cache on "
             "a machine with internet (HF_HOME names its place), or give the file of weights by --weights"
         ) from error
+
+
+def _published(open_clip: Any, model_name: str, tag: str) -> Any:
+    """The model with the published weights `tag`, and with QuickGELU if they were trained with it.
+
+    OpenAI's weights are found under `ViT-B-32` and under `ViT-B-32-quickgelu`.  With the activation of the first one
+    open_clip 3 only warns, and every embedding is a little wrong.
+    """
+    facts = open_clip.get_pretrained_cfg(model_name, tag) or {}
+    return open_clip.create_model(model_name, pretrained=tag, force_quick_gelu=bool(facts.get("quick_gelu")))
 
 
 def image_tower(model: Any) -> ImageTower:
@@ -89,8 +99,24 @@ def random_tower(preset: Preset) -> ImageTower:
 
 
 def open_tokenizer(preset: Preset) -> Tokenizer:
-    """The tokenizer of the model's text tower; that of SigLIP needs the package transformers and its own files."""
-    tokenizer: Tokenizer = _package().get_tokenizer(preset.timm_name.removeprefix(OPENCLIP))
+    """The tokenizer of the model's text tower; that of SigLIP needs the package transformers and its own files.
+
+    Raises:
+        ValueError: a package that it needs is not installed.
+        FileNotFoundError: its files cannot be loaded.
+    """
+    try:
+        tokenizer: Tokenizer = _package().get_tokenizer(preset.timm_name.removeprefix(OPENCLIP))
+    except ImportError as error:
+        raise ValueError(
+            f"the tokenizer of {preset.timm_name} needs a package that is not installed ({error}); pip install "
+            "transformers"
+        ) from error
+    except OSError as error:
+        raise FileNotFoundError(
+            f"the tokenizer of {preset.timm_name} could not be fetched ({type(error).__name__}); fill the hub's cache "
+            "on a machine with internet (HF_HOME names its place)"
+        ) from error
     return tokenizer
 
 

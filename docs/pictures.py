@@ -24,7 +24,7 @@ from zsl.report.gallery import Card, make_gallery
 from zsl.report.runs import read_report_run
 
 PICTURES = Path(__file__).parent / "pictures"
-CHROMIUM = "/usr/bin/chromium"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOURS = {True: "#1d7a4e", False: "#c23a34"}  # of a right answer and a wrong one
 PHOTOS = 8
 LINE = 28  # letters of a line above a photo
@@ -45,8 +45,9 @@ def draw_answers(cards: list[Card], path: Path) -> None:
 
 def photograph(report: Path, folder: Path) -> None:
     """Save the report's first screen as `report.png` for a desktop and `report-phone.png` for a phone."""
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, width, height in (("report", 1100, 700), ("report-phone", 390, 700)):
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
             page.goto(report.resolve().as_uri())
@@ -66,4 +67,6 @@ def main(run_folder: Path, data: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(*map(Path, sys.argv[1:]))

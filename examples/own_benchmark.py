@@ -44,8 +44,9 @@ def main(
     photos: int = 20, data: Path = Path("data"),
 ) -> Scores:  # fmt: skip
     """Draw, pack, extract features with `backbone`, train ESZSL, and print its scores."""
+    folder = folder.resolve()
     draw(folder, photos)
-    zsl.make_shards(str(folder.resolve()), data)
+    zsl.make_shards(str(folder), data)
     encoder, shards = load_backbone(backbone, weights), zsl.shards_folder(data, folder.name)
     out = zsl.features_folder(data, folder.name, encoder.name)
     zsl.extract_features(encoder, shards, read_index(shards), out, zsl.make_accelerator("no"))

@@ -30,14 +30,34 @@ class Args:
 
 def main(args: Args) -> None:
     """Write the card of each folder, and print its file."""
-    from zsl.dcrgan.saved import FACTS_FILE
+    for folder in args.folders:
+        write_text(folder / CARD_FILE, card_of(folder))
+        print(folder / CARD_FILE)
+
+
+def card_of(folder: Path) -> str:
+    """The card of a feature table or an export.
+
+    Raises:
+        FileNotFoundError, ValueError: the folder is neither, or not whole.
+    """
+    from zsl.dcrgan.saved import CONFIG_FILE, FACTS_FILE
     from zsl.features.card import table_card
+    from zsl.features.manifest import MANIFEST_FILE
     from zsl.predict.card import predictor_card
 
-    for folder in args.folders:
-        is_predictor = (folder / FACTS_FILE).is_file()
-        write_text(folder / CARD_FILE, predictor_card(folder) if is_predictor else table_card(folder))
-        print(folder / CARD_FILE)
+    if (folder / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"{folder} is the folder of a run, which needs other files to predict; share the folder that predict.py "
+            f"--run {folder} --export makes"
+        )
+    if (folder / FACTS_FILE).is_file():
+        return predictor_card(folder)
+    if (folder / MANIFEST_FILE).is_file():
+        return table_card(folder)
+    raise FileNotFoundError(
+        f"{folder} is neither a feature table (no {MANIFEST_FILE}) nor an export of predict.py (no {FACTS_FILE})"
+    )
 
 
 if __name__ == "__main__":

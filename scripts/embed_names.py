@@ -37,21 +37,26 @@ class Args:
 def main(args: Args) -> None:
     """Embed the names, and print the file."""
     from backbones.openclip import open_tokenizer
+    from backbones.presets import find_preset
     from zsl.datasets.class_names import read_names
-    from zsl.datasets.class_vectors import write_class_vectors
-    from zsl.datasets.places import benchmark_name
-    from zsl.datasets.prompts import templates_of
+    from zsl.datasets.class_vectors import check_vectors_name, write_class_vectors
+    from zsl.datasets.places import benchmark_name, check_known
+    from zsl.datasets.prompts import make_prompts, templates_of
     from zsl.datasets.split_file import read_split_file
     from zsl.features.text_vectors import embed_names, open_towers
 
-    preset, model, origin = open_towers(args.backbone, args.weights)
+    if args.out:
+        check_vectors_name(args.out)
+    check_known(args.benchmark, args.data)
     benchmark = benchmark_name(args.benchmark)
     classes = read_split_file(splits_folder(args.data, args.benchmark)).class_names
     names = read_names(names_file(args.data, args.benchmark), classes)
-    templates = args.templates or templates_of(benchmark, preset.timm_name)
-    vectors = embed_names(model, open_tokenizer(preset), names, templates, lower=origin.is_lower)
-    out = args.out or args.data / benchmark / "class_vectors" / f"{origin.name}.npy"
-    write_class_vectors(out, classes, vectors.numpy(), origin.of(templates))
+    templates = args.templates or templates_of(benchmark, find_preset(args.backbone).timm_name)
+    make_prompts(names, templates)  # refuses a wrong template before the weights are fetched
+    preset, model, tower = open_towers(args.backbone, args.weights)
+    vectors = embed_names(model, open_tokenizer(preset), names, templates, lower=tower.is_lower)
+    out = args.out or args.data / benchmark / "class_vectors" / f"{tower.name}.npy"
+    write_class_vectors(out, classes, vectors.numpy(), tower.of(templates))
     print(f"{len(names)} classes, {vectors.shape[1]} numbers each; {' | '.join(templates)}", out, sep="\n")
 
 

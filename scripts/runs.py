@@ -31,7 +31,7 @@ def main(args: Args) -> None:
     from zsl.report.run_list import list_runs, runs_table
 
     lines = list_runs(args.runs)
-    print(json.dumps([line.content for line in lines], indent=2) if args.json else runs_table(lines), end="")
+    print(json.dumps([line.content for line in lines], indent=2) + "\n" if args.json else runs_table(lines), end="")
 
 
 if __name__ == "__main__":

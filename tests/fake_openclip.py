@@ -33,8 +33,9 @@ class FakeTower(nn.Module):
 
 
 class FakeCLIP(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, quick_gelu: bool = False) -> None:
         super().__init__()
+        self.quick_gelu = quick_gelu
         self.visual = FakeTower()
         self.letters = nn.Embedding(256, DIM)
 
@@ -47,13 +48,18 @@ def tokenize(texts: list[str]) -> Tensor:
     return torch.tensor([[ord(letter) % 256 for letter in text.ljust(LENGTH)[:LENGTH]] for text in texts])
 
 
-def create_model(name: str, pretrained: str | None = None) -> FakeCLIP:
+def get_pretrained_cfg(name: str, tag: str) -> dict[str, Any]:
+    """What open_clip knows of published weights; seed 7 was trained with QuickGELU."""
+    return {} if tag == "absent" else {"quick_gelu": tag == "seed7"}
+
+
+def create_model(name: str, pretrained: str | None = None, force_quick_gelu: bool = False) -> FakeCLIP:
     """Random weights; a tag is their seed."""
     if pretrained == "absent":
         raise OSError("no network")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if pretrained is None else int(pretrained.removeprefix("seed")))
-        return FakeCLIP()
+        return FakeCLIP(force_quick_gelu)
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,4 +68,5 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     module.__spec__ = ModuleSpec("open_clip", None)
     module.list_models = lambda: [MODEL, "Tiny-L-14"]
     module.create_model, module.get_tokenizer = create_model, lambda name: tokenize
+    module.get_pretrained_cfg = get_pretrained_cfg
     monkeypatch.setitem(sys.modules, "open_clip", module)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zsl.training.method import Method, candidates, one_step
     from zsl.training.stage import stage
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "Calibrated",

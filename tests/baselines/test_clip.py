@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,17 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import load_script
 from fake_openclip import DIM, MODEL, SIDE
 from safetensors.torch import save_file
 from toy import toy_splits
 
 from backbones import load_backbone
-from backbones.openclip import embed_texts
+from backbones.openclip import embed_texts, open_model, open_tokenizer
 from backbones.presets import find_preset, unseen_classes
 from shards import read_index
 from zsl.baselines import clip
+from zsl.datasets.class_names import read_names
 from zsl.datasets.class_vectors import read_class_vectors, write_class_vectors
 from zsl.datasets.places import shards_folder
 from zsl.datasets.prompts import make_prompts, templates_of
@@ -73,8 +76,8 @@ def test_weights_come_from_a_file_of_both_towers_or_of_the_image_tower(tmp_path:
     for file in ("both", "image"):
         backbone = load_backbone(f"openclip_{MODEL}", tmp_path / f"{file}.safetensors")
         assert backbone.weights_sha256 == published.weights_sha256
-    _, model, origin = open_towers(f"openclip_{MODEL}", tmp_path / "both.safetensors")
-    assert origin.image_tower_sha256 == published.weights_sha256
+    _, model, tower = open_towers(f"openclip_{MODEL}", tmp_path / "both.safetensors")
+    assert tower.image_tower_sha256 == published.weights_sha256
     assert torch.equal(model.letters.weight, state["letters.weight"])
     with pytest.raises(ValueError, match="does not hold both towers"):
         open_towers(f"openclip_{MODEL}", tmp_path / "image.safetensors")
@@ -111,6 +114,49 @@ def test_a_name_s_vector_is_the_mean_of_its_unit_vectors() -> None:
     )
 
 
+def test_weights_get_the_activation_that_they_were_trained_with() -> None:
+    for tag, expected in (("seed7", True), ("seed3", False)):
+        assert open_model(find_preset(f"openclip_{MODEL}.{tag}")).quick_gelu is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (ModuleNotFoundError("No module named 'transformers'"), ValueError, "'transformers'.*pip install transformers"),
+        (OSError("offline"), FileNotFoundError, r"could not be fetched \(OSError\)"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_had_is_refused_in_words(
+    error: Exception, raised: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_tokenizer(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["open_clip"], "get_tokenizer", get_tokenizer)
+    with pytest.raises(raised, match=message):
+        open_tokenizer(find_preset(BACKBONE))
+
+
+def test_the_script_embeds_the_names_and_refuses_before_it_fetches_weights(
+    tiny_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, out = load_script("embed_names.py"), tmp_path / "v.npy"
+    script.main(script.Args(backbone=BACKBONE, data=tiny_shapes, templates=TEMPLATES, out=out))
+    read = read_class_vectors(out)
+    _, model, tower = open_towers(BACKBONE, None)
+    names = read_names(tiny_shapes / "shapes" / "names.csv", read.names)
+    expected = embed_names(model, fake_openclip.tokenize, names, TEMPLATES, lower=False)
+    assert read.vectors == pytest.approx(expected.numpy())
+    assert replace(read.origin, content=None) == tower.of(TEMPLATES)
+    monkeypatch.setattr("zsl.features.text_vectors.open_towers", lambda *_: pytest.fail("the weights were fetched"))
+    wrongs = ({"templates": ("x",)}, "--templates"), ({"out": tmp_path / "v.txt"}, "ends in .npy"), (
+        {"benchmark": "shaps"}, "no benchmark 'shaps'"
+    )  # fmt: skip
+    for wrong, message in wrongs:
+        with pytest.raises(ValueError, match=message):
+            script.main(script.Args(**{"backbone": BACKBONE, "data": tiny_shapes, **wrong}))
+
+
 def test_the_templates_of_benchmarks_and_models() -> None:
     (of_cub,) = make_prompts(["Crested Auklet"], templates_of("cub", "ViT-B-32"))
     assert of_cub == ["a photo of a Crested Auklet, a type of bird."]
@@ -125,10 +171,10 @@ def test_the_templates_of_benchmarks_and_models() -> None:
 def test_scores_are_those_of_a_plain_loop_over_cosines(
     tiny_shapes: Path, table: FeatureTable, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    _, model, origin = open_towers(BACKBONE, None)
+    _, model, tower = open_towers(BACKBONE, None)
     plain = load_splits("shapes", tiny_shapes, table)
     vectors = embed_names(model, fake_openclip.tokenize, plain.names, TEMPLATES, lower=False).numpy()
-    write_class_vectors(tmp_path / "v.npy", plain.class_names, vectors, origin.of(TEMPLATES))
+    write_class_vectors(tmp_path / "v.npy", plain.class_names, vectors, tower.of(TEMPLATES))
     of_file = read_class_vectors(tmp_path / "v.npy")
     check_same_model(of_file, table.manifest)
     splits = load_splits("shapes", tiny_shapes, table, vectors=of_file)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zsl.common.hub import local_folder
+
+REMOTE = ("a.json", "a.py", "model.bin", "cub/lite0/m.json", "cub/lite0/m.pkl", "cub/lite1/m.json")  # on the hub
 
 
 @pytest.fixture
@@ -19,6 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         if repository == "nobody/nothing":
             raise OSError("404")
         calls.update(settings, repository=repository)
+        (tmp_path / "cub" / "lite0").mkdir(parents=True, exist_ok=True)
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
@@ -46,12 +50,16 @@ def test_an_address_is_fetched(
 ) -> None:
     assert local_folder(Path(address)) == tmp_path / inner  # a Path makes hf:/ of hf://, as each flag does
     assert (asked["repository"], asked["repo_type"], asked["revision"]) == (repository, kind, revision)
-    assert not {"*.py", "*.bin", "*.pth", "*.pkl", "*"} & set(asked["allow_patterns"])
+    fetched = [name for name in REMOTE if any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])]
+    assert fetched == [name for name in REMOTE if name.endswith(".json") and name.startswith(inner)]
 
 
 def test_what_cannot_be_had_is_said_in_words(asked: dict[str, Any]) -> None:
     with pytest.raises(FileNotFoundError, match=r"hf://nobody/nothing \(model\) could not be fetched \(OSError\)"):
         local_folder(Path("hf://nobody/nothing"))
-    for wrong in ("hf://me", "hf://me/..", "hf://me/birds/../../x"):
+    with pytest.raises(FileNotFoundError, match=r"hf://me/birds \(dataset\) has no folder cub/lite7"):
+        local_folder(Path("hf://datasets/me/birds/cub/lite7"))
+    wrongs = ("hf://me", "hf://me/..", "hf://me/birds/../../x", "hf://datasets/me", "hf://spaces/me/x", "hf://me/x@")
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="an address on the hub is hf://OWNER/NAME"):
             local_folder(Path(wrong))

@@ -19,6 +19,13 @@ def test_importing_all_packages_imports_no_library() -> None:
     assert not {"torch", "numpy", "timm"} & set(process.stdout.split())
 
 
+def test_completion_shows_the_names_before_their_first_use() -> None:
+    code = "import zsl.scores; print(*dir(zsl)); print(*dir(zsl.scores))"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    for line, name in zip(process.stdout.splitlines(), ("zsl", "zsl.scores"), strict=True):
+        assert {*import_module(name).__all__, "__all__"} <= set(line.split())
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_each_public_name_is_that_of_its_module(name: str) -> None:
     package = import_module(name)

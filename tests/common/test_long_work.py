@@ -74,10 +74,35 @@ def test_a_piece_that_failed_is_neither_left_nor_measured(tmp_path: Path) -> Non
     folds = work(tmp_path / "p.jsonl", time, {"a": 1, "b": 1, "c": 1})
     with pytest.raises(ValueError, match="x"):
         do(folds, "a", time, 5, ValueError("x"))
+    assert folds.text() == "folds: 0 of 3 done, 1 failed, 2 left, of unknown time"
     assert (folds.left, folds.seconds_left) == (["b", "c"], None)
     do(folds, "b", time, 100)
     assert folds.seconds_left == 100
     assert work(tmp_path / "p.jsonl", time, dict(folds.sizes)).left == ["a", "c"]
+
+
+def test_the_piece_after_a_line_that_a_kill_cut_short_is_noted(tmp_path: Path) -> None:
+    time, sizes = Time(), dict.fromkeys("ab", 1.0)
+    (tmp_path / "p.jsonl").write_text('{"piece": "a", "sec')
+    do(work(tmp_path / "p.jsonl", time, sizes), "b", time, 7)
+    assert work(tmp_path / "p.jsonl", time, sizes).left == ["a"]
+    assert read_times(tmp_path / "p.jsonl") == {"b": 7}
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "1e999", "1e15", "-50", '"7"', "null"])
+def test_a_time_that_cannot_be_is_passed_over(tmp_path: Path, seconds: str) -> None:
+    path, time = tmp_path / "p.jsonl", Time()
+    path.write_text(f'{{"piece": "a", "seconds": {seconds}, "done": true}}\n')
+    folds = work(path, time, {"a": 1, "b": 1, "c": 1})
+    assert (folds.left, folds.seconds_left) == (["b", "c"], None)
+    do(folds, "b", time, 60)
+    assert folds.seconds_left == 60
+
+
+def test_pieces_without_a_size_give_no_estimate(tmp_path: Path) -> None:
+    folds = work(tmp_path / "p.jsonl", Time(), {"a": 0, "b": 1})
+    do(folds, "a", Time(), 5)
+    assert folds.text().endswith("1 left, of unknown time")
 
 
 def test_several_processes_share_what_is_left(tmp_path: Path) -> None:
@@ -89,8 +114,11 @@ def test_several_processes_share_what_is_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (3599, "60 min"), (4800, "1 h 20 min"), (180_000, "2 d 2 h")],
-)
+    [
+        (0, "0 s"), (119, "119 s"), (119.6, "2 min"), (120, "2 min"), (3569, "59 min"), (3599, "1 h 0 min"),
+        (4800, "1 h 20 min"), (172_799, "2 d 0 h"), (180_000, "2 d 2 h"), (259_140, "3 d 0 h"),
+    ],
+)  # fmt: skip
 def test_durations_in_the_units_that_matter(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

@@ -21,6 +21,8 @@ def test_the_rules(own: str, shown: str) -> None:
 
 def test_classes_that_would_have_one_name_keep_their_own() -> None:
     assert default_names(("1.red_cat", "2.red_cat", "3.blue_cat")) == ("1.red_cat", "2.red_cat", "blue cat")
+    assert default_names(("1.cat", "2.cat", "x/1.cat")) == ("1.cat", "2.cat", "x/1.cat")  # whose rule gives 1.cat
+    assert default_names(("cat", "1.cat")) == ("cat", "1.cat")
 
 
 def test_words_that_no_rule_makes() -> None:
@@ -54,13 +56,17 @@ def test_edited_lines_stay_and_classes_come_and_go(tmp_path: Path) -> None:
     [
         (
             "class,name\ngrizly+bear,Bear\n",
-            r"no class 'grizly\+bear'; did you mean 'grizzly\+bear'",
+            r"names.csv, line 2: there is no class 'grizly\+bear'; did you mean 'grizzly\+bear'",
         ),
         ("class,name\n=evil,a\n=evil,b\n", r"names.csv, line 3: class '=evil' occurs twice"),
         ("class,name\n=evil,\n", r"names.csv, line 2: class '=evil' has no name"),
         ('class,name\n=evil,"a\nb"\n', r"names.csv, line 3: class '=evil' has a line break in its name"),
-        ("class,name\n=evil,grizzly bear\n", r"'grizzly\+bear' and '=evil' are both named 'grizzly bear'"),
-        ("class,title\n=evil,x\n", r"columns class,title; needed are class,name"),
+        (
+            "class,name\n=evil,grizzly bear\n",
+            r"names.csv, line 2: the classes 'grizzly\+bear' and '=evil' are both named 'grizzly bear'",
+        ),
+        ("class,name\n=evil,a\nÄrger,a\n", r"names.csv, line 3: the classes '=evil' and 'Ärger' are both named 'a'"),
+        ("class,title\n=evil,x\n", r"names.csv, line 1: the columns are class,title; needed are class,name"),
         ("class;name\n=evil;x\n", "semicolons"),
         ("", "0 lines"),
     ],
@@ -70,6 +76,12 @@ def test_a_wrong_file_is_refused_in_words(tmp_path: Path, content: str, message:
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_names(path, CLASSES)
+
+
+def test_a_spreadsheet_s_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_bytes('\ufeffclass,name\r\n\r\n"A\u0308rger"," Wut, groß "\r\n,\r\n'.encode())
+    assert read_names(path, CLASSES) == (*NAMES[:4], "Wut, groß")
 
 
 def test_packing_writes_the_file_and_the_splits_read_it(tiny_shapes: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from accelerate import Accelerator
 from command_line import assert_refused
 from command_line import run as run_command
@@ -15,7 +18,8 @@ from toy import toy_table
 from toy_runs import toy_experiment
 
 from zsl.baselines.eszsl import METHOD as ESZSL
-from zsl.datasets.class_vectors import ClassVectors, read_class_vectors, with_vectors
+from zsl.common.tensors import write_tensors
+from zsl.datasets.class_vectors import ClassVectors, Origin, read_class_vectors, with_vectors, write_class_vectors
 from zsl.datasets.splits import Splits
 from zsl.experiments.compare import compare, read_run, table
 from zsl.features.side_information import with_kept
@@ -103,6 +107,63 @@ def test_wrong_files_are_refused_in_words(tmp_path: Path, splits: Splits, vector
         read_class_vectors(tmp_path / "v.npy")
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x04\x00((((", b"version https://git-lfs"])
+def test_bytes_that_are_no_array_are_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "v.npy").write_bytes(content)
+    (tmp_path / "v.txt").write_text("a\nb\n")
+    with pytest.raises(ValueError, match=r"v.npy is no .npy file without pickles"):
+        read_class_vectors(tmp_path / "v.npy")
+
+
+def test_names_are_read_as_spreadsheets_and_other_systems_write_them(tmp_path: Path, vectors: np.ndarray) -> None:
+    np.save(tmp_path / "v.npy", vectors[:2])
+    (tmp_path / "v.txt").write_bytes("\ufeffA\u0308rger\r\n\r\n  cat \r\n".encode())
+    assert read_class_vectors(tmp_path / "v.npy").names == ("\u00c4rger", "cat")
+
+
+def test_a_kill_leaves_the_old_vectors_the_new_ones_or_an_error(
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, names = tmp_path / "v.npy", [f"class {number}" for number in range(len(vectors))]
+    rename, found = Path.replace, []
+    for files in range(4):  # that are whole before the kill
+        write_class_vectors(path, names, vectors, Origin(source="old"))
+        left = iter([True] * files)
+
+        def killed(file: Path, target: Path, left: Iterator[bool] = left) -> Path:
+            if not next(left, False):
+                raise KeyboardInterrupt
+            return rename(file, target)
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(Path, "replace", killed)
+            write_class_vectors(path, names[::-1], 2 * vectors, Origin(source="new"))
+        if files in (1, 2):
+            with pytest.raises(ValueError, match="describes other vectors"):
+                read_class_vectors(path)
+            continue
+        read = read_class_vectors(path)
+        found.append(read.origin.source)
+        factor = 1 if found[-1] == "old" else 2
+        assert read.vectors == pytest.approx((factor * vectors).astype(np.float32))
+        assert read.names == tuple(names if found[-1] == "old" else names[::-1])
+    assert found == ["old", "new"]
+
+
+def test_vectors_in_the_place_of_embedded_ones_are_not_labelled_as_these(tmp_path: Path, vectors: np.ndarray) -> None:
+    path, names = tmp_path / "v.npy", [f"class {number}" for number in range(len(vectors))]
+    write_class_vectors(path, names, vectors, Origin(kind="class names", source="texts"))
+    assert read_class_vectors(path).origin.kind == "class names"
+    np.save(path, vectors[::-1])
+    with pytest.raises(ValueError, match=r"v.json describes other vectors .* delete the .json if"):
+        read_class_vectors(path)
+    path.with_suffix(".json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"v.json: Expected .* move the file away"):
+        read_class_vectors(path)
+    with pytest.raises(ValueError, match=r"names.txt: .* ends in .npy"):
+        write_class_vectors(tmp_path / "names.txt", names, vectors, Origin())
+
+
 def test_a_run_with_vectors_says_so_keeps_them_and_is_flagged_beside_another(
     tmp_path: Path, splits: Splits, vectors: np.ndarray, accelerator: Accelerator
 ) -> None:
@@ -116,6 +177,12 @@ def test_a_run_with_vectors_says_so_keeps_them_and_is_flagged_beside_another(
     assert json.loads((tmp_path / "vectors" / "results.json").read_text())["side_information"] == "class vectors"
     assert with_attributes.mean != results.mean
     assert np.array_equal(with_kept(splits, results, tmp_path / "vectors").attributes, made.attributes)
+    wrongs: list[dict[str, torch.Tensor]] = [{}, {"attributes": torch.from_numpy(made.attributes[1:].copy())}]
+    for wrong in wrongs:
+        (tmp_path / "odd").mkdir(exist_ok=True)
+        write_tensors(tmp_path / "odd" / "side_information.safetensors", wrong)
+        with pytest.raises(ValueError, match=f"needed is a row for each of {len(splits.class_names)} classes"):
+            with_kept(splits, results, tmp_path / "odd")
     assert not (tmp_path / "usual" / "side_information.safetensors").exists()
     a, b = read_run(tmp_path / "usual"), read_run(tmp_path / "vectors")
     text = table(a, b, compare(a.details, b.details, resamples=2))

@@ -50,6 +50,13 @@ def test_there_is_a_page_for_every_text_and_every_package(site: Path) -> None:
     assert "TrainSplit" in (site / "api" / "zsl.features.html").read_text()
 
 
+def test_the_navigation_has_the_order_of_the_index() -> None:
+    """`docs/index.md` and `mkdocs.yml` list the same pages; CONTRIBUTING and CHANGELOG come last in the navigation."""
+    of_index = re.findall(r"^\| \[(\w\S*\.md)\]", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
+    of_site = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert of_site == ["index.md", *of_index, "contributing.md", "changelog.md"]
+
+
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         addresses = Addresses()

@@ -54,10 +54,12 @@ def test_the_loss_of_ones_own_is_that_of_its_docstring_and_learns(tiny_shapes: P
 
 
 def test_a_benchmark_of_ones_own_goes_from_drawn_photos_to_scores(
-    tiny_weights: Path, accelerator: Accelerator, tmp_path: Path
+    tiny_weights: Path, accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "colours").mkdir()
+    monkeypatch.chdir(tmp_path / "colours")
     scores = example("own_benchmark.py").main(
-        folder=tmp_path / "colours", backbone="test_vit", weights=tiny_weights, photos=6, data=tmp_path / "data"
+        folder=Path(), backbone="test_vit", weights=tiny_weights, photos=6, data=tmp_path / "data"
     )
     assert len(list((tmp_path / "colours" / "images").glob("*/*.png"))) == 6 * 6
     assert scores.acc_zsl == 1  # one unseen class: no other choice

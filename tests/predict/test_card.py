@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -59,7 +60,36 @@ def test_the_script_writes_cards_and_changes_nothing_else(exported: Path, tiny_f
     assert done.stdout.split() == [str(table / "README.md"), str(exported / "README.md")]
     read_features(table).check_content()
     load_predictor(exported)
-    assert_refused(run_command("card.py", tmp_path), "is no feature table")
+    assert_refused(run_command("card.py", tmp_path), "is neither a feature table (no manifest.json) nor an export")
+
+
+def test_no_card_is_written_for_a_run_or_for_what_is_not_whole(
+    tiny_run: Path, exported: Path, tiny_features: Path, tmp_path: Path
+) -> None:
+    card_of = load_script("card.py").card_of
+    with pytest.raises(ValueError, match="is the folder of a run"):
+        card_of(tiny_run)
+    table = tmp_path / "table"
+    shutil.copytree(tiny_features, table)
+    (table / "labels.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no labels.npy"):
+        card_of(table)
+    (exported / "backbone.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no backbone.safetensors"):
+        card_of(exported)
+    shutil.rmtree(exported / "seed-0")
+    shutil.rmtree(exported / "seed-1")
+    with pytest.raises(FileNotFoundError, match="has no seed that can predict"):
+        card_of(exported)
+
+
+@pytest.mark.parametrize("name", ["exported", "tiny_features"])
+def test_the_commands_of_a_card_are_a_block_of_code(name: str, request: pytest.FixtureRequest) -> None:
+    markdown = pytest.importorskip("markdown", reason="Markdown is not installed (extra docs)")
+    card = load_script("card.py").card_of(request.getfixturevalue(name))
+    html = markdown.markdown(card, extensions=["fenced_code"])
+    (code,) = re.findall(r"<pre><code.*?>(.*?)</code></pre>", html, re.DOTALL)
+    assert [line.split()[0] for line in code.splitlines()] == ["hf", "python"]
 
 
 def test_predictor_and_table_are_read_from_the_hub(

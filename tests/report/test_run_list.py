@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -106,11 +107,48 @@ def test_damaged_and_foreign_folders_are_named_and_do_not_end_the_list(
     assert runs_table(list(lines.values())).count("\n") == 2 + 5
 
 
+def test_a_damaged_fine_tuning_and_odd_names_do_not_end_the_list(tmp_path: Path) -> None:
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "config.json").write_text('{"started_from_sha256": "0"}')
+    for name in (b"caf\xe9", b"a\nb | c"):
+        (tmp_path / os.fsdecode(name)).mkdir()
+    lines = list_runs(tmp_path)
+    (tuned,) = (line for line in lines if line.folder == "tuned")
+    assert tuned.state == "damaged"
+    assert "config.json" in tuned.detail
+    assert "benchmark" in tuned.detail
+    table = runs_table(lines)
+    assert table.encode().count(b"\n") == 2 + 3
+    assert r"caf\xe9" in table
+    assert r"a b \| c" in table
+
+
+def test_a_file_that_vanishes_meanwhile_does_not_damage_the_list(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_in_seed_two, tmp_path / "table" / "a", accelerator)
+    gone, stat = tmp_path / "table" / "a" / "gone.tmp", Path.stat
+    gone.touch()
+
+    def stat_or_gone(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == gone and not next(looks, False):
+            raise FileNotFoundError(2, "No such file", str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    looks = iter([True])  # it is there at the first look alone
+    monkeypatch.setattr(Path, "stat", stat_or_gone)
+    with sole_process(tmp_path / "table"):
+        assert only(list_runs(tmp_path)).state == "running"
+
+
 def test_the_script_prints_a_table_or_json(tmp_path: Path, tiny_run: Path) -> None:
     table = run_command("runs.py", "--runs", tiny_run.parent)
     assert table.returncode == 0, table.stderr
     assert "| tiny | dcrgan | shapes |" in table.stdout
-    (entry,) = json.loads(run_command("runs.py", "--runs", tiny_run.parent, "--json").stdout)
+    printed = run_command("runs.py", "--runs", tiny_run.parent, "--json").stdout
+    assert printed.endswith("]\n")
+    (entry,) = json.loads(printed)
     results = json.loads((tiny_run / "results.json").read_text())
     assert entry["mean"]["U"] == pytest.approx(results["mean"]["acc_unseen"])
     assert_refused(run_command("runs.py", "--runs", tmp_path / "none"), "no folder", "--runs")

@@ -117,7 +117,9 @@ def test_wandb_gets_each_step_once_on_the_axis_of_its_stage() -> None:
     assert fake.metrics == [("SRN/*", "SRN/step"), ("DCR-GAN/*", "DCR-GAN/step")]
 
 
-@pytest.mark.parametrize(("mode", "expected"), [(None, "offline"), ("online", "online"), ("disabled", "disabled")])
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(None, "offline"), ("", "offline"), ("online", "online"), ("disabled", "disabled")]
+)
 def test_wandb_is_offline_unless_the_user_says_otherwise(
     mode: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +131,7 @@ def test_wandb_is_offline_unless_the_user_says_otherwise(
 
     monkeypatch.setattr(accelerate.tracking, "WandBTracker", make)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    if mode:
+    if mode is not None:
         monkeypatch.setenv("WANDB_MODE", mode)
     with pytest.raises(KeyboardInterrupt), open_tracker("wandb", tmp_path, "seed-3"):
         raise KeyboardInterrupt

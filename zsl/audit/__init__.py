@@ -7,6 +7,6 @@ from zsl.common.lazy import lazy_names
 if TYPE_CHECKING:
     from zsl.audit.findings import Finding, failed
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = ["Finding", "failed"]

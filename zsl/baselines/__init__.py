@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from zsl.baselines.compatibility import ClassScorer, LinearCompatibility, RankingConfig, fit_ranking
     from zsl.baselines.registry import BASELINES
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = ["BASELINES", "ClassScorer", "LinearCompatibility", "RankingConfig", "fit_ranking"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zsl.common.files import atomic_path
     from zsl.common.ranges import Count, NotNegative, Positive, Share, Whole, check_ranges
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "Count",

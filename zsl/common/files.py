@@ -163,10 +163,14 @@ def write_text(path: Path, text: str) -> None:
 def append_text(path: Path, text: str) -> None:
     """Append `text` to the file `path` in UTF-8; the file need not exist.
 
+    If a kill cut the last line of the file short, the text begins on a new line, so that it is not lost with that one.
+
     Raises:
         OSError: as in `atomic_path`.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(text)
+        with path.open("ab+") as stream:
+            stream.seek(-1 if stream.tell() else 0, os.SEEK_END)
+            is_cut = stream.read(1) not in (b"", b"\n")
+            stream.write(b"\n" * is_cut + text.encode())

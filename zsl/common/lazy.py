@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 
-def lazy_names(package: str) -> Callable[[str], Any]:
-    """Make the function `__getattr__` of a package from the imports below `if TYPE_CHECKING:` in its own file.
+def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make `__getattr__` and `__dir__` of a package from the imports below `if TYPE_CHECKING:` in its own file.
 
-    So mypy, editors and Python read the same lines.  No public name is also the name of a module of the package: after
-    an import of that module, Python would give the module for the name.
+    So mypy, editors, notebooks and Python read the same lines.  No public name is also the name of a module of the
+    package: after an import of that module, Python would give the module for the name.
     """
 
     @cache
@@ -35,4 +35,8 @@ def lazy_names(package: str) -> Callable[[str], Any]:
         setattr(sys.modules[package], name, value)  # the next use finds it without this function
         return value
 
-    return find
+    def names() -> list[str]:
+        """All names, also before their first use, as completion in a notebook shows them."""
+        return sorted({*vars(sys.modules[package]), *modules()})
+
+    return find, names

@@ -17,6 +17,7 @@ from zsl.common.files import append_text, read_json_lines
 
 PROGRESS_FILE = "progress.jsonl"
 MINUTE, HOUR, DAY = 60, 3600, 86400
+LONGEST = 366 * DAY  # seconds of a piece; a line that says more is damaged
 PATIENCE = 30.0  # seconds between two messages: short work needs none
 
 
@@ -80,15 +81,18 @@ class LongWork:
         """The expected time of the pieces that are left; None where no piece was measured."""
         times = read_times(self.path)
         measured = [name for name in self.sizes if name in times and self.is_done(name)]
-        if not measured:
+        size = sum(self.sizes[name] for name in measured)
+        if not size:
             return None
-        rate = sum(times[name] for name in measured) / sum(self.sizes[name] for name in measured)
+        rate = sum(times[name] for name in measured) / size
         return rate * sum(self.sizes[name] for name in self.left) / self.workers
 
     def text(self) -> str:
         """Say what is done, what is left, and when it will end."""
         left, before = len(self.left), len(self._before)
-        done = f"{len(self.sizes) - left} of {len(self.sizes)} done" + f" ({before} before)" * bool(before)
+        failed = sum(not self.is_done(name) for name in self._ended & self.sizes.keys())
+        done = f"{len(self.sizes) - left - failed} of {len(self.sizes)} done" + f" ({before} before)" * bool(before)
+        done += f", {failed} failed" * bool(failed)
         seconds = self.seconds_left
         if seconds is None:
             return f"{self.what}: {done}, {left} left, of unknown time"
@@ -121,21 +125,22 @@ def read_times(path: Path) -> dict[str, float]:
     times: dict[str, float] = {}
     for entry in _lines(path):
         name, seconds = entry.get("piece"), entry.get("seconds")
-        if isinstance(name, str) and isinstance(seconds, int | float):
+        if isinstance(name, str) and isinstance(seconds, int | float) and 0 <= seconds <= LONGEST:
             times[name] = times.get(name, 0.0) + seconds
     return times
 
 
 def duration(seconds: float) -> str:
     """Write a time in the units that matter: `40 s`, `12 min`, `1 h 20 min`, `2 d 3 h`."""
-    if seconds < 2 * MINUTE:
-        return f"{seconds:.0f} s"
+    if round(seconds) < 2 * MINUTE:
+        return f"{round(seconds)} s"
     minutes = round(seconds / MINUTE)
-    if seconds < HOUR:
+    if minutes < 60:
         return f"{minutes} min"
-    if seconds < 2 * DAY:
+    if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
-    return f"{int(seconds // DAY)} d {round(seconds % DAY / HOUR)} h"
+    hours = round(seconds / HOUR)
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def end_text(now: datetime, seconds: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table with the line `head` and one line for each row; the last line also has a line end.
 
-    A `|` inside a cell is escaped, so that it does not end the cell.
+    A `|` inside a cell is escaped, so that it does not end the cell, and a line break becomes a space.
 
     Raises:
         ValueError: a row has more or fewer cells than the head.
@@ -22,4 +22,4 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |\n"
+    return "| " + " | ".join(" ".join(cell.splitlines()).replace("|", r"\|") for cell in cells) + " |\n"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zsl.datasets.split_file import SplitFile, read_split_file
     from zsl.datasets.splits import Splits, make_splits
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "DATASETS",

@@ -13,6 +13,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -38,13 +39,14 @@ def readable_class(name: str) -> str:
 
 
 def default_names(classes: Sequence[str], words: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Make the names of all classes; classes that would have one name keep their own.
+    """Make the names of all classes; a class keeps its own name if two classes would share the readable one.
 
     words: names that no rule makes, by class.
     """
     names = [(words or {}).get(name) or readable_class(name) for name in classes]
-    times = Counter(names)
-    return tuple(name if times[name] == 1 else printable(own) for name, own in zip(names, classes, strict=True))
+    pairs = list(zip(names, map(printable, classes), strict=True))
+    times = Counter(name for pair in pairs for name in set(pair))  # another class's own name is taken, too
+    return tuple(name if times[name] == 1 else own for name, own in pairs)
 
 
 def read_names(path: Path, classes: Sequence[str]) -> tuple[str, ...]:
@@ -56,12 +58,16 @@ def read_names(path: Path, classes: Sequence[str]) -> tuple[str, ...]:
     """
     edited = _read(path, classes) if path.is_file() else {}
     _refuse_unknown(path, classes, edited)
-    names = [edited.get(name, default) for name, default in zip(classes, default_names(classes), strict=True)]
+    of_file = {own: entry.name for own, entry in edited.items()}
+    names = tuple(of_file.get(own, name) for own, name in zip(classes, default_names(classes), strict=True))
     for name, times in Counter(names).items():
         if times > 1:
             both = [own for own, shown in zip(classes, names, strict=True) if shown == name]
-            raise ValueError(f"{path}: the classes {both[0]!r} and {both[1]!r} are both named {name!r}; {REMEDY}")
-    return tuple(names)
+            line = max(edited[own].line for own in both if own in edited)  # default names are all different
+            raise ValueError(
+                f"{path}, line {line}: the classes {both[0]!r} and {both[1]!r} are both named {name!r}; {REMEDY}"
+            )
+    return names
 
 
 def update_names(path: Path, classes: Sequence[str], words: Mapping[str, str] | None = None) -> None:
@@ -75,7 +81,7 @@ def update_names(path: Path, classes: Sequence[str], words: Mapping[str, str] | 
     if gone := [name for name in edited if name not in known]:
         log.warning("%s: the lines of %d classes that are no longer there are removed: %s", path, len(gone), gone[0])
     defaults = zip(classes, default_names(classes, words), strict=True)
-    write_names(path, classes, [edited.get(name, default) for name, default in defaults])
+    write_names(path, classes, [edited[own].name if own in edited else name for own, name in defaults])
 
 
 def write_names(path: Path, classes: Sequence[str], names: Sequence[str]) -> None:
@@ -83,13 +89,21 @@ def write_names(path: Path, classes: Sequence[str], names: Sequence[str]) -> Non
     write_csv(path, COLUMNS, zip(classes, names, strict=True))
 
 
-def _read(path: Path, classes: Sequence[str]) -> dict[str, str]:
-    """Names by class; a class that is not one of `classes` is there as it is written."""
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A name in the file."""
+
+    name: str
+    line: int
+
+
+def _read(path: Path, classes: Sequence[str]) -> dict[str, _Entry]:
+    """The file's names by class; a class that is not one of `classes` is there as it is written."""
     table = read_table(path, "class")
     if table.columns != COLUMNS:
-        raise ValueError(f"{path} has the columns {','.join(table.columns)}; needed are class,name")
+        raise ValueError(f"{path}, line 1: the columns are {','.join(table.columns)}; needed are class,name")
     written = {nfc(str(plain_cell(name)).strip()): name for name in classes}
-    names: dict[str, str] = {}
+    names: dict[str, _Entry] = {}
     for row in table.rows:
         where, own = f"{path}, line {row.line}", written.get(row.cells[0], row.cells[0])
         name = raw_cell(row.cells[1])
@@ -98,14 +112,14 @@ def _read(path: Path, classes: Sequence[str]) -> dict[str, str]:
         if not name or not is_one_line(name):
             fault = "has a line break in its name" if name else "has no name"
             raise ValueError(f"{where}: class {own!r} {fault}; {REMEDY}")
-        names[own] = name
+        names[own] = _Entry(name=name, line=row.line)
     return names
 
 
-def _refuse_unknown(path: Path, classes: Sequence[str], edited: Mapping[str, str]) -> None:
+def _refuse_unknown(path: Path, classes: Sequence[str], edited: Mapping[str, _Entry]) -> None:
     known = set(classes)
-    for name in edited:
+    for name, entry in edited.items():
         if name not in known:
             close = get_close_matches(name, classes, n=1)
             guess = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{path}: there is no class {name!r}{guess}; {REMEDY}")
+            raise ValueError(f"{path}, line {entry.line}: there is no class {name!r}{guess}; {REMEDY}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zsl.dcrgan.recipes import Recipe, find_recipe
     from zsl.dcrgan.variants import VARIANTS, Variant
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "DCRGAN",

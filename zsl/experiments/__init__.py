@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zsl.experiments.search import select
     from zsl.experiments.selection import Selection, read_selection
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "METHOD_NAMES",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zsl.features.split import LabelledFeatures, TestSplit, TrainSplit, split_features
     from zsl.features.table import FeatureTable, read_features
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "ExtractSettings",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from zsl.common.card import licence_note, write_card
-from zsl.features.manifest import MANIFEST_FILE, read_manifest
+from zsl.features.table import read_features
 
 HOW = """
-    hf upload OWNER/NAME FOLDER --repo-type dataset                             # the act of whoever shares it
-    python scripts/train_dcrgan.py --benchmark {benchmark} --features hf://datasets/OWNER/NAME --splits SPLITS
+```bash
+hf upload OWNER/NAME FOLDER --repo-type dataset                             # the act of whoever shares it
+python scripts/train_dcrgan.py --benchmark {benchmark} --features hf://datasets/OWNER/NAME --splits SPLITS
+```
 
 `SPLITS` is the folder with `att_splits.mat`; without the flag it is `data/{benchmark}/splits`, which make_shards.py
 writes. A table that was made with other splits is refused by the hashes above.
@@ -21,11 +24,11 @@ def table_card(folder: Path) -> str:
 
     Raises:
         FileNotFoundError: it holds no whole table.
-        ValueError: the manifest is damaged.
+        ValueError: a file of the table is damaged, or was changed since.
     """
-    if not (folder / MANIFEST_FILE).is_file():
-        raise FileNotFoundError(f"{folder} is no feature table (no {MANIFEST_FILE})")
-    manifest = read_manifest(folder / MANIFEST_FILE)
+    table = read_features(folder, allow_incomplete=True)
+    table.check_content()
+    manifest = table.manifest
     tuned = manifest.finetuned
     size = manifest.transform.size if manifest.transform else None
     facts = [
@@ -43,7 +46,7 @@ def table_card(folder: Path) -> str:
         ("photos left out", f"{manifest.quarantined} that could not be read" if manifest.quarantined else ""),
     ]
     sections = {
-        "How to train on it": HOW.format(benchmark=manifest.benchmark),
+        "How to train on it": HOW.format(benchmark=quote(manifest.benchmark)),
         "Licence": licence_note(manifest.benchmark),
     }
     return write_card(f"Features of {manifest.benchmark} by {manifest.backbone}", ["feature-table"], facts, sections)

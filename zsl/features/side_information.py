@@ -12,6 +12,7 @@ from zsl.datasets.splits import ATTRIBUTES, Splits
 from zsl.features.facts import DataFacts
 
 SIDE_FILE = "side_information.safetensors"
+REMEDY = "train the run anew under another --name"
 
 
 def keep_side_information(splits: Splits, folder: Path) -> None:
@@ -24,12 +25,18 @@ def with_kept(splits: Splits, facts: DataFacts, folder: Path) -> Splits:
     """The splits with the side information of the run in `folder`.
 
     Raises:
-        FileNotFoundError, ValueError: its file is absent or damaged.
+        FileNotFoundError, ValueError: its file is absent, damaged, or of other classes.
     """
     if facts.side_information == ATTRIBUTES:
         return splits
-    tensors, _ = read_tensors(folder / SIDE_FILE, "train the run anew under another --name")
+    tensors, _ = read_tensors(folder / SIDE_FILE, REMEDY)
+    vectors = tensors.get("attributes", torch.empty(0))
+    if vectors.ndim != 2 or len(vectors) != len(splits.class_names):
+        raise ValueError(
+            f"{folder / SIDE_FILE} holds attributes {list(vectors.shape)}, needed is a row for each of "
+            f"{len(splits.class_names)} classes; {REMEDY}"
+        )
     return replace(
-        splits, attributes=tensors["attributes"].numpy(), attribute_kind=facts.attributes,
+        splits, attributes=vectors.numpy(), attribute_kind=facts.attributes,
         side_information=facts.side_information, attribute_names=(),
     )  # fmt: skip

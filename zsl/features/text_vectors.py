@@ -22,14 +22,14 @@ NAMES = "class names"  # the kind of side information
 
 @dataclass(frozen=True, kw_only=True)
 class TextTower:
-    """The model behind text vectors, for the files that hold them."""
+    """The facts of a model behind text vectors."""
 
     name: str  # of the backbone
     image_tower_sha256: str
     is_lower: bool  # whether its texts are in lower case
 
     def of(self, templates: Sequence[str]) -> Origin:
-        """What a file of vectors says about itself."""
+        """The origin of vectors that this tower makes of the templates."""
         return Origin(
             kind=NAMES,
             source=f"texts {' | '.join(templates)} by {self.name}, whose pretraining is unknown",
@@ -59,6 +59,8 @@ def embed_names(
     model: Any, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str], *, lower: bool
 ) -> Tensor:
     """Embed the names [C, D]: the mean over templates of vectors of length 1, divided by its length.
+
+    model: of open_clip, with its text tower.  lower: whether texts are put in lower case.
 
     Raises:
         ValueError: a template has not exactly one place for the name.

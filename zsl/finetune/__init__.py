@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from zsl.finetune.decision import Verdict
     from zsl.finetune.train import finetune
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = ["CrossfitVerdict", "Finetuning", "Verdict", "finetune", "run_finetuning", "verdicts"]

@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from zsl.generative.method import AdversarialConfig, GenerativeConfig, both_forms
     from zsl.generative.registry import GENERATIVE
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = ["GENERATIVE", "AdversarialConfig", "GenerativeConfig", "both_forms"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zsl.predict.predictor import Predictor, load_predictor
     from zsl.predict.reader import Reader, open_reader
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "Answer",

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from zsl.common.card import licence_note, write_card
 from zsl.common.markdown import markdown_table
-from zsl.dcrgan.saved import PredictorFacts, read_facts
+from zsl.dcrgan.saved import BACKBONE_FILE, PredictorFacts
 from zsl.experiments.results import RESULTS_FILE, TABLE, Results, read_results, spread_text
+from zsl.predict.encoders import backbone_folders
+from zsl.predict.predictor import load_predictor
 
 HOW = """
-    hf upload OWNER/NAME FOLDER                                    # the act of whoever shares it
-    python scripts/predict.py --run hf://OWNER/NAME photo.jpg
+```bash
+hf upload OWNER/NAME FOLDER                                    # the act of whoever shares it
+python scripts/predict.py --run hf://OWNER/NAME photo.jpg
+```
 """
 CONTENT = """
 The folder holds weights, attributes and names of the classes, and the features of the trainval photos, which new
@@ -24,10 +28,13 @@ def predictor_card(folder: Path) -> str:
     """The card of the export in `folder`.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: there is no such folder, or it lacks a file.
         ValueError: it is no export, or one of its files is damaged.
     """
-    facts = read_facts(folder)
+    facts = load_predictor(folder).facts
+    for place in backbone_folders(facts.backbone, folder):
+        if not (place / BACKBONE_FILE).is_file():
+            raise FileNotFoundError(f"no {BACKBONE_FILE} in {place}; export the run anew, to another folder")
     results = read_results(folder / RESULTS_FILE) if (folder / RESULTS_FILE).is_file() else None
     about = [
         ("benchmark", facts.benchmark),

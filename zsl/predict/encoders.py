@@ -41,7 +41,7 @@ def _weights_files(facts: BackboneFacts, folder: Path, given: Sequence[Path]) ->
     Raises:
         ValueError: there are more or fewer files than backbones with weights of the user's own.
     """
-    files_there = (place / BACKBONE_FILE for place in _places(facts, folder))
+    files_there = (place / BACKBONE_FILE for place in backbone_folders(facts, folder))
     exported = [file if file.is_file() else None for file in files_there]
     if not given:
         return exported
@@ -56,7 +56,7 @@ def _weights_files(facts: BackboneFacts, folder: Path, given: Sequence[Path]) ->
     return [next(files) if is_own else file for is_own, file in zip(own, exported, strict=True)]
 
 
-def _places(facts: BackboneFacts, folder: Path) -> list[Path]:
+def backbone_folders(facts: BackboneFacts, folder: Path) -> list[Path]:
     """The folder of each backbone's weights in the export `folder`."""
     parts = facts.each
     return [folder] if len(parts) == 1 else [folder / f"backbone-{number}" for number in range(1, len(parts) + 1)]
@@ -125,7 +125,7 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Sequence[P
         raise FileExistsError(f"{folder} is not empty; --export makes a folder of its own")
     facts = predictor.facts.backbone
     files = _weights_files(facts, source, weights)
-    for part, file, place in zip(facts.each, files, _places(facts, folder), strict=True):
+    for part, file, place in zip(facts.each, files, backbone_folders(facts, folder), strict=True):
         tensors = weight_tensors(_architecture(part, has_file=file is not None), file)
         write_tensors(place / BACKBONE_FILE, tensors, photos_metadata(read_tuned_photos(file)))
         if file:

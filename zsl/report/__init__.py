@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from zsl.report.page import Options, write_comparison, write_report
     from zsl.report.runs import ReportRun, find_runs, read_report_run
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = ["Options", "ReportRun", "find_runs", "read_report_run", "write_comparison", "write_report"]

@@ -15,11 +15,12 @@ from typing import Any
 from zsl.common.files import read_json_lines, read_object
 from zsl.common.long_work import PROGRESS_FILE, duration, read_times
 from zsl.common.markdown import markdown_table
+from zsl.common.text import printable
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.results import CONFIG_FILE, TABLE, percent, read_facts
 from zsl.experiments.search import TRIALS_FILE
 from zsl.experiments.selection import SELECTION_FILE, load_selection
-from zsl.finetune.manifest import MANIFEST_FILE, read_manifest
+from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, read_manifest
 from zsl.report.run_state import FINISHED, how_far, read_state, unfinished
 
 TUNING_FIELD = "started_from_sha256"  # of a fine-tuning's config.json alone
@@ -49,9 +50,9 @@ class Line:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The line as JSON has it; a score that an older file does not hold is None."""
+        """The line as JSON has it; a score that an older file does not hold, or that is not finite, is None."""
         scores = {
-            key: {name: None if math.isnan(value) else value for name, value in getattr(self, key).items()}
+            key: {name: value if math.isfinite(value) else None for name, value in getattr(self, key).items()}
             for key in ("mean", "std")
         }
         return asdict(self) | scores
@@ -62,9 +63,9 @@ class Line:
         asked = f" of {self.seeds_asked}" if self.seeds_asked > len(self.seeds) else ""
         notes = [*["published protocol"] * (not self.honest), *["validation fold"] * (not self.test)]
         notes += [f"side information: {self.side_information}"] * (self.side_information != ATTRIBUTES)
-        state = self.state + f" ({self.detail})" * bool(self.detail)
+        state = self.state + f" ({printable(self.detail)})" * bool(self.detail)
         return [
-            self.folder, self.method or self.kind, self.benchmark, self.backbone,
+            printable(self.folder), self.method or self.kind, self.benchmark, self.backbone,
             f"{len(self.seeds)}{asked}" if self.kind == "run" else "",
             *(percent(self.mean[name], self.std[name], len(self.seeds)) if self.mean else "" for name in TABLE),
             "" if self.seconds is None else duration(self.seconds), "; ".join([state, *notes]),
@@ -146,12 +147,12 @@ def _choice(folder: Path, name: str, runs: Path) -> Line:
 
 
 def _tuning(folder: Path, name: str, runs: Path) -> Line:
-    facts = read_object(folder / CONFIG_FILE)
+    facts = RunFacts.read(read_object(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
     is_whole = (folder / MANIFEST_FILE).is_file()
     detail = f"{read_manifest(folder / MANIFEST_FILE).epochs} epochs" if is_whole else ""
     return Line(
         folder=name, kind="fine-tuning", state=FINISHED if is_whole else unfinished(folder, runs), detail=detail,
-        benchmark=str(facts["benchmark"]), backbone=str(facts["backbone"]), seconds=_seconds(folder),
+        benchmark=facts.benchmark, backbone=facts.backbone, seconds=_seconds(folder),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,12 @@ def _is_newest(folder: Path, place: Path) -> bool:
 
 
 def _changed(folder: Path) -> int:
-    return max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")) if path.exists())
+    """The time of the newest file in `folder`, in nanoseconds."""
+    times = [0]
+    for path in (folder, *folder.rglob("*")):
+        with suppress(OSError):  # a process at work may have renamed or removed it meanwhile
+            times.append(path.stat().st_mtime_ns)
+    return max(times)
 
 
 def _asked(folder: Path) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zsl.scores.per_class import class_accuracies, confusion_matrix, per_class_top1
     from zsl.scores.summary import Scores, curve_of, harmonic_mean, scores_of
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "Calibrated",

@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from zsl.training.log import Log, Watch, silent
     from zsl.training.method import Method, Step, candidates, one_step
 else:
-    __getattr__ = lazy_names(__name__)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = ["Journal", "Log", "Method", "Step", "Watch", "candidates", "one_step", "silent"]

@@ -93,5 +93,5 @@ def _wandb(folder: Path, name: str) -> GeneralTracker:
     """A run of W&B in the folder of ours; nothing leaves this machine unless the user's WANDB_MODE says so."""
     from accelerate.tracking import WandBTracker
 
-    mode = os.environ.get("WANDB_MODE", "offline")
+    mode = os.environ.get("WANDB_MODE") or "offline"  # a variable that is set and empty says nothing
     return WandBTracker(PROJECT, dir=str(folder), name=f"{folder.name}/{name}", group=folder.name, mode=mode)
