@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from zsl.common import profile
 from zsl.common.profile import ELSEWHERE, TABLE_FILE, TRACE_FILE, Profile, profiled, span
 
 
@@ -29,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(profile.time, "perf_counter", clock)
+    monkeypatch.setattr("zsl.common.profile.time.perf_counter", clock)
     return clock
 
 
