@@ -18,7 +18,7 @@ from zsl.common.records import read_record
 
 Compile = Literal["auto", "on", "off"]
 
-LEAST_BATCHES = 20  # with fewer, the measurement itself would cost more than it can save
+LEAST_BATCHES = 50  # with fewer, the measurement itself would cost more than it can save
 COMPILE_SECONDS = 60.0  # expected: 20 to 60 s for ResNet-101, the longer the slower the processor
 EXPECTED_SHARE = 0.05  # of the plain time that compiling is expected to save; ResNets on CPUs: 3 to 14 %
 LEAST_SHARE = 0.02  # of the plain time that a compiled encoder must save; less is noise
