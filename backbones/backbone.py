@@ -219,9 +219,28 @@ def export_manifest(path: Path, weights: Path) -> None:
         path.with_name(MANIFEST_FILE).write_text(json.dumps(manifest | named, indent=2) + "\n")
 
 
-def compile_backbone(backbone: Backbone) -> Backbone:
-    """Return the backbone with `torch.compile`, which compiles at the first call and keeps its work on disk."""
-    return replace(backbone, encoder=torch.compile(backbone.encoder))
+def compile_backbone(backbone: Backbone, device_type: str = "cpu") -> Backbone:
+    """Return the backbone with `torch.compile`, which compiles at the first call and keeps its work on disk.
+
+    Every call must have images of the same shape, without gradients.  On a CPU the weights become constants, which are
+    brought once into the layout of their kernels.  On a GPU the kernels are started together, as one CUDA graph.
+    """
+    if device_type == "cuda":
+        return replace(backbone, encoder=_Replayed(torch.compile(backbone.encoder, mode="reduce-overhead")))
+    return replace(backbone, encoder=torch.compile(backbone.encoder, options={"freezing": True}))
+
+
+class _Replayed(nn.Module):
+    """An encoder that replays a CUDA graph; each replay writes over the output of the one before."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return a copy of the features [B, D], so that those of an image and its mirror image can be averaged."""
+        torch.compiler.cudagraph_mark_step_begin()
+        return self.encoder(images).clone()
 
 
 class _Stage(nn.Module):

@@ -1,15 +1,17 @@
 """Measure speed, memory and precision of feature extraction, beside the programs of others, in one run on the CPU.
 
-    pip install -e '.[bench,offline]' -c constraints.txt     # optional: onnxruntime and OpenVINO
+    pip install -e '.[engines,offline]' -c constraints.txt   # optional: onnxruntime and OpenVINO
     python benchmarks/extract.py --json benchmark.json       # all four; minutes, and 1.5 GB for temporary files
     python benchmarks/extract.py --only decode --photos 64 --rounds 1
 
     speed      Time of ResNet-101 (random weights, 224 x 224) over the same photos, from decoding to the stored table.
                Ours is `extract_features` itself, from shards, in the precision that it takes here by default: bf16 if
-               the processor has it, else fp32.  The competitors are the usual fp32 loop (ImageFolder, DataLoader with
-               one worker a core, PIL, torchvision v1), WebDataset with a model that Accelerate prepared in that
-               precision, onnxruntime in fp32, and OpenVINO in that precision, both behind our decoder.  There are two
-               bounds: our model on decoded photos, and the fastest convolution here at 15.6 GFLOP an image.
+               the processor has it, else fp32.  Compiling counts where `--compile auto` decides to compile.  Rows of
+               their own have `--compile on` and `--engine openvino`, whose preparation does not count.  The competitors
+               are the usual fp32 loop (ImageFolder, DataLoader with one worker a core, PIL, torchvision v1), WebDataset
+               with a model that Accelerate prepared in that precision, onnxruntime in fp32, and OpenVINO in that
+               precision, both with timm's own model and behind our decoder.  There are two bounds: our model on decoded
+               photos, and the fastest convolution here at 15.6 GFLOP an image.
     decode     Time from photo bytes to a normalised fp32 batch in one thread, ours against PIL and torchvision v1.  The
                section also states the largest difference of the uint8 images in grey levels.
     memory     Peak memory of the engine at N and at 4 N photos, each in its own process.
@@ -23,7 +25,6 @@ report has the median over the rounds.  `--seconds` ends each section after the 
 from __future__ import annotations
 
 import copy
-import importlib
 import io
 import json
 import os
@@ -36,6 +37,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
+from importlib.util import find_spec
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -56,6 +58,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
 from backbones import Backbone, EncodeOptions, Transform, decode_image, load_backbone
+from backbones.engines import PACKAGES, Engine, Run, load_engine
 from backbones.presets import OFFLINE_PRESET
 from shards import ShardIndex, read_index, write_shards
 from zsl.cli import run_script
@@ -75,13 +78,22 @@ GFLOP = 15.6  # cost of one 224 x 224 image in ResNet-101: 2 x 7.8 G multiply-ad
 CONVOLUTIONS = ((256, 256, 3, 14), (512, 512, 3, 7), (128, 128, 3, 28), (1024, 256, 1, 14), (256, 1024, 1, 14))
 FP32_LAYERS = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")  # layers of the offline preset that bf16 hurts
 PRECISIONS = {"no": "fp32", "bf16": "bf16"}  # of Accelerate, in words
-HEADLINES = ("speedup", "speedup_compile", "decode_speedup", "waiting_share", "rss_ratio_4n", "min_cosine_bf16")
+HEADLINES = (
+    "speedup",
+    "speedup_compile",
+    "speedup_engine",
+    "decode_speedup",
+    "waiting_share",
+    "rss_ratio_4n",
+    "min_cosine_bf16",
+)
 NAMES = {
     "plain": "plain loop: ImageFolder, PIL, fp32",
     "webdataset": "WebDataset, PIL, Accelerate",
     "onnxruntime": "onnxruntime fp32, our decoding",
     "openvino": "OpenVINO, our decoding",
-    "compile": "ours --compile (compiling not counted)",
+    "compile": "ours --compile on (compiling not counted)",
+    "engine": "ours --engine openvino (conversion not counted)",
     "ours": "ours",
     "model_alone": "bound: our model, photos decoded before",
     "ceiling": "bound: the fastest convolution",
@@ -112,8 +124,7 @@ class Photos:
     index: ShardIndex
 
 
-Run = Callable[[Photos], float]  # processes all photos, and returns the seconds that count
-Encode = Callable[[np.ndarray], np.ndarray]
+Loop = Callable[[Photos], float]  # processes all photos, and returns the seconds that count
 
 
 def main(args: Args) -> None:
@@ -247,7 +258,10 @@ def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
     rounds: list[dict[str, float]] = []
     for number in progress:
         order = islice(cycle(runs), number, number + len(runs))  # each round begins with another competitor
-        rounds.append({name: runs[name](photos) for name in order})
+        rounds.append({})
+        for name in order:
+            rounds[-1][name] = runs[name](photos)
+            print(f"  {NAMES[name]}: {args.photos / rounds[-1][name]:.1f} images/s", flush=True)
     rates = {name: args.photos / median(seconds[name] for seconds in rounds) for name in runs}
     ratios = {name: median(seconds["plain"] / seconds[name] for seconds in rounds) for name in runs}
     waiting = median(1 - seconds["model_alone"] / seconds["ours"] for seconds in rounds)
@@ -255,12 +269,15 @@ def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
     print("|---|---|---|")
     for name in runs:
         print(f"| {NAMES[name]} | {rates[name]:.1f} | {ratios[name]:.2f} |")
+    for name in {"onnxruntime", "openvino"} & runs.keys():
+        beside = median(seconds[name] / min(seconds["ours"], seconds["compile"]) for seconds in rounds)
+        print(f"ours in PyTorch, the faster of both, is {beside:.2f} times as fast as {NAMES[name]}")
     again = median(compile_seconds[1:])
     print(f"compiling, before the first image: {compile_seconds[0]:.0f} s; at a later start in this run: {again:.1f} s")
     print(f"share of our time in which the model does not run: {waiting:.3f}")
     if waiting < 0:
         print("  (negative: the model alone was slower than model and decoding; the machine was too busy to tell)")
-    rivals = ("compile", "webdataset", "onnxruntime", "openvino")
+    rivals = ("compile", "engine", "webdataset", "onnxruntime", "openvino")
     return {f"speedup_{name}": ratios.get(name) for name in rivals} | {
         "speedup": ratios["ours"],
         "waiting_share": waiting,
@@ -272,7 +289,7 @@ def measure_speed(args: Args, photos: Photos, folder: Path) -> dict[str, Any]:
     }
 
 
-def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[float]]:
+def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Loop], list[float]]:
     """Return the competitors by name, and a list to which the compiled one adds the seconds of each start."""
     accelerator = make_accelerator(default_precision())
     weights = random_weights("resnet101", folder)
@@ -282,23 +299,29 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
     compile_seconds: list[float] = []
 
     def ours(photos: Photos) -> None:
-        engine(photos, backbone, accelerator)
+        extract(photos, backbone, accelerator, ExtractSettings(batch_size=BATCH))
 
     def ours_compiled(photos: Photos) -> float:
         started = time.perf_counter()
-        seconds = photos.index.count / (engine(photos, backbone, accelerator, compiled=True).images_per_second or 0.0)
+        seconds = prepared(photos, ExtractSettings(batch_size=BATCH, compile="on"))
         compile_seconds.append(time.perf_counter() - started - seconds)
         return seconds
+
+    def prepared(photos: Photos, settings: ExtractSettings) -> float:
+        """The seconds of an extraction after the encoder is prepared."""
+        return photos.index.count / (extract(photos, backbone, accelerator, settings).images_per_second or 0.0)
 
     # The loops of others run in another process, because ours changes its own (threads, memory).
     others = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
-    def elsewhere(loop: Callable[..., float]) -> Run:
+    def elsewhere(loop: Callable[..., float]) -> Loop:
         return lambda photos: others.submit(loop, photos, weights, backbone.transform).result()
 
-    runs: dict[str, Run] = {"plain": elsewhere(plain_loop), "webdataset": elsewhere(webdataset_loop)}
-    for name, encode in runtimes(load_plain(weights), folder).items():
+    runs: dict[str, Loop] = {"plain": elsewhere(plain_loop), "webdataset": elsewhere(webdataset_loop)}
+    for name, encode in runtimes(load_plain(weights)).items():
         runs[name] = timed(partial(runtime_loop, transform=backbone.transform, encode=encode))
+    if "openvino" in runs:
+        runs["engine"] = partial(prepared, settings=ExtractSettings(batch_size=BATCH, engine="openvino"))
     runs["compile"] = ours_compiled
     runs["ours"] = timed(ours)  # next to its two bounds, so that the three run close together in time
     runs["model_alone"] = model_alone(photos, backbone, accelerator)
@@ -306,7 +329,7 @@ def competitors(photos: Photos, folder: Path) -> tuple[dict[str, Run], list[floa
     return runs, compile_seconds
 
 
-def timed(loop: Callable[[Photos], None]) -> Run:
+def timed(loop: Callable[[Photos], None]) -> Loop:
     def run(photos: Photos) -> float:
         started = time.perf_counter()
         loop(photos)
@@ -315,13 +338,10 @@ def timed(loop: Callable[[Photos], None]) -> Run:
     return run
 
 
-def engine(photos: Photos, backbone: Backbone, accelerator: Accelerator, *, compiled: bool = False) -> Manifest:
-    """Extract a table with our engine, and return its manifest, whose `images_per_second` leaves compiling out."""
+def extract(photos: Photos, backbone: Backbone, accelerator: Accelerator, settings: ExtractSettings) -> Manifest:
+    """Extract a table, and return its manifest, whose `images_per_second` leaves out how the encoder was prepared."""
     with tempfile.TemporaryDirectory() as out:
-        return extract_features(
-            backbone, photos.shards, photos.index, Path(out), accelerator,
-            ExtractSettings(batch_size=BATCH, compiled=compiled),
-        )  # fmt: skip
+        return extract_features(backbone, photos.shards, photos.index, Path(out), accelerator, settings)
 
 
 @cache
@@ -360,13 +380,12 @@ def webdataset_loop(photos: Photos, weights: Path, transform: Transform) -> floa
     return time.perf_counter() - started
 
 
-def runtime_loop(photos: Photos, transform: Transform, encode: Encode) -> None:
+def runtime_loop(photos: Photos, transform: Transform, encode: Run) -> None:
     """Encode photos from our shards and our decoder with another runtime."""
     batches = stream_batches(
         photos.index.shards, photos.shards, transform, batch_size=BATCH, device=torch.device("cpu")
     )
-    images = (transform.normalise(batch.images).numpy() for batch in batches if batch.images is not None)
-    save([torch.from_numpy(encode(batch)) for batch in images], photos)
+    save([encode(transform.normalise(batch.images)) for batch in batches if batch.images is not None], photos)
 
 
 def save(features: list[Tensor], photos: Photos) -> None:
@@ -377,38 +396,19 @@ def save(features: list[Tensor], photos: Photos) -> None:
         np.save(out, table)
 
 
-def runtimes(model: nn.Module, folder: Path) -> dict[str, Encode]:
-    """Export the plain model, and load it in each other runtime that is installed."""
-    encoders = {}
-    for name, load in (("onnxruntime", load_onnxruntime), ("openvino", load_openvino)):
-        try:
-            importlib.import_module("onnx")
-            module = importlib.import_module(name)
-        except ImportError as error:
-            print(f"{name} not measured: {error}")
+def runtimes(model: nn.Module) -> dict[str, Run]:
+    """Convert the plain model for each other runtime that is installed."""
+    engines: dict[Engine, str] = {"onnxruntime": "no", "openvino": default_precision()}
+    encoders: dict[str, Run] = {}
+    for engine, precision in engines.items():
+        if absent := [name for name in PACKAGES[engine] if find_spec(name) is None]:
+            print(f"{engine} not measured: {', '.join(absent)} not installed (extra engines)")
             continue
-        # The older exporter needs no package but onnx.
-        torch.onnx.export(model, (torch.zeros(BATCH, 3, 224, 224),), folder / "model.onnx", dynamo=False)
-        encoders[name] = load(module, str(folder / "model.onnx"))
+        encoders[engine] = load_engine(engine, model, torch.zeros(BATCH, 3, 224, 224), precision)
     return encoders
 
 
-def load_onnxruntime(onnxruntime: Any, path: str) -> Encode:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
-
-
-def load_openvino(openvino: Any, path: str) -> Encode:
-    hint = {"no": "f32", "bf16": "bf16"}[default_precision()]
-    options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = openvino.Core().compile_model(path, "CPU", options)
-    return lambda images: compiled([images])[0].copy()  # a copy, because the next call writes over the output
-
-
-def model_alone(photos: Photos, backbone: Backbone, accelerator: Accelerator) -> Run:
+def model_alone(photos: Photos, backbone: Backbone, accelerator: Accelerator) -> Loop:
     batches = stream_batches(
         photos.index.shards, photos.shards, backbone.transform, batch_size=BATCH, device=accelerator.device
     )

@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from backbones import EncodeOptions, find_preset
+from backbones.engines import Engine
 from backbones.options import named_options
 from zsl.cli import default_backbone, run_script
 from zsl.common.compute import Precision, make_accelerator
+from zsl.common.profile import profiled
 from zsl.common.ranges import Count
 from zsl.datasets.pack import open_or_draw_shards
 from zsl.datasets.places import features_folder, shards_folder
+from zsl.features.choice import Compile
 from zsl.features.join import check_distinct, part_names
 from zsl.features.manifest import Manifest
 from zsl.features.mat import export_mat, import_mat
@@ -34,7 +37,9 @@ from zsl.features.stream import Decoder, OnError
 if TYPE_CHECKING:
     from backbones import Backbone
 
-OF_PHOTOS = ("backbone", "weights", "precision", "batch_size", "compile", "shards", "on_error", "decoder")
+OF_PHOTOS = (
+    "backbone", "weights", "precision", "batch_size", "compile", "engine", "shards", "on_error", "decoder", "profile",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +53,13 @@ class Args:
     precision: Precision = "auto"  # auto: the precision in accelerate_config.yaml, if this hardware has it
     data: Path = Path("data")  # where shards and features lie
     batch_size: Count = 32  # photos that the backbone encodes at a time
-    compile: bool = False  # use torch.compile: compiling takes up to a minute, then it is some per cent faster
+    compile: Compile = "auto"  # use torch.compile; auto: if the table is so large that compiling, a minute, pays
+    engine: Engine = "torch"  # the program that runs the encoder; the others are in the extra `engines`, for CPUs
     shards: str | None = None  # place of the shards, a folder or a URL (s3://, gs://, …); default: below --data
     allow_pipe: bool = False  # let --shards be 'pipe:COMMAND'; the command runs with {file} filled in
     on_error: OnError = "stop"  # quarantine: leave out and list unreadable photos, and mark the table incomplete
     decoder: Decoder = "cpu"  # nvjpeg: decode on the GPU; pixels may differ by a few grey levels
+    profile: bool = False  # print where the time went, and write it beside the table, with a trace
     options: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     export_mat: Path | None = None  # also write the table to this file in the form of res101.mat
     import_mat: Path | None = None  # make the table from this res101.mat, not from photos, and name it after the file
@@ -64,6 +71,10 @@ def main(args: Args) -> None:
     from zsl.features.extract import ExtractSettings, extract_tables
 
     _check_flags(args)
+    settings = ExtractSettings(
+        batch_size=args.batch_size, compile=args.compile, engine=args.engine, on_error=args.on_error,
+        allow_pipe=args.allow_pipe, decoder=args.decoder,
+    )  # fmt: skip
     accelerator = make_accelerator(args.precision)
     with accelerator.main_process_first():
         if args.import_mat:
@@ -73,13 +84,8 @@ def main(args: Args) -> None:
     shards = args.shards or shards_folder(args.data, args.benchmark)
     if not args.import_mat:
         tables = _tables(args)
-        manifests = extract_tables(
-            tables, shards, index, accelerator,
-            ExtractSettings(
-                batch_size=args.batch_size, compiled=args.compile, on_error=args.on_error, allow_pipe=args.allow_pipe,
-                decoder=args.decoder,
-            ),
-        )  # fmt: skip
+        with profiled(tables[0][1] if args.profile and accelerator.is_main_process else None):
+            manifests = extract_tables(tables, shards, index, accelerator, settings)
         made = [(out, manifest) for (_, out), manifest in zip(tables, manifests, strict=True)]
     if accelerator.is_main_process:
         for out, manifest in made:
@@ -134,7 +140,8 @@ def _origin(manifest: Manifest) -> str:
             f"--backbone {manifest.backbone}"
         )
     speed = f", {manifest.images_per_second} images/s" if manifest.images_per_second else ""
-    return f"{manifest.backbone}, precision {manifest.precision}{speed}"
+    engine = f", engine {manifest.engine}" if manifest.engine else ""
+    return f"{manifest.backbone}, precision {manifest.precision}{engine}{speed}"
 
 
 if __name__ == "__main__":

@@ -40,8 +40,14 @@ VECTORS = "tests/datasets/test_class_vectors.py::test_the_scripts_take_the_flags
 EXAMPLE = "tests/examples/test_examples.py::"
 RUN_BY = {
     "scripts/extract.py": EXTRACTED,
-    "scripts/extract.py --compile": (
+    "scripts/extract.py --compile on": (
         f"{FAULTS}test_a_compiled_encoder_gives_the_same_features_and_always_sees_whole_batches"
+    ),
+    "scripts/extract.py --profile": (
+        "tests/features/test_profile.py::test_the_script_writes_the_stages_beside_the_table"
+    ),
+    "scripts/extract.py --engine openvino": (
+        "tests/features/test_engines.py::test_features_are_near_those_of_pytorch_and_the_manifest_says_how_near"
     ),
     "scripts/train_dcrgan.py --allow-incomplete": f"{FAULTS}test_training_refuses_an_incomplete_table_unless_told",
     "scripts/compare.py RUN_A RUN_B": COMPARED,

@@ -508,8 +508,8 @@ def test_a_compiled_encoder_gives_the_same_features_and_always_sees_whole_batche
     sizes = []
     compiler = torch.compile
 
-    def compile_and_look(encoder: Any) -> Any:
-        compiled = compiler(encoder)
+    def compile_and_look(encoder: Any, **options: Any) -> Any:
+        compiled = compiler(encoder, **options)
 
         def call(images: torch.Tensor) -> torch.Tensor:
             sizes.append(len(images))
@@ -520,7 +520,7 @@ def test_a_compiled_encoder_gives_the_same_features_and_always_sees_whole_batche
     monkeypatch.setattr(torch, "compile", compile_and_look)
     index = pack(tiny_shapes, tmp_path / "shards", count=43)
     given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
-    manifest = extract_features(*given, ExtractSettings(compiled=True, batch_size=4))
+    manifest = extract_features(*given, ExtractSettings(compile="on", batch_size=4))
     assert manifest.compute is not None
     assert manifest.compute.compiled
     assert set(sizes) == {4}
@@ -536,7 +536,7 @@ def test_a_compiler_that_does_not_work_costs_only_a_note(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         def call(*_: Any) -> None:
             raise RuntimeError("no C++ compiler\nand a long trace")
 
@@ -545,7 +545,7 @@ def test_a_compiler_that_does_not_work_costs_only_a_note(
     monkeypatch.setattr(torch, "compile", broken)
     index = pack(tiny_shapes, tmp_path / "shards", count=20)
     given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
-    compute = extract_features(*given, ExtractSettings(compiled=True)).compute
+    compute = extract_features(*given, ExtractSettings(compile="on")).compute
     assert compute is not None
     assert not compute.compiled
     assert "--compile does not work here (no C++ compiler); going on without" in caplog.text

@@ -1,25 +1,20 @@
-"""Encode photos to features with a backbone, which may be compiled, and write batches to part files."""
+"""Encode batches of photos to features, and write the features of each shard to a part file."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
-from backbones import Backbone, compile_backbone
 from shards import Shard
+from zsl.common.profile import span
+from zsl.features.encoder import Encode
 from zsl.features.parts import Part, Parts
 from zsl.features.stream import Batch, Failure
-
-Encode = Callable[[Tensor], Tensor]  # from uint8 [B, 3, H, W] or [B, 5, 3, H, W] to fp32 [B, D] on the device
-
-log = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
@@ -29,41 +24,6 @@ class _Row(NamedTuple):
     label: int
     file: str
     tuned: bool  # whether the backbone was fine-tuned on the photo
-
-
-def make_encoder(backbone: Backbone, accelerator: Accelerator, batch_size: int, compiled: bool) -> tuple[Encode, bool]:
-    """Return the encoder in the precision and on the device of `accelerator`, and whether it is compiled.
-
-    If compiling fails on this machine, the function logs a warning and returns the plain encoder.
-    """
-    backbone.encoder.to(accelerator.device)
-    if compiled:
-        encode = _compile(backbone, accelerator, batch_size)
-        if encode is not None:
-            return encode, True
-    return (lambda images: _encode(backbone, accelerator, images)), False
-
-
-def _encode(backbone: Backbone, accelerator: Accelerator, images: Tensor) -> Tensor:
-    with torch.inference_mode(), accelerator.autocast():
-        return backbone.encode(images.to(accelerator.device, non_blocking=True)).float()
-
-
-def _compile(backbone: Backbone, accelerator: Accelerator, batch_size: int) -> Encode | None:
-    """Compile the encoder; None if the compiler fails on a first photo."""
-    faster = compile_backbone(backbone)
-
-    def encode_padded(images: Tensor) -> Tensor:  # each batch has the same shape, so that nothing compiles twice
-        padding = images.new_zeros(batch_size - len(images), *images.shape[1:])
-        return _encode(faster, accelerator, torch.cat([images, padding]))[: len(images)]
-
-    crops = () if backbone.transform.crops == 1 else (backbone.transform.crops,)
-    try:
-        encode_padded(torch.zeros(1, *crops, 3, *backbone.transform.size, dtype=torch.uint8))
-    except Exception as error:  # the compiler's errors have no common type, and all of them mean the same here
-        log.warning("--compile does not work here (%s); going on without", str(error).strip().splitlines()[0])
-        return None
-    return encode_padded
 
 
 def encode_together(targets: Sequence[Target], batches: Iterator[Batch]) -> Iterator[int]:
@@ -98,7 +58,8 @@ class Target:
     def add(self, batch: Batch, images: Tensor | None) -> None:
         """Encode the photos of a batch, which the backbone's transform has turned into `images`."""
         if images is not None:
-            self.features.append(self.encode(images))
+            with span("model"):
+                self.features.append(self.encode(images))
         self.rows += [
             _Row(sample.row, sample.label, sample.file, bool(self.tuned) and sample.photo_hash in self.tuned)
             for sample in batch.samples
@@ -107,7 +68,8 @@ class Target:
 
     def write(self, shard: Shard) -> None:
         """Write the part of the shard, and begin the next one."""
-        self.parts.write(shard, _part(shard, self.rows, self.failures, self.features, self.dim))
+        with span("writing"):
+            self.parts.write(shard, _part(shard, self.rows, self.failures, self.features, self.dim))
         self.rows, self.failures, self.features = [], [], []
 
 

@@ -21,15 +21,20 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from backbones import Backbone
+from backbones.engines import TORCH, Engine, check_engine
 from shards import Location, Shard, ShardIndex
+from zsl.common.profile import span
 from zsl.common.progress import progress_bar
-from zsl.features.encode import Encode, Target, encode_together, make_encoder
+from zsl.features.choice import Compile, Decision
+from zsl.features.encode import Target, encode_together
+from zsl.features.encoder import Encoder, make_encoder
 from zsl.features.manifest import MANIFEST_FILE, Compute, Manifest, read_manifest
 from zsl.features.merge import merge_parts
-from zsl.features.parts import PARTS_FOLDER, Parts
+from zsl.features.parts import PARTS_FOLDER, Parts, short_hash
 from zsl.features.plan import OF_PART, finished_table, plan_table
 from zsl.features.stream import Batch, Decoder, OnError, stream_batches
 
+FORM = "weights are constants"  # of a compiled encoder; parts of another form may differ in the last bits
 WAIT_SECONDS = 0.2  # time between two checks of the shards that other processes have claimed
 
 
@@ -38,7 +43,8 @@ class ExtractSettings:
     """The settings of an extraction; the defaults are those of the command line."""
 
     batch_size: int = 32  # B
-    compiled: bool = False  # whether to compile the encoder with torch.compile
+    compile: Compile = "auto"  # whether to compile the encoder with torch.compile; auto: if that saves time
+    engine: Engine = TORCH  # the program that runs the encoder
     on_error: OnError = "stop"  # what to do with photos and shards that cannot be read
     allow_pipe: bool = False  # whether the shards' location may be a command
     decoder: Decoder = "cpu"
@@ -46,6 +52,8 @@ class ExtractSettings:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"--batch-size {self.batch_size}: at least 1 photo")
+        if self.engine != TORCH and self.compile == "on":
+            raise ValueError(f"--compile on is for --engine torch, not for --engine {self.engine}")
 
 
 def extract_features(
@@ -86,21 +94,17 @@ def extract_tables(
     Shards that no table has yet are read in one pass: each photo is decoded once.  Then each table gets what it lacks.
 
     Raises:
-        ValueError, OSError: as `extract_features`.
+        ValueError, OSError: as `extract_features`; or `settings.engine` does not take a backbone.
     """
     if settings.decoder == "nvjpeg" and accelerator.device.type != "cuda":
         raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")
     open_tables = []
     for backbone, out in tables:
-        plan = plan_table(backbone, index, accelerator.mixed_precision, settings.decoder)
+        check_engine(settings.engine, backbone, accelerator.mixed_precision, accelerator.device)
+        plan = plan_table(backbone, index, accelerator.mixed_precision, settings.decoder, settings.engine)
         manifest = finished_table(out, plan, settings.on_error)
         if manifest is None:
-            encode, compiled = make_encoder(backbone, accelerator, settings.batch_size, settings.compiled)
-            extraction = _Extraction(
-                backbone=backbone, location=location, index=index, out=out, accelerator=accelerator,
-                settings=replace(settings, compiled=compiled), plan=plan, encode=encode,
-            )  # fmt: skip
-            open_tables.append(extraction)
+            open_tables.append(_begin(backbone, location, index, out, accelerator, settings, plan))
         elif accelerator.is_main_process and not manifest.quarantined:
             shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)  # a kill may have come between manifest and removal
     if len(open_tables) > 1:
@@ -122,7 +126,7 @@ class _Extraction:
     accelerator: Accelerator
     settings: ExtractSettings
     plan: Manifest
-    encode: Encode
+    encoder: Encoder
 
     def run(self) -> None:
         """Compute parts until all shards have one; then the main process merges them."""
@@ -143,15 +147,11 @@ class _Extraction:
 
     def parts(self) -> Parts:
         """The part files of the table."""
-        settings, accelerator, plan = self.settings, self.accelerator, self.plan.as_json
-        # These settings may change the last bits of a number, so a table does not mix parts of different settings.
-        compute = {
-            "compiled": settings.compiled, "batch_size": settings.batch_size, "device": accelerator.device.type
-        }  # fmt: skip
+        settings, accelerator = self.settings, self.accelerator
         return Parts(
             folder=self.out / PARTS_FOLDER,
             index=self.index,
-            key={name: plan[name] for name in OF_PART if name in plan} | compute,
+            key=_key(self.plan, settings, accelerator) | {"compiled": FORM if self.encoder.compiled else False},
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,
             keep_failures=settings.on_error == "quarantine",
@@ -164,7 +164,7 @@ class _Extraction:
     def target(self, parts: Parts) -> Target:
         """The table as a target of encoding."""
         backbone = self.backbone
-        return Target(encode=self.encode, parts=parts, dim=backbone.dim, tuned=backbone.tuned_photos)
+        return Target(encode=self.encoder.encode, parts=parts, dim=backbone.dim, tuned=backbone.tuned_photos)
 
     def stream(self, shards: Iterable[Shard], others: Sequence[_Extraction] = ()) -> Iterator[Batch]:
         """The photos of `shards` for the backbone, and for those of `others`."""
@@ -190,15 +190,53 @@ class _Extraction:
     def _merge(self, parts: Parts, images_per_second: float | None) -> None:
         """Merge the parts, unless an unrelated start has merged them while this process waited for its turn."""
         compute = Compute(
-            compiled=self.settings.compiled,
+            compiled=self.encoder.compiled,
             batch_size=self.settings.batch_size,
             device=self.accelerator.device.type,
             processes=self.accelerator.num_processes,
             threads=torch.get_num_threads(),
         )
-        with parts.alone():
+        manifest = replace(
+            self.plan, compute=compute, choice=self.encoder.choice, comparison=self.encoder.comparison,
+            images_per_second=images_per_second,
+        )  # fmt: skip
+        with parts.alone(), span("merging"):
             if self._finished() is None:
-                merge_parts(parts, self.out, replace(self.plan, compute=compute, images_per_second=images_per_second))
+                merge_parts(parts, self.out, manifest)
+
+
+def _key(plan: Manifest, settings: ExtractSettings, accelerator: Accelerator) -> dict[str, object]:
+    """All that the numbers of a part depend on, beside its shard and whether the encoder is compiled.
+
+    Batch size and device may change the last bits of a number, so a table does not mix parts of different ones.
+    """
+    content = plan.as_json
+    compute = {"batch_size": settings.batch_size, "device": accelerator.device.type}
+    return {name: content[name] for name in OF_PART if name in content} | compute
+
+
+def _begin(
+    backbone: Backbone, location: Location, index: ShardIndex, out: Path, accelerator: Accelerator,
+    settings: ExtractSettings, plan: Manifest,
+) -> _Extraction:  # fmt: skip
+    """Make the encoder of a table, which may compile it first, and the work that is to be done with it."""
+    key = _key(plan, settings, accelerator)
+    parts = Parts(folder=out / PARTS_FOLDER, index=index, key=key)
+    decision = Decision(
+        path=parts.folder / f"compile-{short_hash(key)}.json",
+        batches=-(-index.count // (settings.batch_size * accelerator.num_processes)),
+        alone=parts.alone,
+        wait=accelerator.wait_for_everyone,
+    )
+    with span("preparing the model"):
+        encoder = make_encoder(
+            backbone, accelerator, batch_size=settings.batch_size, compile=settings.compile, engine=settings.engine,
+            decision=decision,
+        )  # fmt: skip
+    return _Extraction(
+        backbone=backbone, location=location, index=index, out=out, accelerator=accelerator, settings=settings,
+        plan=plan, encoder=encoder,
+    )  # fmt: skip
 
 
 def _run_together(tables: Sequence[_Extraction]) -> None:

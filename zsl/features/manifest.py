@@ -14,6 +14,7 @@ from typing import Any
 from backbones.tuned import TunedFacts
 from zsl.common.files import read_json, write_json
 from zsl.common.records import as_record, content_of
+from zsl.features.choice import Choice
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1  # a version that changes what a field means gives this another number
@@ -23,8 +24,8 @@ REMEDY = "delete that folder and make the table anew"
 # The fields of a file, in its order: of a table from photos, and of one from `res101.mat`.
 EXTRACTED = (
     "finetuned", "tuned_photos", "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining",
-    "weights_sha256", "transform", "encode", "precision", "versions", "dim", "unseen_classes", "weights_file",
-    "compute", "images_per_second", "count", "arrays_sha256", "quarantined",
+    "weights_sha256", "transform", "encode", "precision", "engine", "versions", "dim", "unseen_classes", "weights_file",
+    "compute", "choice", "comparison", "images_per_second", "count", "arrays_sha256", "quarantined",
 )  # fmt: skip
 IMPORTED = (
     "format", "benchmark", "source", "shards_sha256", "backbone", "pretraining", "weights_sha256", "transform",
@@ -33,6 +34,9 @@ IMPORTED = (
 OMITTED = (
     "finetuned",
     "tuned_photos",
+    "engine",
+    "choice",
+    "comparison",
     "arrays_sha256",
     "images_per_second",
 )  # where they are None; other fields are null then
@@ -104,6 +108,14 @@ class Compute:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Features of an engine beside those of PyTorch in fp32, of some drawn images."""
+
+    largest_difference: float  # of two numbers, in units of the largest number of PyTorch's features
+    smallest_cosine: float  # of two features of an image
+
+
+@dataclass(frozen=True, kw_only=True)
 class Imported:
     """The `res101.mat` that a table was made from."""
 
@@ -131,6 +143,7 @@ class Manifest:
     transform: TransformFacts | None = None  # None: not known
     encode: EncodeFacts | None = None  # None: not known
     precision: str
+    engine: str | None = None  # the program that ran the encoder: openvino, onnxruntime; None: PyTorch
     versions: dict[str, str] = field(default_factory=dict)  # of Python and libraries
     dim: int  # D
     count: int  # N
@@ -138,6 +151,8 @@ class Manifest:
     quarantined: int = 0  # photos that could not be read and are left out
     unseen_classes: str | None = None  # the worst that the pretraining data can mean for unseen classes
     compute: Compute | None = None  # None: not known
+    choice: Choice | None = None  # what --compile auto decided; None: nothing was to decide
+    comparison: Comparison | None = None  # of the engine; None: PyTorch itself
     images_per_second: float | None = None  # None: nothing was left to compute
     imported: Imported | None = None  # None: made from photos
 

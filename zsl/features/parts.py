@@ -84,8 +84,7 @@ class Parts:
 
     def path(self, shard: Shard) -> Path:
         """The file of the part of `shard`."""
-        key = hashlib.sha256(json.dumps([self.key, shard.sha256], sort_keys=True).encode()).hexdigest()[:12]
-        return self.folder / f"{Path(shard.file).stem}-{key}.safetensors"
+        return self.folder / f"{Path(shard.file).stem}-{short_hash([self.key, shard.sha256])}.safetensors"
 
     def are_whole(self) -> bool:
         """Whether the part of every shard is whole."""
@@ -188,6 +187,11 @@ class Parts:
         write_tensors(self.path(shard), tensors, {"failures": failures})
         self._whole.add(shard.file)
         self._claims.pop(shard.file).close()
+
+
+def short_hash(content: object) -> str:
+    """A hash of what JSON can hold, short enough for the name of a file."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_part(path: Path) -> Part:

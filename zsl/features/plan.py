@@ -11,6 +11,7 @@ import torch
 import torchvision
 
 from backbones import Backbone, unseen_classes
+from backbones.engines import TORCH, Engine, engine_versions
 from shards import ShardIndex
 from zsl.features.manifest import (
     MANIFEST_FILE,
@@ -26,17 +27,19 @@ from zsl.features.stream import Decoder, OnError
 # What all numbers of a table depend on.  `source` and `finetuned` are not compared: equal shards and equal weights have
 # equal numbers, whatever an earlier version wrote of them.  Versions may differ.
 COMPARED = (
-    "backbone", "benchmark", "dim", "encode", "format", "precision", "pretraining", "shards_sha256", "transform",
-    "weights_sha256",
+    "backbone", "benchmark", "dim", "encode", "engine", "format", "precision", "pretraining", "shards_sha256",
+    "transform", "weights_sha256",
 )  # fmt: skip
 # What the numbers of one part depend on, beside the part's own shard.
 OF_PART = (
     "finetuned", "tuned_photos", "format", "benchmark", "backbone", "pretraining", "weights_sha256", "transform",
-    "encode", "precision", "versions", "dim",
+    "encode", "precision", "engine", "versions", "dim",
 )  # fmt: skip
 
 
-def plan_table(backbone: Backbone, index: ShardIndex, precision: str, decoder: Decoder) -> Manifest:
+def plan_table(
+    backbone: Backbone, index: ShardIndex, precision: str, decoder: Decoder, engine: Engine = TORCH
+) -> Manifest:
     """The manifest of the table to be, before anything is computed; `compute` and speed are not known yet."""
     options = backbone.options
     crop = "the row's box" if "shared_photos" in index.source else "none, whole image"
@@ -53,11 +56,13 @@ def plan_table(backbone: Backbone, index: ShardIndex, precision: str, decoder: D
         transform=TransformFacts(**asdict(backbone.transform), crop=crop, decoder=decoder),
         encode=EncodeFacts(flip=options.flip, layer=options.layer, fp32_layers=options.fp32_layers),
         precision=precision,
+        engine=None if engine == TORCH else engine,
         versions={
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "torchvision": torchvision.__version__,
             "timm": timm.__version__,
+            **engine_versions(engine),
         },
         dim=backbone.dim,
         count=index.count,
@@ -82,9 +87,9 @@ def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | N
     for name in COMPARED:
         if incomplete and name == "shards_sha256":  # a mended photo changes its shard
             continue
-        if content.get(name) != planned[name]:
+        if content.get(name) != planned.get(name):
             raise ValueError(
-                f"{out} was made with {name} = {content.get(name)!r}, asked for is {planned[name]!r}; "
+                f"{out} was made with {name} = {content.get(name)!r}, asked for is {planned.get(name)!r}; "
                 "delete that folder, or use another --data"
             )
     return None if incomplete else _with_new_splits(manifest, plan, out)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import backbones
 from shards import Location, Sample, Shard, open_shard, read_samples
+from zsl.common.profile import span
 
 OnError = Literal["stop", "quarantine"]
 Decoder = Literal["cpu", "nvjpeg"]
@@ -80,7 +81,8 @@ def stream_batches(
 
         def decode(batch: Batch) -> Batch:
             target = device if decoder == "nvjpeg" else None
-            results = list(pool.map(lambda sample: _decode(sample, batch.shard, views, target), batch.samples))
+            with span("decoding and transform"):
+                results = list(pool.map(lambda sample: _decode(sample, batch.shard, views, target), batch.samples))
             failures = tuple(result for result in results if isinstance(result, Failure))
             if failures and on_error == "stop":
                 raise ValueError(str(failures[0]))
@@ -135,8 +137,10 @@ def _decode(
     sample: Sample, shard: Shard, transforms: Sequence[backbones.Transform], device: torch.device | None
 ) -> tuple[Tensor, ...] | Failure:
     try:
-        pixels = backbones.decode_image(sample.image, sample.box, device=device)
-        return tuple(transform(pixels) for transform in transforms)
+        with span("decoding"):
+            pixels = backbones.decode_image(sample.image, sample.box, device=device)
+        with span("transform"):
+            return tuple(transform(pixels) for transform in transforms)
     except ValueError as error:  # a lack of memory, or a fault of torch, is no fault of the photo
         return Failure(shard=shard.file, row=sample.row, label=sample.label, file=sample.file, reason=str(error))
 
@@ -163,10 +167,19 @@ def _prefetch(items: Iterator[Item], ahead: int) -> Iterator[Item]:
     """Yield the same items; a thread computes up to `ahead` of them in advance."""
     end = object()
     pool = ThreadPoolExecutor(1)
+
+    def fetch() -> object:
+        with span("reading"):
+            return next(items, end)
+
     try:
-        waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
+        waiting = deque(pool.submit(fetch) for _ in range(ahead))
+        while True:
+            with span("reading"):  # here the wait for the thread
+                item = waiting.popleft().result()
+            if item is end:
+                return
+            waiting.append(pool.submit(fetch))
             yield item  # type: ignore[misc]  # mypy cannot tell that it is not `end`
     finally:
         pool.shutdown(cancel_futures=True)
