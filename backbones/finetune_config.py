@@ -73,7 +73,7 @@ class FinetuneConfig:
     freeze_norm: bool = True  # batch norms keep their statistics, because statistics of small batches are poor
     ema: Decay = 0.0  # decay of the moving average of weights, which is the result; 0: no average
     l2sp: NotNegative = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)
-    distill: NotNegative = 0.0  # weight of the squared distance of normalised features from those of frozen weights
+    distill: NotNegative = 3.0  # weight of the squared distance of normalised features from those of frozen weights
     wise: tuple[Portion, ...] = (0.25, 0.5, 0.75, 1.0)  # shares of the tuned weights in the mean (Wortsman et al. 2022)
     checkpoint_gradients: bool = False  # take less memory and a third more time
     seed: Whole = 0  # seed of all draws
