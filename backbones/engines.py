@@ -6,6 +6,7 @@ It gets the encoder with batch normalisation fused, and images of one fixed shap
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import warnings
@@ -73,9 +74,13 @@ def with_engine(backbone: Backbone, engine: Engine, precision: str, batch_size: 
 def load_engine(engine: Engine, encoder: nn.Module, example: Tensor, precision: str) -> Run:
     """Convert `encoder` for the engine.  It takes images of the shape of `example` only, and PyTorch's threads."""
     load = {"openvino": _load_openvino, "onnxruntime": _load_onnxruntime}[engine]
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of each Python number, and the comparison tells what matters
-        return load(encoder, example, precision)
+    root, level = logging.getLogger(), logging.getLogger().level
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing warns of each Python number; the comparison tells what matters
+            return load(encoder, example, precision)
+    finally:
+        root.setLevel(level)  # OpenVINO lets only errors through after a conversion that failed
 
 
 def engine_versions(engine: Engine) -> dict[str, str]:

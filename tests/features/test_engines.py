@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -104,9 +105,11 @@ class Untraceable(nn.Module):
 def test_a_model_that_the_engine_does_not_take_is_named_with_the_reason(
     engine: Engine, tiny_backbone: Backbone, accelerator: Accelerator
 ) -> None:
+    before = logging.getLogger().level
     broken = replace(tiny_backbone, encoder=Untraceable())
     with pytest.raises(ValueError, match=f"--engine {engine} does not take {tiny_backbone.name}: .*--engine torch"):
         engine_encoder(broken, accelerator, 2, engine)
+    assert logging.getLogger().level == before  # later warnings are still seen
 
 
 def test_an_engine_that_computes_something_else_is_refused(

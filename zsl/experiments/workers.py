@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -70,17 +70,40 @@ def count_workers(workers: int | None, pieces: int, feature_bytes: int, accelera
 def dumps(call: Any) -> bytes:
     """Pickle a call.  A Method is found again by its name, and a Trainer becomes that of the process it comes to."""
     stream = io.BytesIO()
-    _Pickler(stream).dump(call)
-    return stream.getvalue()
+    pickler = _Pickler(stream)
+    pickler.dump(call)
+    return pickle.dumps(_Arriving(list(pickler.sources), stream.getvalue()))
 
 
 class _Pickler(pickle.Pickler):
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream)
+        self.sources: set[tuple[str, str | None]] = set()  # file and version of users' own methods in the call
+
     def reducer_override(self, value: Any) -> Any:
         if type(value) is Method:
+            if value.source:
+                self.sources.add((value.source, value.version))
             return find_again, (value.source or value.name, value.config, value.version)
         if type(value) is Trainer:
             return _trainer_here, (-(-CAPACITY // (value.lanes.count if value.lanes else 1)),)
         return NotImplemented
+
+
+class _Arriving:
+    """A pickled call.  The files of users' own methods are loaded before it, because it may hold their classes."""
+
+    def __init__(self, sources: Sequence[tuple[str, str | None]], content: bytes) -> None:
+        self.sources, self.content = sources, content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (self.sources, self.content)
+
+
+def _arrive(sources: Sequence[tuple[str, str | None]], content: bytes) -> Any:
+    for source, version in sources:
+        find_again(source, None, version)
+    return pickle.loads(content)
 
 
 @cache
