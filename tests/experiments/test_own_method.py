@@ -224,7 +224,7 @@ def test_scripts_take_it_and_give_each_of_its_fields_a_flag(
     words += ["--method", f"{file}:METHOD"]
     find_config: Callable[..., Any] | None = getattr(module, "find_config", None)
     if find_config is not None:
-        words += ["--config.ridge", "0.5", "--seeds", "0", "--gamma", "1.5"]
+        words += ["--config.ridge", "0.5", "--seeds", "0", "1", "--workers", "2", "--gamma", "1.5"]
     monkeypatch.setattr(sys, "argv", [script, *map(str, words)])
     run_script(module.main, module.Args, find_config=find_config)
     if find_config is None:

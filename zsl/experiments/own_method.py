@@ -54,8 +54,10 @@ def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
 
 
 def _load(path: Path) -> ModuleType:
-    """Import a file as a module.  A file with another path or content is another module and shares no steps."""
+    """Import a file as a module, once.  A file with another path or content is another module and shares no steps."""
     name = f"own_method_{hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]}"
+    if name in sys.modules:  # its classes stay the same, so that another process finds those of a configuration
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
