@@ -1,7 +1,7 @@
 """Measure how time and memory of each stage grow with the number of photos, shards and processes.
 
     python benchmarks/growth.py --json growth.json                                   # minutes; sizes up to 8,000
-    python benchmarks/growth.py --sizes 200 2000 20000 200000 --seconds 7200 --work /tmp/growth
+    python benchmarks/growth.py --sizes 200 2000 20000 200000 --seconds 7200 --work growth
     python benchmarks/growth.py --sizes 2000 --shards 10 100 1000 --ranks 1 2 4 --stages pack extract merge
 
 The photos are drawn: 40 pixels wide, no two alike but for a copy in 500, and a class for 200 of them.  Each stage is
