@@ -62,7 +62,7 @@ from backbones.engines import PACKAGES, Engine, Run, load_engine
 from backbones.presets import OFFLINE_PRESET
 from shards import ShardIndex, read_index, write_shards
 from zsl.cli import run_script
-from zsl.common.compute import Precision, make_accelerator
+from zsl.common.compute import Precision, available_cores, make_accelerator
 from zsl.common.files import write_json
 from zsl.common.ranges import Count, Positive
 from zsl.datasets.instances import Instance
@@ -163,7 +163,7 @@ def describe_machine() -> dict[str, Any]:
     model = next((line for line in _cpuinfo() if line.startswith("model name")), "an unknown processor")
     return {
         "processor": f"{model.partition(':')[2].strip() or model} ({torch.backends.cpu.get_cpu_capability()})",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "precision": PRECISIONS[default_precision()],
     }
 

@@ -37,14 +37,18 @@ from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from itertools import product
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 from zsl.cli import run_script
+from zsl.common.compute import available_cores
 from zsl.common.files import append_text, read_json_lines, write_json, write_text
 from zsl.common.ranges import Count, Positive
+
+if TYPE_CHECKING:
+    from zsl.features.parts import Parts  # the import takes seconds
 
 Stage = Literal["pack", "index", "extract", "merge", "audit", "split", "train", "report"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,7 +116,7 @@ def main(args: Args) -> None:
     groups = growths(points, args.paper)
     print(table(groups, args.paper))
     if args.json:
-        machine = {"cores": len(os.sched_getaffinity(0)), "processor": processor(), "load": os.getloadavg()}
+        machine = {"cores": available_cores(), "processor": processor(), "load": os.getloadavg()}
         write_json(args.json, machine | {"points": list(map(asdict, points)), "growth": list(map(asdict, groups))})
 
 
@@ -291,7 +295,7 @@ def table_folder(data: Path) -> Path:
     return next((data / NAME / "features").glob("*/manifest.json")).parent
 
 
-def _parts(data: Path):  # type: ignore[no-untyped-def]  # imports take seconds
+def _parts(data: Path) -> Parts:
     from shards import read_index
     from zsl.features.parts import Parts
 

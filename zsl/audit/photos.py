@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from backbones import FORMATS, PhotoLimits
 from backbones.photo_header import read_header
 from shards import Sample, ShardIndex, shard_samples
 from zsl.audit.findings import Finding, fail, ok, warn
+from zsl.common.compute import available_cores
 from zsl.common.progress import progress_bar
 from zsl.datasets.split_file import PARTS
 from zsl.datasets.splits import Splits
@@ -50,7 +50,7 @@ def read_photos(folder: Path, index: ShardIndex) -> list[Photo]:
         FileNotFoundError, ValueError: a shard is absent or is not the one that the index describes.
     """
     photos: list[Photo] = []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     bar = progress_bar(total=index.count, what="hash photos", unit=" photos")
     with bar, ThreadPoolExecutor(cores) as pool:  # Pillow decodes without Python's lock
         for shard in index.shards:

@@ -62,7 +62,9 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
 def available_cores() -> int:
     """Return the number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # systems other than Linux do not tell which
 
 
 def whole_memory() -> int:
