@@ -18,6 +18,7 @@ from pathlib import Path
 
 from zsl.audit.findings import failed
 from zsl.cli import run_script
+from zsl.common.hub import local_folder
 from zsl.datasets.places import benchmark_name
 from zsl.experiments.results import CONFIG_FILE, read_facts
 from zsl.features.join import find_tables
@@ -31,7 +32,7 @@ class Args:
     backbone: str | None = None
     """Backbone of the features, or several joined by +; default: that of --run, or without --run every table."""
     features: Path | None = None
-    """Folder of a feature table, instead of the backbone's table below --data."""
+    """Folder of a feature table, or hf://datasets/OWNER/NAME, instead of the backbone's table below --data."""
     splits: Path | None = None
     """Folder with att_splits.mat, instead of the copy that make_shards left below --data."""
     run: Path | None = None
@@ -49,7 +50,7 @@ def main(args: Args) -> None:
         raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
     backbone = args.backbone or (read_facts(args.run / CONFIG_FILE).backbone if args.run else None)
     found = find_tables(args.data, args.benchmark, backbone) if backbone and not args.features else ()
-    tables = [args.features] if args.features else list(found) or None
+    tables = [local_folder(args.features)] if args.features else list(found) or None
     out = args.out or args.data / benchmark_name(args.benchmark) / "audit"
     findings = audit(args.benchmark, args.data, out, tables=tables, splits=args.splits, run=args.run)
     print(f"{report(findings)}\n{out / AUDIT_FILE}")

@@ -22,7 +22,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from zsl.cli import run_script
-from zsl.common.hub import local_folder
+from zsl.common.hub import address_of, local_folder
 from zsl.common.ranges import Whole
 from zsl.predict.answers import PROBABILITIES, as_text
 from zsl.predict.photos import Limits, Unread, find_photos, printable
@@ -80,7 +80,8 @@ def main(args: Args) -> None:
             print(as_text(result))
     if args.json:
         failed = [asdict(item) for item in unread]
-        print(json.dumps({"run": str(args.run), "probabilities": PROBABILITIES, "photos": answers, "failed": failed}))
+        run_name = address_of(args.run)
+        print(json.dumps({"run": run_name, "probabilities": PROBABILITIES, "photos": answers, "failed": failed}))
     elif count:
         print(f"per cent: {PROBABILITIES}\nlead: what the space gives the first class minus what it gives the second")
     sys.exit(bool(unread))

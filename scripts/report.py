@@ -21,6 +21,7 @@ from tyro.conf import Positional
 
 from zsl.cli import run_script
 from zsl.common.compute import make_accelerator
+from zsl.common.hub import local_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Args:
     data: Path = Path("data")
     """Folder with the features and photos of the runs."""
     features: Path | None = None
-    """Folder of the feature table of all these runs, instead of the backbone's table below --data."""
+    """Folder of the feature table of all these runs, or hf://datasets/OWNER/NAME, instead of the backbone's table."""
     attribute_names: Path | None = None
     """File with the names: CUB's attributes.txt, AWA's predicates.txt, or your own attributes.csv."""
     paper_figures: bool = False
@@ -52,8 +53,8 @@ def main(args: Args) -> None:
     make_accelerator("no")
     runs = [read_report_run(folder) for folder in find_runs(args.runs)]
     options = Options(
-        data=args.data, features=args.features, attribute_names=args.attribute_names, audit=args.audit,
-        audit_file=args.audit_file, paper_figures=args.paper_figures,
+        data=args.data, features=local_folder(args.features) if args.features else None, audit=args.audit,
+        attribute_names=args.attribute_names, audit_file=args.audit_file, paper_figures=args.paper_figures,
     )  # fmt: skip
     for run in runs:
         print(write_report(run, [other for other in runs if other is not run], options))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zsl.common.hub import local_folder
+from zsl.common.hub import address_of, local_folder
 
 REMOTE = ("a.json", "a.py", "model.bin", "cub/lite0/m.json", "cub/lite0/m.pkl", "cub/lite1/m.json")  # on the hub
 
@@ -32,6 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 def test_a_folder_of_this_machine_stays_as_it_is(asked: dict[str, Any], tmp_path: Path) -> None:
     assert local_folder(tmp_path) == tmp_path
     assert local_folder(Path("runs/hf")) == Path("runs/hf")
+    assert address_of(Path("runs/hf")) == str(Path("runs/hf"))
     assert asked == {}
 
 
@@ -49,6 +50,7 @@ def test_an_address_is_fetched(
     asked: dict[str, Any], tmp_path: Path, address: str, repository: str, kind: str, revision: str | None, inner: str
 ) -> None:
     assert local_folder(Path(address)) == tmp_path / inner  # a Path makes hf:/ of hf://, as each flag does
+    assert address_of(Path(address)) == address
     assert (asked["repository"], asked["repo_type"], asked["revision"]) == (repository, kind, revision)
     fetched = [name for name in REMOTE if any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])]
     assert fetched == [name for name in REMOTE if name.endswith(".json") and name.startswith(inner)]

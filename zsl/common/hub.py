@@ -16,6 +16,11 @@ ADDRESS = re.compile(
 FILES = ("*.json", "*.jsonl", "*.npy", "*.safetensors", "*.csv", "*.txt", "*.md")
 
 
+def address_of(folder: Path) -> str:
+    """Return `folder` as its user wrote it: an address on the hub has both slashes again."""
+    return re.sub(f"^{SCHEME}/*", f"{SCHEME}/", str(folder))
+
+
 def local_folder(folder: Path) -> Path:
     """Return `folder` itself or, for an address on the hub, the folder in the hub's cache, after a download.
 
@@ -30,8 +35,8 @@ def local_folder(folder: Path) -> Path:
     match = ADDRESS.fullmatch(str(folder))
     if match is None or ".." in folder.parts:
         raise ValueError(
-            f"{folder}: an address on the hub is hf://OWNER/NAME or hf://datasets/OWNER/NAME, then @REVISION and "
-            "/FOLDER if you need them"
+            f"{address_of(folder)}: an address on the hub is hf://OWNER/NAME or hf://datasets/OWNER/NAME, then "
+            "@REVISION and /FOLDER if you need them"
         )
     from huggingface_hub import snapshot_download
 
