@@ -2,12 +2,9 @@
 
 import io
 import json
-import os
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import SCRIPTS, run
 from PIL import Image
 from safetensors.torch import save_file
 from scipy.io import loadmat, savemat
@@ -35,7 +33,7 @@ from zsl.features.pretraining import CLASSES_FILE, SYNONYMS, imagenet_names
 from zsl.features.scaling import FeatureScaler
 from zsl.features.table import read_features
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "audit.py"
+SCRIPT = SCRIPTS / "audit.py"
 
 
 @pytest.fixture
@@ -69,9 +67,7 @@ def repack(data: Path, *, changed: Instance | None = None) -> None:
 
 
 def test_clean_data_are_clean(data: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, str(SCRIPT), "--data", str(data)], capture_output=True, text=True, env=_environment()
-    )
+    process = run("audit.py", "--data", data)
     assert process.returncode == 0, process.stdout + process.stderr
     written = read_json(data / "shapes" / "audit" / AUDIT_FILE)
     assert written["clean"]
@@ -98,9 +94,7 @@ def test_the_same_bytes_in_two_splits_are_found(data: Path) -> None:
     assert finding.severity == "fail"
     assert {row for row, _, _ in finding.details["groups"][0]} == {rows["trainval"].row, rows["test_unseen"].row}
     assert found(run_audit(data), "same file").severity == "ok"
-    process = subprocess.run(
-        [sys.executable, str(SCRIPT), "--data", str(data)], capture_output=True, env=_environment()
-    )
+    process = run("audit.py", "--data", data)
     assert process.returncode == 1
 
 
@@ -210,10 +204,6 @@ def test_the_table_puts_failures_first() -> None:
     assert json.loads(json.dumps(findings[0].details)) == {}
 
 
-def _environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-
-
 @pytest.mark.parametrize(
     ("changes", "severity", "message"),
     [
@@ -317,8 +307,7 @@ def test_split_files_that_contradict_each_other_fail(
 
 def test_the_script_refuses_the_leaky_vintage_without_a_word_of_python(shared_data: Path, tmp_path: Path) -> None:
     splits = shared_data / "xlsa17_v1_leaky" / "AWA1"
-    words = [sys.executable, str(SCRIPT), "--benchmark", "awa1", "--data", str(tmp_path), "--splits", str(splits)]
-    process = subprocess.run(words, capture_output=True, text=True, env=_environment())
+    process = run("audit.py", "--benchmark", "awa1", "--data", tmp_path, "--splits", splits)
     assert process.returncode == 1
     assert "leaky vintage" in process.stdout
     assert "not looked at" in process.stdout

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 import statistics
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import run as run_command
 from torch import Tensor
 
 from zsl.common.files import write_json
@@ -226,15 +225,10 @@ def test_folders_without_details_are_refused(tmp_path: Path) -> None:
         read_run(write_run(tmp_path / "old", {}))
 
 
-def script(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    path = Path(__file__).parents[2] / "scripts" / "compare.py"
-    return subprocess.run([sys.executable, str(path), *map(str, words)], capture_output=True, text=True, check=False)
-
-
 def test_the_script_prints_a_table_and_writes_the_numbers(tmp_path: Path) -> None:
     a, b = {0: details(0), 1: details(1)}, {0: details(2, 0.9), 1: details(3, 0.9)}
     folders = write_run(tmp_path / "a", a), write_run(tmp_path / "b", b)
-    done = script(*folders, "--json", tmp_path / "out.json", "--resamples", "300")
+    done = run_command("compare.py", *folders, "--json", tmp_path / "out.json", "--resamples", "300")
     assert done.returncode == 0, done.stderr
     found = compare(a, b, resamples=300)
     written = json.loads((tmp_path / "out.json").read_text())
@@ -247,7 +241,9 @@ def test_the_script_prints_a_table_and_writes_the_numbers(tmp_path: Path) -> Non
 
 
 def test_the_scripts_refusal_is_one_line(tmp_path: Path) -> None:
-    done = script(write_run(tmp_path / "a", {0: details(0)}), write_run(tmp_path / "b", {0: details(0)}, "cub"))
+    done = run_command(
+        "compare.py", write_run(tmp_path / "a", {0: details(0)}), write_run(tmp_path / "b", {0: details(0)}, "cub")
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "compare runs on one" in done.stderr

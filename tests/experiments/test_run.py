@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from command_line import assert_refused
+from command_line import SCRIPTS, assert_refused
 from command_line import run as run_command
 from safetensors.torch import load_file
 from tiny_configs import TINY, state
@@ -134,19 +134,13 @@ TINY_FLAGS = [word for key, value in TINY_CONFIG.items() for word in (f"--config
 
 
 def train_script(tiny_features: Path, tmp_path: Path, *flags: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    script = Path(__file__).parents[2] / "scripts" / "train_dcrgan.py"
-    launcher = [sys.executable]
-    if ranks > 1:
-        launcher += ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
-    command = [*launcher, str(script), "--features", str(tiny_features), "--data", str(tiny_features.parents[2])]
+    words = ["--features", tiny_features, "--data", tiny_features.parents[2], "--runs", tmp_path, *TINY_FLAGS, *flags]
+    if ranks == 1:
+        return run_command("train_dcrgan.py", *words)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    return subprocess.run(
-        [*command, "--runs", str(tmp_path), *TINY_FLAGS, *flags],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    command = [*launcher, SCRIPTS / "train_dcrgan.py", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def test_the_script_trains_scores_and_writes_what_the_contract_says(tiny_features: Path, tmp_path: Path) -> None:
