@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from numpy.linalg import LinAlgError
@@ -55,27 +56,9 @@ def run_methods(
         ValueError: there is no method, a name is unknown, or a name occurs twice.
     """
     methods = _find_methods(names, start)
-    trainer = data.trainer or Trainer()
-
-    def search(name: str, method: Method) -> Selection:
-        if name != method.name:
-            method = find_method(name, start(name))
-        return select(
-            method, folds, folder / f"{method.name}-selection", manifest=data.table.manifest, goal=method.goal, seed=0,
-            budget=budget_of(method, budget), calibration=data.calibration, trainer=trainer,
-        )  # fmt: skip
-
-    selections: dict[str, Selection] = {}
-
-    def run(name: str, method: Method) -> Results:
-        if method.selected_as not in selections:
-            selections[method.selected_as] = search(method.selected_as, method)
-        selection = selections[method.selected_as]
-        settings = method.configured(selection.config(method))
-        if name == PUBLISHED:
-            return data.published(method, settings, folder / name, selection=selection, every=every, trainer=trainer)
-        return data.honest(method, settings, folder / name, selection=selection, trainer=trainer)
-
+    choices = _Choices(
+        data=data, folds=folds, start=start, folder=folder, budget=budget, trainer=data.trainer or Trainer()
+    )
     results = {}
     work = LongWork(
         folder / PROGRESS_FILE, dict.fromkeys(methods, 1), what=f"methods of {folder}",
@@ -85,7 +68,7 @@ def run_methods(
         before, cost_so_far = _finished_seeds(folder / name), stopwatch()
         try:
             with work.piece(name):
-                results[name] = run(name, method)
+                results[name] = _run(name, method, choices, every)
         except FAILURES as error:
             if failures is None:
                 raise
@@ -93,6 +76,40 @@ def run_methods(
         if _finished_seeds(folder / name) != before:
             _add_cost(folder / name / COST_FILE, cost_so_far())
     return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choices:
+    """The searches of a table; variants of one form share theirs."""
+
+    data: Experiment
+    folds: Folds
+    start: Start
+    folder: Path
+    budget: int | None
+    trainer: Trainer
+    made: dict[str, Selection] = field(default_factory=dict)  # by the name of the method that was searched
+
+    def of(self, method: Method) -> Selection:
+        """Return the selection for `method`, after a search if there is none yet."""
+        name = method.selected_as
+        if name not in self.made:
+            searched = method if name == method.name else find_method(name, self.start(name))
+            self.made[name] = select(
+                searched, self.folds, self.folder / f"{name}-selection", manifest=self.data.table.manifest,
+                goal=searched.goal, seed=0, budget=budget_of(searched, self.budget),
+                calibration=self.data.calibration, trainer=self.trainer,
+            )  # fmt: skip
+        return self.made[name]
+
+
+def _run(name: str, method: Method, choices: _Choices, every: int | None) -> Results:
+    """Run the method of a row with its choice."""
+    data, folder, trainer, selection = choices.data, choices.folder / name, choices.trainer, choices.of(method)
+    settings = method.configured(selection.config(method))
+    if name == PUBLISHED:
+        return data.published(method, settings, folder, selection=selection, every=every, trainer=trainer)
+    return data.honest(method, settings, folder, selection=selection, trainer=trainer)
 
 
 def budget_of(method: Method, asked: int | None) -> int | None:
