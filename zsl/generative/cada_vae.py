@@ -127,7 +127,6 @@ METHODS = both_forms(
     train=train_cada_vae,
     config=CADAVAEConfig(),
     rounds=(
-        each("feature_power", 0.5, 1.0),
         each("vae.kl_weight", 0.05),
         each("vae.steps", 500, 2000),
         each("vae.lr", 3e-4),

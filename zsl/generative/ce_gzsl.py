@@ -25,11 +25,11 @@ class CEGZSLConfig(AdversarialConfig):
     """The settings of CE-GZSL; the temperature is the public code's.
 
     Its weights in G's loss are 0.001 on CUB, for many more steps; with as few as here, G needs larger ones to follow h.
-    Sizes, batch and steps are ours: the code has 2,048 units in h, 512 in v, and batches of 2,048 to 4,096 images.  As
+    Sizes and batch are ours: the code has 2,048 units in h, 512 in v, and batches of 2,048 to 4,096 images.  As
     there, D judges features x, and the embedding learns from the contrastive losses alone.
     """
 
-    gan: WGANConfig = field(default_factory=lambda: WGANConfig(hidden_dim=512, steps=300, batch_size=128))
+    gan: WGANConfig = field(default_factory=lambda: WGANConfig(batch_size=128))
     embedding_dim: Count = 512  # of h
     projection_dim: Count = 128  # of v
     compatibility_dim: Count = 256  # hidden units of F
@@ -91,7 +91,6 @@ METHODS = both_forms(
     train=train_ce_gzsl,
     config=CEGZSLConfig(),
     rounds=(
-        each("feature_power", 0.5, 1.0),
         tuple({"instance_weight": w, "class_weight": w} for w in (0.001, 0.1)),
         each("temperature", 0.3),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from zsl.features.split import TrainSplit
 from zsl.generative.method import AdversarialConfig, both_forms, each
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Encoder, kl_divergence, reparametrise
-from zsl.generative.wgan import WGANConfig, train_wgan
+from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
 from zsl.training.stage import stage
 
@@ -34,7 +34,6 @@ class FVAEGANConfig(AdversarialConfig):
     to 400 epochs; these are ours, for some thousand images.
     """
 
-    gan: WGANConfig = field(default_factory=lambda: WGANConfig(hidden_dim=512, steps=300))
     vae_weight: NotNegative = 0.1
 
 
@@ -133,7 +132,7 @@ METHODS = both_forms(
     name="f-VAEGAN-D2",
     train=train_f_vaegan,
     config=FVAEGANConfig(),
-    rounds=(each("feature_power", 0.5, 1.0), each("vae_weight", 0.01, 1.0)),
+    rounds=(each("vae_weight", 0.01, 1.0),),
     citation="Xian, Sharma, Schiele, Akata: f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
     "CVPR 2019",
 )

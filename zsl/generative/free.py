@@ -29,7 +29,7 @@ class FREEConfig(FVAEGANConfig):
     The code takes a weight of one loss and γ_G as f-VAEGAN-D2 does; all are divided by γ_G here.
     """
 
-    gan: WGANConfig = field(default_factory=lambda: WGANConfig(hidden_dim=512, steps=600, critic_steps=1))
+    gan: WGANConfig = field(default_factory=lambda: WGANConfig(steps=1350, critic_steps=1))
     margin: Positive = 200.0  # M, in units of squared distances
     balance: Share = 0.5  # of the distance from the own centre against that from another one
     centre_weight: NotNegative = 0.08
@@ -117,7 +117,6 @@ METHODS = both_forms(
     train=train_free,
     config=FREEConfig(),
     rounds=(
-        each("feature_power", 0.5, 1.0),
         each("centre_weight", 0.008, 0.8),
         each("margin", 50.0),
     ),

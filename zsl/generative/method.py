@@ -66,14 +66,13 @@ def both_forms(
 ) -> tuple[Method, Method]:
     """Make a method in the form of its paper, and under its name with a plus in the form with closed-form parts.
 
-    rounds: the settings of the method's own that folds try.  Those of the heads come before them, and those of a GAN
-    after them, because the budget may end before all were tried.  settings: those that tell the method from another one
-    with the same configuration.  budget: most configurations that need training.
+    rounds: the settings of the method's own that folds try.  Those of the heads and the inputs come before them, and
+    those of a GAN after them, because the budget may end before all were tried.  settings: those that tell the method
+    from another one with the same configuration.  budget: most configurations that need training.
     """
     settings = settings or {}
     fields = flatten(asdict(override(config, settings)))
-    if "gan.steps" in fields:
-        rounds = (*rounds, *_GAN_ROUNDS)
+    rounds = (*_INPUT_ROUNDS, *rounds, *(_GAN_ROUNDS if "gan.steps" in fields else ()))
     paper = Method(
         name=name, steps=_steps(train), config=override(config, settings),
         rounds=(*_head_rounds(config.heads, closed=False), *rounds), settings=settings, budget=budget,
@@ -141,6 +140,7 @@ def _without_length(config: GenerativeConfig) -> GenerativeConfig:
     return config
 
 
+_INPUT_ROUNDS = each("attribute_power", 0.5, 1.0), each("feature_power", 0.5, 1.0)  # as for DCR-GAN
 _GAN_ROUNDS = (
     each("gan.steps", 200, 900),
     tuple({"gan.lr_generator": rate, "gan.lr_critic": rate} for rate in (1e-4, 1e-3)),

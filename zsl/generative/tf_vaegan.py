@@ -119,7 +119,6 @@ METHODS = both_forms(
     train=train_tf_vaegan,
     config=TFVAEGANConfig(),
     rounds=(
-        each("feature_power", 0.5, 1.0),
         each("decoder_weight", 0.01, 0.1),
         each("feedback_in_synthesis", 0.1),
     ),
