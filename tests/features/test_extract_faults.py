@@ -31,6 +31,7 @@ from shards import Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
 from zsl.common.files import write_json
 from zsl.datasets.pack import open_shards
+from zsl.datasets.places import shards_folder
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.facts import describe_data
 from zsl.features.load import load_splits
@@ -147,17 +148,19 @@ def test_training_refuses_an_incomplete_table_unless_told(
     own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator
 ) -> None:
     spoil(own_data, 3)
-    index = pack(own_data, own_data / "shards")
-    out = own_data / "out"
-    extract_features(
-        tiny_backbone, own_data / "shards", index, out, accelerator, ExtractSettings(on_error="quarantine")
-    )
+    shards, out = shards_folder(own_data, "shapes"), own_data / "out"
+    index = pack(own_data, shards)
+    extract_features(tiny_backbone, shards, index, out, accelerator, ExtractSettings(on_error="quarantine"))
     with pytest.raises(ValueError, match=r"lacks 1 photos .* its quarantine\.csv; .*--allow-incomplete"):
         read_features(out)
     table = read_features(out, allow_incomplete=True)
     splits = load_splits("shapes", own_data, table)
     assert 3 not in np.concatenate([splits.trainval_loc, splits.test_seen_loc, splits.test_unseen_loc])
     assert "1 photos QUARANTINED" in describe_data(table, splits).data
+    spoil(own_data, 4)
+    pack(own_data, shards)
+    with pytest.raises(ValueError, match=r"have 71 rows of shards .*; start scripts/extract\.py again"):
+        load_splits("shapes", own_data, table)
 
 
 def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_again(

@@ -19,8 +19,9 @@ from backbones.presets import join_pretraining
 from backbones.tuned import Rows, TunedFacts
 from zsl.audit.doctor import doctor
 from zsl.cli import FeatureArgs
+from zsl.datasets.splits import Splits
 from zsl.features.facts import describe_data, describe_features, with_parts
-from zsl.features.join import find_tables, join_tables, part_names, read_tables
+from zsl.features.join import JoinedManifest, find_tables, join_tables, part_names, read_tables
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.manifest import Imported, Manifest
 from zsl.features.pretraining import tuned_on
@@ -278,3 +279,19 @@ def test_splits_of_a_join_are_checked_as_of_a_table(tiny_join: Path) -> None:
     other = replace(table, manifest=replace(table.manifest, source=replace(table.manifest.source, split_hashes=("a",))))
     with pytest.raises(ValueError, match="the features were made with splits a"):
         load_splits("shapes", tiny_join, other)
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_each_part_of_a_join_is_compared_with_the_shards(tiny_join: Path, changed: int) -> None:
+    table = read_tables(sorted(path.parent for path in tiny_join.glob("shapes/features/*/manifest.json")))
+    manifest = table.manifest
+    assert isinstance(manifest, JoinedManifest)
+
+    def load(**changes: object) -> Splits:
+        parts = list(manifest.parts)
+        parts[changed] = replace(parts[changed], **changes)  # type: ignore[arg-type]
+        return load_splits("shapes", tiny_join, replace(table, manifest=replace(manifest, joined=tuple(parts))))
+
+    with pytest.raises(ValueError, match=f"features of {manifest.parts[changed].backbone} have 72 rows of shards 0000"):
+        load(shards_sha256="0" * 64)
+    assert len(load(shards_sha256=None, imported=Imported(file="x.mat", sha256="y")).seen) == 6  # made from no shards
