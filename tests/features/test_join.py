@@ -154,15 +154,25 @@ def test_a_part_is_found_twice_under_its_two_names(tiny_join: Path, tmp_path: Pa
     [
         (lambda m: replace(m, benchmark="other"), "benchmark toy and other"),
         (lambda m: replace(m, source=replace(m.source, split_hashes=("x", "y", "z"))), "splits  and x/y/z"),
-        (lambda m: replace(m, source=replace(m.source, classes_hash="q")), "classes None and q"),
+        (lambda m: replace(m, source=replace(m.source, classes_hash="q")), "classes c and q"),
         (lambda m: replace(m, shards_sha256="y"), "shards x and y"),
         (lambda m: replace(m, precision="bf16"), "precision x and bf16"),
     ],
 )
 def test_tables_of_other_photos_or_splits_are_not_joined(change: Callable[[Manifest], Manifest], message: str) -> None:
-    one, two = toy_part("first"), toy_part("second", 7)
+    source = replace(toy_manifest().source, classes_hash="c")
+    one, two = toy_part("first", source=source), toy_part("second", 7, source=source)
     with pytest.raises(ValueError, match=f"features of first and of second cannot be joined: {message}"):
         join_tables([one, replace(two, manifest=change(two.manifest))])
+
+
+def test_a_join_knows_the_classes_that_any_part_states() -> None:
+    """A table that an earlier version imported does not state them."""
+    stated = replace(toy_manifest().source, classes_hash="c")
+    one, two, three = toy_part("a", 2, source=stated), toy_part("b", 3), toy_part("c", 4, source=stated)
+    for order in permutations((one, two, three)):
+        assert join_tables(order).manifest.source.classes_hash == "c"
+    assert join_tables([two, toy_part("d", 6)]).manifest.source.classes_hash is None
 
 
 def test_tables_of_other_rows_are_not_joined_whatever_their_manifests_say() -> None:

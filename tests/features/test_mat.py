@@ -14,6 +14,7 @@ from scipy.sparse import csc_matrix
 
 from zsl.datasets.places import shards_folder
 from zsl.features.facts import describe_data
+from zsl.features.join import read_tables
 from zsl.features.load import load_splits
 from zsl.features.mat import FILES_FILE, export_mat, import_mat
 from zsl.features.split import split_features
@@ -172,6 +173,69 @@ def test_labels_without_names_are_compared_with_the_official_ones(
     else:
         with pytest.raises(ValueError, match=r"x\.mat: 2 labels are not those of .*labels_files\.mat, the first is \d"):
             import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+
+
+def test_an_imported_table_is_joined_with_an_extracted_one(
+    content: dict[str, Any], tiny_shapes: Path, tiny_features: Path, tmp_path: Path
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    for order in ((folder, tiny_features), (tiny_features, folder)):
+        table = read_tables(order)
+        assert table.features.shape == (72, 64 + 5)
+        assert len(load_splits("shapes", tiny_shapes, table).seen) == 6
+
+
+def swap(*keys: str) -> Callable[[dict[str, Any]], None]:
+    """Exchange two seen classes, in these variables of a split file."""
+
+    def change(split: dict[str, Any]) -> None:
+        if "names" in keys:
+            split["allclasses_names"][[0, 1]] = split["allclasses_names"][[1, 0]]
+        if "attributes" in keys:
+            split["att"][:, [0, 1]] = split["att"][:, [1, 0]]
+
+    return change
+
+
+def changed_splits(source: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of split files, without the list that says the order of the classes."""
+    shutil.copytree(source, target)
+    (target / "allclasses.txt").unlink(missing_ok=True)
+    split = {key: value for key, value in loadmat(target / "att_splits.mat").items() if not key.startswith("__")}
+    change(split)
+    savemat(target / "att_splits.mat", split)
+    return target
+
+
+def test_an_imported_table_is_refused_beside_classes_in_another_order(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+    table = read_features(folder)
+    load_splits("shapes", tmp_path, table, changed_splits(splits, tmp_path / "same", lambda split: None))
+    with pytest.raises(ValueError, match="made with other classes, or in another order"):
+        load_splits("shapes", tmp_path, table, changed_splits(splits, tmp_path / "other", swap("names", "attributes")))
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"), [(("names", "attributes"), "classes"), (("names",), "classes"), (("attributes",), "attributes")]
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_splits_with_other_classes_or_attributes_than_those_at_hand_are_refused(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, keys: tuple[str, ...], what: str, again: bool
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    shutil.copytree(splits, tmp_path / "shapes" / "splits")
+    if again:
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+    other = changed_splits(splits, tmp_path / "other", swap(*keys))
+    with pytest.raises(ValueError, match=f"holds other {what}, or in another order, than --splits .*other"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=other)
+    assert (tmp_path / "shapes" / "features").is_dir() == again
 
 
 def test_a_second_import_checks_the_splits_too(content: dict[str, Any], tiny_shapes: Path, tmp_path: Path) -> None:

@@ -148,6 +148,8 @@ def _check_fit(first: FeatureTable, other: FeatureTable) -> None:
     }
     if not (one.imported or two.imported):
         facts |= {"shards": (one.shards_sha256, two.shards_sha256), "precision": (one.precision, two.precision)}
+    if None in facts["classes"]:  # a table that an earlier version imported does not say it
+        del facts["classes"]
     for name, (here, there) in facts.items():
         if here != there:
             raise ValueError(
@@ -170,11 +172,12 @@ def _join_manifests(parts: Sequence[Manifest]) -> JoinedManifest:
     """The manifest of tables side by side: what is common to all, the sum of their sizes, the worst of their pasts."""
     first = parts[0]
     pretraining = join_pretraining([part.pretraining for part in parts])
+    hashes = [part.source.classes_hash for part in parts]
     rates = [part.images_per_second for part in parts if part.images_per_second]
     return JoinedManifest(
         joined=tuple(parts),
         benchmark=first.benchmark,
-        source=first.source,
+        source=replace(first.source, classes_hash=next(filter(None, hashes), None)),
         shards_sha256=next((part.shards_sha256 for part in parts if part.shards_sha256), None),
         backbone=SIGN.join(part.backbone for part in parts),
         pretraining=pretraining,

@@ -27,7 +27,7 @@ from zsl.datasets.places import benchmark_name, features_folder, splits_folder
 from zsl.datasets.registry import DATASETS
 from zsl.datasets.row_order import read_official_rows
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
-from zsl.datasets.splits import Splits, make_splits
+from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
 from zsl.features.table import FeatureTable, arrays_sha256, read_features
 
@@ -115,6 +115,7 @@ def _source(split_file: SplitFile, splits: Splits, count: int) -> Source:
     return Source(
         verdict=f"{splits.verdict}, " + (f"INCOMPLETE: {missing:,} photos missing" if missing else "complete"),
         split_hashes=split_file.hashes,
+        classes_hash=classes_hash(split_file.class_names),
         missing=missing,
         classes_left=len(splits.seen) + len(splits.unseen),
     )
@@ -262,15 +263,29 @@ def _check_values(columns: Columns, classes: int, file: Path) -> None:
 def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
     """Copy the split files below `data`, where training reads them; those of another split stay and are an error."""
     if (target / SPLIT_FILE).is_file():
-        present = read_split_file(target).hashes
-        if present != split_file.hashes:
-            raise ValueError(
-                f"{target} holds splits {'/'.join(present)}, --splits {'/'.join(split_file.hashes)}; use another --data"
-            )
+        _check_equal(read_split_file(target), split_file, target, source)
         return
     target.mkdir(parents=True, exist_ok=True)
     for path in [source / SPLIT_FILE, *source.glob("*classes*.txt")]:
         shutil.copyfile(path, target / path.name)
+
+
+def _check_equal(present: SplitFile, other: SplitFile, target: Path, source: Path) -> None:
+    """Check that the split file in `target` says what the one in `source` says.
+
+    Raises:
+        ValueError: rows, classes or attributes differ.
+    """
+    if present.hashes != other.hashes:
+        raise ValueError(
+            f"{target} holds splits {'/'.join(present.hashes)}, --splits {'/'.join(other.hashes)}; use another --data"
+        )
+    same_attributes = np.array_equal(present.attributes, other.attributes, equal_nan=True)
+    for what, same in (("classes", present.class_names == other.class_names), ("attributes", same_attributes)):
+        if not same:
+            raise ValueError(
+                f"{target} holds other {what}, or in another order, than --splits {source}; use another --data"
+            )
 
 
 def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
