@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +263,53 @@ def test_flags_for_photos_are_refused_beside_an_import(words: tuple[str, ...], f
     assert re.search(
         f"^error: --import-mat takes features as they are in the file; leave ({flags}) out", process.stderr
     )
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_kill_while_the_splits_are_copied_leaves_nothing_that_a_restart_does_not_mend(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    expected = {path.name: path.read_bytes() for path in splits.iterdir() if path.name != "attribute_names.txt"}
+    copy = shutil.copyfile
+
+    for number in range(len(expected)):
+        files = iter(range(len(expected)))
+
+        def cut(source: Path, target: Path, files: Iterator[int] = files, number: int = number) -> None:
+            if next(files) < number:
+                copy(source, target)
+                return
+            target.write_bytes(source.read_bytes()[:9])
+            raise Killed
+
+        data = tmp_path / str(number)
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.copyfile", cut)
+            with pytest.raises(Killed):
+                import_mat(tmp_path / "x.mat", "shapes", data, splits=splits)
+        assert {path.name for path in (data / "shapes" / "splits").iterdir()} <= expected.keys() - {"att_splits.mat"}
+        folder, _ = import_mat(tmp_path / "x.mat", "shapes", data, splits=splits)
+        assert {path.name: path.read_bytes() for path in (data / "shapes" / "splits").iterdir()} == expected
+    assert load_splits("shapes", data, read_features(folder), fold=1).unseen.size
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_class_lists_that_are_absent_are_added_and_others_are_refused(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, again: bool
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits, kept = tiny_shapes / "shapes" / "splits", tmp_path / "shapes" / "splits"
+    kept.mkdir(parents=True)
+    shutil.copyfile(splits / "att_splits.mat", kept / "att_splits.mat")
+    if again:
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+    import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+    assert {path.name for path in kept.glob("*.txt")} == {path.name for path in splits.glob("*classes*.txt")}
+    (kept / "valclasses1.txt").write_text("tapir\n")
+    with pytest.raises(ValueError, match=r"valclasses1\.txt has other classes than --splits .*valclasses1\.txt"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)

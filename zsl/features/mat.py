@@ -9,7 +9,6 @@ cannot misread it.
 from __future__ import annotations
 
 import platform
-import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +25,7 @@ from zsl.common.text import is_one_line, printable
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
 from zsl.datasets.registry import DATASETS
 from zsl.datasets.row_order import read_official_rows
+from zsl.datasets.split_copies import keep_splits
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
@@ -77,7 +77,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     if (out / MANIFEST_FILE).is_file():  # a second start, or a second process
         manifest = _manifest_of(out, file)
         if splits is not None:
-            _keep_splits(splits, splits_folder(data, benchmark), read_split_file(splits))
+            keep_splits(splits, splits_folder(data, benchmark), read_split_file(splits))
         return out, manifest
     split_file = read_split_file(splits or splits_folder(data, benchmark))
     columns = _with_official_rows(_columns(content, split_file, file), splits or splits_folder(data, benchmark), file)
@@ -85,7 +85,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     _check_files(columns.files, file, rows_are_boxes=dataset is not None and bool(dataset.box_files))
     joined = make_splits(split_file, columns.rows, columns.labels)
     if splits is not None:
-        _keep_splits(splits, splits_folder(data, benchmark), split_file)
+        keep_splits(splits, splits_folder(data, benchmark), split_file)
     manifest = Manifest(
         benchmark=benchmark_name(benchmark),
         source=_source(split_file, joined, len(columns.rows)),
@@ -258,34 +258,6 @@ def _check_values(columns: Columns, classes: int, file: Path) -> None:
         raise ValueError(
             f"{file}: column {row + 1} holds {features[row, dimension]:g}, which float32 cannot hold; scale them"
         )
-
-
-def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
-    """Copy the split files below `data`, where training reads them; those of another split stay and are an error."""
-    if (target / SPLIT_FILE).is_file():
-        _check_equal(read_split_file(target), split_file, target, source)
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    for path in [source / SPLIT_FILE, *source.glob("*classes*.txt")]:
-        shutil.copyfile(path, target / path.name)
-
-
-def _check_equal(present: SplitFile, other: SplitFile, target: Path, source: Path) -> None:
-    """Check that the split file in `target` says what the one in `source` says.
-
-    Raises:
-        ValueError: rows, classes or attributes differ.
-    """
-    if present.hashes != other.hashes:
-        raise ValueError(
-            f"{target} holds splits {'/'.join(present.hashes)}, --splits {'/'.join(other.hashes)}; use another --data"
-        )
-    same_attributes = np.array_equal(present.attributes, other.attributes, equal_nan=True)
-    for what, same in (("classes", present.class_names == other.class_names), ("attributes", same_attributes)):
-        if not same:
-            raise ValueError(
-                f"{target} holds other {what}, or in another order, than --splits {source}; use another --data"
-            )
 
 
 def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
