@@ -313,3 +313,84 @@ def test_class_lists_that_are_absent_are_added_and_others_are_refused(
     (kept / "valclasses1.txt").write_text("tapir\n")
     with pytest.raises(ValueError, match=r"valclasses1\.txt has other classes than --splits .*valclasses1\.txt"):
         import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+
+
+# --- what is exported ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def killed_import(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    """Import float64 features under a name, and be killed before the manifest; gives the folder."""
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    def start(name: str) -> Path:
+        savemat(tmp_path / f"{name}.mat", content)
+        with monkeypatch.context() as patch:
+            patch.setattr("zsl.features.mat.write_manifest", kill)
+            with pytest.raises(Killed):
+                import_mat(tmp_path / f"{name}.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+        return tmp_path / "shapes" / "features" / name
+
+    return start
+
+
+def test_nothing_of_a_killed_import_is_exported(
+    content: dict[str, Any], tmp_path: Path, killed_import: Callable[[str], Path]
+) -> None:
+    assert "features_float64.npy" in {path.name for path in killed_import("x").iterdir()}
+    corrected = np.arange(5 * 72, dtype=np.float32).reshape(5, 72)
+    savemat(tmp_path / "x.mat", content | {"features": corrected})
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+    export_mat(folder, tmp_path / "again.mat", tmp_path / "no shards")
+    assert loadmat(tmp_path / "again.mat")["features"].tobytes() == corrected.tobytes()
+
+
+def test_an_extracted_table_takes_nothing_of_a_killed_import_that_had_its_name(
+    tiny_shapes: Path, tiny_features: Path, tmp_path: Path, killed_import: Callable[[str], Path]
+) -> None:
+    folder = killed_import("test_vit")
+    for path in tiny_features.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    export_mat(folder, tmp_path / "again.mat", shards_folder(tiny_shapes, "shapes"))
+    back = loadmat(tmp_path / "again.mat")
+    np.testing.assert_array_equal(back["features"].T, np.load(tiny_features / "features.npy"))
+    assert "photo_0.jpg" not in str(back["image_files"][0, 0])
+
+
+def halve(file: str) -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / file, np.load(folder / file) / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (halve("features.npy"), r"features\.npy of x for shapes: not as the manifest describes"),
+        (halve("features_float64.npy"), r"features_float64\.npy holds other numbers than features\.npy"),
+        (
+            lambda folder: (folder / "features_float64.npy").unlink(),
+            r"no features_float64\.npy in .*the table anew",
+        ),
+        (lambda folder: (folder / FILES_FILE).unlink(), r"no image_files\.txt in .*make the table anew"),
+        (lambda folder: (folder / FILES_FILE).write_text("a.jpg\n"), r"image_files\.txt has 1 lines for 72 rows"),
+    ],
+)
+def test_an_imported_table_that_changed_is_not_exported(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, change: Callable[[Path], None], message: str
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    change(folder)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        export_mat(folder, tmp_path / "again.mat", tmp_path / "no shards")
+    assert not (tmp_path / "again.mat").exists()
+
+
+def test_a_changed_extracted_table_is_not_exported(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:
+    table = shutil.copytree(tiny_features, tmp_path / "table")
+    halve("features.npy")(table)
+    with pytest.raises(ValueError, match=r"features\.npy of .* for shapes: not as the manifest describes"):
+        export_mat(table, tmp_path / "ours.mat", shards_folder(tiny_shapes, "shapes"))

@@ -29,7 +29,7 @@ from zsl.datasets.split_copies import keep_splits
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
-from zsl.features.table import FeatureTable, arrays_sha256, read_features
+from zsl.features.table import REMEDY, FeatureTable, arrays_sha256, read_array, read_features
 
 KEYS = ("features", "labels")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
@@ -136,6 +136,8 @@ def _write(columns: Columns, manifest: Manifest, out: Path) -> None:
     arrays = {"features.npy": columns.single, "labels.npy": columns.labels, "rows.npy": columns.rows}
     if not columns.exact_in_float32:
         arrays[DOUBLE_FILE] = columns.features
+    else:  # that of an import which was killed before its manifest
+        (out / DOUBLE_FILE).unlink(missing_ok=True)
     for name, array in arrays.items():
         with atomic_path(out / name) as temporary, temporary.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
@@ -149,14 +151,15 @@ def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
     File names come from the table where it was imported, else from its `shards`.
 
     Raises:
-        FileNotFoundError: the shards are absent.
-        ValueError: the shards are not those that the table was made from.
+        FileNotFoundError: the shards are absent, or the file with the imported numbers in float64.
+        ValueError: the shards are not those that the table was made from, or the table has changed since it was made.
     """
     from scipy.io import savemat
 
     table = read_features(folder)
+    table.check_content()
     imported = table.manifest.imported
-    features = np.load(folder / DOUBLE_FILE) if (folder / DOUBLE_FILE).is_file() else np.asarray(table.features)
+    features = _exported_features(folder, table)
     names = _file_names(folder, table, shards)
     content = {
         "features": np.ascontiguousarray(features.T.astype(imported.features_dtype if imported else "float32")),
@@ -260,10 +263,28 @@ def _check_values(columns: Columns, classes: int, file: Path) -> None:
         )
 
 
+def _exported_features(folder: Path, table: FeatureTable) -> np.ndarray:
+    """The features [N, D]: of an imported table those of its file, which float32 may not hold exactly.
+
+    Raises:
+        FileNotFoundError: float32 does not hold them, and the file that does is absent.
+        ValueError: that file has changed since it was written.
+    """
+    imported, single, file = table.manifest.imported, np.asarray(table.features), folder / DOUBLE_FILE
+    exact = imported is None or imported.exact_in_float32
+    if exact or (exact is None and not file.is_file()):
+        return single
+    double = read_array(file, "f8", 2)
+    with np.errstate(over="ignore", under="ignore"):
+        if not np.array_equal(double.astype(np.float32), single):
+            raise ValueError(f"{file} holds other numbers than features.npy; {REMEDY}")
+    return double
+
+
 def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
     """The photo's path of each row of the table."""
-    if (folder / FILES_FILE).is_file():
-        return (folder / FILES_FILE).read_text(encoding="utf-8").splitlines()
+    if table.manifest.imported:  # else the file, if there is one, is that of an import which was killed
+        return _imported_names(folder / FILES_FILE, len(table.rows))
     index = open_index(shards)
     if index.sha256 != table.manifest.shards_sha256:
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
@@ -271,3 +292,18 @@ def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str
     for shard in index.shards:
         file.update({sample.row: sample.file for sample in shard_samples(shards, shard)})
     return [printable(file[row]) for row in table.rows.tolist()]
+
+
+def _imported_names(file: Path, count: int) -> list[str]:
+    """The photos' paths that an import wrote down.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has not one line for each of `count` rows.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file.name} in {file.parent}, although its {MANIFEST_FILE} is there; {REMEDY}")
+    names = file.read_text(encoding="utf-8").splitlines()
+    if len(names) != count:
+        raise ValueError(f"{file} has {len(names):,} lines for {count:,} rows; {REMEDY}")
+    return names
