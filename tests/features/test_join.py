@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import assert_refused, run
 from toy import toy_manifest, toy_table
 
 from backbones import EncodeOptions, unseen_classes
@@ -23,7 +24,7 @@ from zsl.datasets.splits import Splits
 from zsl.features.facts import describe_data, describe_features, with_parts
 from zsl.features.join import JoinedManifest, find_tables, join_tables, part_names, read_tables
 from zsl.features.load import load_calibration, load_splits
-from zsl.features.manifest import Imported, Manifest
+from zsl.features.manifest import Imported, Manifest, read_manifest, write_manifest
 from zsl.features.pretraining import tuned_on
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import split_features
@@ -137,6 +138,29 @@ def test_a_part_that_is_missing_unknown_empty_or_named_twice_is_refused(tiny_joi
             find_tables(tiny_join, "shapes", empty)
     with pytest.raises(ValueError, match=r"are the same features .*name each part once"):
         find_tables(tiny_join, "shapes", f"{one}+{one}")
+
+
+@pytest.mark.parametrize("other", ["resnet101", "nonsense_backbone", "test_vit+resnet101"])
+@pytest.mark.parametrize("script", ["train_dcrgan.py", "choose.py", "audit.py"])
+def test_features_beside_another_backbone_are_refused(
+    tiny_features: Path, tmp_path: Path, script: str, other: str
+) -> None:
+    words = ("--features", tiny_features, "--backbone", other, "--data", tiny_features.parents[2])
+    place = ("--out" if script == "audit.py" else "--runs", tmp_path / "out")
+    process = run(script, *words, *place)
+    assert_refused(process, f"{tiny_features} is a table of {tiny_features.name}, --backbone {other} names another")
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_beside_their_own_backbone_are_read(tiny_features: Path, tmp_path: Path) -> None:
+    renamed = shutil.copytree(tiny_features, tmp_path / "mine")
+    manifest = read_manifest(renamed / "manifest.json")
+    for backbone in (None, "mine", manifest.backbone):
+        assert FeatureArgs(features=renamed, backbone=backbone).read_table().manifest.backbone == manifest.backbone
+    write_manifest(renamed / "manifest.json", replace(manifest, backbone="resnet101.tv_in1k-288px"))
+    assert FeatureArgs(features=renamed, backbone="resnet101-288px").read_table().manifest.dim == 64
+    with pytest.raises(ValueError, match=r"is a table of resnet101\.tv_in1k-288px, --backbone resnet101 names another"):
+        FeatureArgs(features=renamed, backbone="resnet101").read_table()
 
 
 def test_a_part_is_found_twice_under_its_two_names(tiny_join: Path, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 
 from backbones.presets import join_pretraining, unseen_classes
 from backbones.tuned import TunedFacts
+from zsl.common.hub import address_of, local_folder
 from zsl.datasets.places import features_folder
-from zsl.features.load import find_features
-from zsl.features.manifest import MANIFEST_FILE, Manifest
+from zsl.features.load import find_features, table_name
+from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 from zsl.features.side_by_side import SideBySide
 from zsl.features.table import FeatureTable, read_features
 
@@ -83,6 +84,32 @@ def find_tables(data: Path, benchmark: str, backbone: str) -> tuple[Path, ...]:
     folders = tuple(find_features(data, benchmark, name) for name in names)
     check_distinct(names, [folder.name for folder in folders])
     return folders
+
+
+def named_table(features: Path, backbone: str | None) -> Path:
+    """The folder of the table that `--features` names; a `--backbone` beside it has to name the same table.
+
+    Raises:
+        FileNotFoundError: as `local_folder`.
+        ValueError: as `local_folder`; or `backbone` names another table.
+    """
+    folder = local_folder(features)
+    if backbone is None or not (folder / MANIFEST_FILE).is_file():
+        return folder
+    of_table = read_manifest(folder / MANIFEST_FILE).backbone
+    if not {backbone, _table_name(backbone)} & {of_table, folder.name}:
+        raise ValueError(
+            f"--features {address_of(features)} is a table of {of_table}, --backbone {backbone} names another "
+            "one; leave one of the two out"
+        )
+    return folder
+
+
+def _table_name(backbone: str) -> str | None:
+    try:
+        return table_name(backbone)
+    except ValueError:  # a join, or no backbone
+        return None
 
 
 def check_distinct(names: Sequence[str], full_names: Sequence[str]) -> None:

@@ -37,8 +37,7 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
     for table in tables:
         if table.name == backbone:
             return table
-    name, options = named_options(backbone)
-    folder = features_folder(data, benchmark, find_preset(name).full_name + options.tag)
+    folder = features_folder(data, benchmark, table_name(backbone))
     if folder not in tables:
         raise FileNotFoundError(
             f"no features of {folder.name} for {benchmark} in {folder.parent}; there are "
@@ -46,6 +45,16 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
             f"accelerate launch scripts/extract.py --benchmark {benchmark} --backbone {backbone}"
         )
     return folder
+
+
+def table_name(backbone: str) -> str:
+    """The name of the feature table of `backbone`, a preset or timm model with its options, and published weights.
+
+    Raises:
+        ValueError: there is no such backbone.
+    """
+    name, options = named_options(backbone)
+    return find_preset(name).full_name + options.tag
 
 
 def load_splits(
