@@ -394,3 +394,19 @@ def test_a_changed_extracted_table_is_not_exported(tiny_shapes: Path, tiny_featu
     halve("features.npy")(table)
     with pytest.raises(ValueError, match=r"features\.npy of .* for shapes: not as the manifest describes"):
         export_mat(table, tmp_path / "ours.mat", shards_folder(tiny_shapes, "shapes"))
+
+
+def test_a_table_of_shards_from_a_command_is_exported(
+    tiny_shapes: Path, tiny_features: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    location = f"pipe:cat {shards_folder(tiny_shapes, 'shapes')}/{{file}}"
+    words = ("--backbone", "test_vit", "--weights", tiny_weights, "--precision", "no", "--data", tmp_path)
+    process = run(
+        "extract.py", *words, "--shards", location, "--allow-pipe", "--export-mat", tmp_path / "from_command.mat"
+    )
+    assert process.returncode == 0, process.stderr
+    export_mat(tiny_features, tmp_path / "from_folder.mat", shards_folder(tiny_shapes, "shapes"))
+    names = [loadmat(tmp_path / f"from_{place}.mat")["image_files"] for place in ("command", "folder")]
+    assert str(names[0].tolist()) == str(names[1].tolist())
+    with pytest.raises(ValueError, match="would run a command on this machine; --allow-pipe permits it"):
+        export_mat(tiny_features, tmp_path / "again.mat", location)

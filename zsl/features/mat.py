@@ -145,10 +145,10 @@ def _write(columns: Columns, manifest: Manifest, out: Path) -> None:
     write_manifest(out / MANIFEST_FILE, manifest)
 
 
-def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
+def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool = False) -> FeatureTable:
     """Write the feature table in `folder` to `file` in the form of `res101.mat`.
 
-    File names come from the table where it was imported, else from its `shards`.
+    File names come from the table where it was imported, else from its `shards`; allow_pipe: which may be a command.
 
     Raises:
         FileNotFoundError: the shards are absent, or the file with the imported numbers in float64.
@@ -160,7 +160,7 @@ def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
     table.check_content()
     imported = table.manifest.imported
     features = _exported_features(folder, table)
-    names = _file_names(folder, table, shards)
+    names = _file_names(folder, table, shards, allow_pipe=allow_pipe)
     content = {
         "features": np.ascontiguousarray(features.T.astype(imported.features_dtype if imported else "float32")),
         "labels": (table.labels + 1)[:, None].astype(imported.labels_dtype if imported else "float64"),
@@ -281,16 +281,17 @@ def _exported_features(folder: Path, table: FeatureTable) -> np.ndarray:
     return double
 
 
-def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
+def _file_names(folder: Path, table: FeatureTable, shards: Location, *, allow_pipe: bool) -> list[str]:
     """The photo's path of each row of the table."""
     if table.manifest.imported:  # else the file, if there is one, is that of an import which was killed
         return _imported_names(folder / FILES_FILE, len(table.rows))
-    index = open_index(shards)
+    index = open_index(shards, allow_pipe=allow_pipe)
     if index.sha256 != table.manifest.shards_sha256:
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
     file = {}
     for shard in index.shards:
-        file.update({sample.row: sample.file for sample in shard_samples(shards, shard)})
+        samples = shard_samples(shards, shard, allow_pipe=allow_pipe)
+        file.update({sample.row: sample.file for sample in samples})
     return [printable(file[row]) for row in table.rows.tolist()]
 
 
