@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import run
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from scipy.io import loadmat
 from tiny import Rank, assert_same_rows, pack, tiny_instances
 from torch import Tensor
 
@@ -36,6 +38,7 @@ from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.facts import describe_data
 from zsl.features.load import load_splits
 from zsl.features.manifest import Manifest
+from zsl.features.mat import import_mat
 from zsl.features.merge import merge_parts
 from zsl.features.parts import Part, Parts
 from zsl.features.stream import _prefetch, stream_batches
@@ -161,6 +164,18 @@ def test_training_refuses_an_incomplete_table_unless_told(
     pack(own_data, shards)
     with pytest.raises(ValueError, match=r"have 71 rows of shards .*; start scripts/extract\.py again"):
         load_splits("shapes", own_data, table)
+
+
+def test_an_incomplete_table_is_exported_with_its_rows(own_data: Path, tiny_weights: Path) -> None:
+    spoil(own_data, 3)
+    pack(own_data, shards_folder(own_data, "shapes"))
+    words = ("--data", own_data, "--backbone", "test_vit", "--weights", tiny_weights, "--precision", "no")
+    file = own_data / "some.mat"
+    process = run("extract.py", *words, "--on-error", "quarantine", "--export-mat", file)
+    assert process.returncode == 0, process.stderr
+    assert loadmat(file)["rows"].ravel().tolist() == [row + 1 for row in range(72) if row != 3]
+    folder, _ = import_mat(file, "shapes", own_data)
+    assert read_features(folder).rows.tolist() == [row for row in range(72) if row != 3]
 
 
 def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_again(

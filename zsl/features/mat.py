@@ -1,9 +1,9 @@
 """`res101.mat` to a feature table and back, bit for bit.
 
 The file of the Proposed Splits archive holds `features` [D, N], `labels` [N, 1] (1-based) and `image_files` [N, 1]
-(strings), column i being official row i; the last may be absent.  A table with missing photos is written with one more
-variable, `rows` [n, 1] (1-based), so that nothing is renumbered; other code then fails at the first absent index and
-cannot misread it.
+(strings), column i being official row i; the last may be absent.  A table with missing photos, or without photos that
+could not be read, is written with one more variable, `rows` [n, 1] (1-based), so that nothing is renumbered; other code
+then fails at the first absent index and cannot misread it.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool =
     """
     from scipy.io import savemat
 
-    table = read_features(folder)
+    table = read_features(folder, allow_incomplete=True)
     table.check_content()
     imported = table.manifest.imported
     features = _exported_features(folder, table)
@@ -166,7 +166,7 @@ def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool =
         "labels": (table.labels + 1)[:, None].astype(imported.labels_dtype if imported else "float64"),
         "image_files": np.array([*names, None], dtype=object)[:-1, None],
     }
-    if table.manifest.source.missing:
+    if table.manifest.source.missing or table.manifest.quarantined:
         content["rows"] = (table.rows + 1)[:, None].astype(np.float64)
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
         savemat(stream, content)
