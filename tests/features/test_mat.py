@@ -198,6 +198,13 @@ def swap(*keys: str) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def exchange_parts(split: dict[str, Any]) -> None:
+    """As many trainval rows as there are test_seen rows become those, and these trainval rows."""
+    trainval, test_seen = (split[part].copy() for part in ("trainval_loc", "test_seen_loc"))
+    count = len(test_seen)
+    split["test_seen_loc"], split["trainval_loc"][:count] = trainval[:count], test_seen
+
+
 def changed_splits(source: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A copy of split files, without the list that says the order of the classes."""
     shutil.copytree(source, target)
@@ -216,8 +223,12 @@ def test_an_imported_table_is_refused_beside_classes_in_another_order(
     folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
     table = read_features(folder)
     load_splits("shapes", tmp_path, table, changed_splits(splits, tmp_path / "same", lambda split: None))
-    with pytest.raises(ValueError, match="made with other classes, or in another order"):
-        load_splits("shapes", tmp_path, table, changed_splits(splits, tmp_path / "other", swap("names", "attributes")))
+    other = changed_splits(splits, tmp_path / "other", swap("names", "attributes"))
+    with pytest.raises(ValueError, match=r"made with other classes, or in another order.* import their file anew"):
+        load_splits("shapes", tmp_path, table, other)
+    moved = changed_splits(splits, tmp_path / "moved", exchange_parts)
+    with pytest.raises(ValueError, match=r"made with splits .*, these are .*  Delete .* import their file anew"):
+        load_splits("shapes", tmp_path, table, moved)
 
 
 @pytest.mark.parametrize(

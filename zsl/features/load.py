@@ -24,6 +24,13 @@ from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 
+EXTRACT_ANEW = "Delete the features' folder and extract anew"
+EXTRACT_AGAIN = (
+    "Features do not depend on splits: scripts/make_shards.py with the new ones, then scripts/extract.py, which keeps "
+    "the features of the same photos and notes the new splits"
+)
+IMPORT_ANEW = "Delete the features' folder and import their file anew, scripts/extract.py --import-mat"
+
 
 def find_features(data: Path, benchmark: str, backbone: str) -> Path:
     """The folder of the feature table of `backbone`: a preset or timm model with its options, or the folder's name.
@@ -115,14 +122,13 @@ def _check_source(manifest: Manifest, split_file: SplitFile, folder: Path) -> No
     if manifest.source.split_hashes != split_file.hashes:
         raise ValueError(
             f"the features were made with splits {manifest.source.hashes_text}, these are "
-            f"{'/'.join(split_file.hashes)}.  Features do not depend on splits: scripts/make_shards.py with the new "
-            "ones, then scripts/extract.py, which keeps the features of the same photos and notes the new splits; or "
-            "give the right --splits"
+            f"{'/'.join(split_file.hashes)}.  {IMPORT_ANEW if manifest.imported else EXTRACT_AGAIN}; or give the right "
+            "--splits"
         )
     if manifest.source.classes_hash not in (None, classes_hash(split_file.class_names)):
         raise ValueError(
             f"the features were made with other classes, or in another order, than those of {folder}: class ids mean "
-            "other classes there.  Delete the features' folder and extract anew, or give the right --splits"
+            f"other classes there.  {IMPORT_ANEW if manifest.imported else EXTRACT_ANEW}; or give the right --splits"
         )
 
 
