@@ -34,8 +34,9 @@ from zsl.experiments.workers import open_trainer
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.join import SIGN, check_distinct, join_tables, part_names
-from zsl.features.load import check_shards, load_folds, load_splits
+from zsl.features.load import load_folds, load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest
+from zsl.features.origin import check_shards
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable, read_features
 

@@ -10,26 +10,18 @@ import torch
 
 from backbones import find_preset
 from backbones.options import named_options
-from shards import ShardIndex, read_index
-from shards.index import INDEX_FILE
 from zsl.datasets import attribute_names, class_names
 from zsl.datasets.class_lists import FOLDS, check_class_lists
 from zsl.datasets.class_vectors import ClassVectors, with_vectors
 from zsl.datasets.folds import calibration_folds, validation_fold
 from zsl.datasets.places import benchmark_name, check_known, features_folder, names_file, shards_folder, splits_folder
-from zsl.datasets.split_file import AttributeKind, SplitFile, read_split_file, rows_hash
-from zsl.datasets.splits import Splits, classes_hash, make_splits
-from zsl.features.manifest import MANIFEST_FILE, Manifest
+from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
+from zsl.datasets.splits import Splits, make_splits
+from zsl.features.manifest import MANIFEST_FILE
+from zsl.features.origin import check_shards_below, check_source
 from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check_tuned_rows
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
-
-EXTRACT_ANEW = "Delete the features' folder and extract anew"
-EXTRACT_AGAIN = (
-    "Features do not depend on splits: scripts/make_shards.py with the new ones, then scripts/extract.py, which keeps "
-    "the features of the same photos and notes the new splits"
-)
-IMPORT_ANEW = "Delete the features' folder and import their file anew, scripts/extract.py --import-mat"
 
 
 def find_features(data: Path, benchmark: str, backbone: str) -> Path:
@@ -92,8 +84,8 @@ def load_splits(
         raise ValueError(f"the features are of {manifest.benchmark}, asked for is --benchmark {benchmark}")
     folder = folder or splits_folder(data, benchmark)
     split_file = read_split_file(folder, attributes=attributes, normalise=normalise)
-    _check_source(manifest, split_file, folder)
-    _check_shards_below(manifest, shards_folder(data, benchmark))
+    check_source(manifest, split_file, folder)
+    check_shards_below(manifest, shards_folder(data, benchmark))
     splits = make_splits(split_file, table.rows, table.labels)
     splits = replace(
         splits, attribute_names=attribute_names.read_names(folder, splits.attributes.shape[1]),
@@ -111,48 +103,6 @@ def load_splits(
     check_tuned_fold(manifest.finetuned, name, fold, of_fold.unseen_names)
     check_tuned_photos(table.tuned_rows, of_fold)
     return of_fold
-
-
-def _check_source(manifest: Manifest, split_file: SplitFile, folder: Path) -> None:
-    """Check that a table was made with the rows and the classes of `split_file`, which lies in `folder`.
-
-    Raises:
-        ValueError: it was made with others.
-    """
-    if manifest.source.split_hashes != split_file.hashes:
-        raise ValueError(
-            f"the features were made with splits {manifest.source.hashes_text}, these are "
-            f"{'/'.join(split_file.hashes)}.  {IMPORT_ANEW if manifest.imported else EXTRACT_AGAIN}; or give the right "
-            "--splits"
-        )
-    if manifest.source.classes_hash not in (None, classes_hash(split_file.class_names)):
-        raise ValueError(
-            f"the features were made with other classes, or in another order, than those of {folder}: class ids mean "
-            f"other classes there.  {IMPORT_ANEW if manifest.imported else EXTRACT_ANEW}; or give the right --splits"
-        )
-
-
-def _check_shards_below(manifest: Manifest, folder: Path) -> None:
-    """As `check_shards`, if `folder` has shards; where the features were copied here alone, nothing is compared."""
-    made_from_shards = any(part.shards_sha256 for part in manifest.parts)
-    if made_from_shards and (folder / INDEX_FILE).is_file():
-        check_shards(manifest, read_index(folder))
-
-
-def check_shards(manifest: Manifest, index: ShardIndex) -> None:
-    """Check that each part of a table, if it was made from shards, was made from those of `index`.
-
-    Raises:
-        ValueError: a part was made from other shards, which have other photos, labels or rows.
-    """
-    for part in manifest.parts:
-        if part.shards_sha256 not in (None, index.sha256):
-            remedy = "start scripts/extract.py again" if part.quarantined else "delete that table and extract it anew"
-            raise ValueError(
-                f"the features of {part.backbone} have {part.count:,} rows of shards {str(part.shards_sha256)[:12]}…, "
-                f"the shards that are there have {index.count:,} photos ({index.sha256[:12]}…); {remedy}, or move the "
-                "shards away if the table is right"
-            )
 
 
 def load_folds(
