@@ -18,10 +18,9 @@ from pathlib import Path
 
 from zsl.audit.findings import failed
 from zsl.cli import run_script
-from zsl.common.hub import local_folder
 from zsl.datasets.places import benchmark_name
 from zsl.experiments.results import CONFIG_FILE, read_facts
-from zsl.features.join import find_tables
+from zsl.features.join import find_tables, named_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ def main(args: Args) -> None:
         raise FileNotFoundError(f"{args.run} is no run folder (no {CONFIG_FILE}); scripts/train_dcrgan.py makes one")
     backbone = args.backbone or (read_facts(args.run / CONFIG_FILE).backbone if args.run else None)
     found = find_tables(args.data, args.benchmark, backbone) if backbone and not args.features else ()
-    tables = [local_folder(args.features)] if args.features else list(found) or None
+    tables = [named_table(args.features, args.backbone)] if args.features else list(found) or None
     out = args.out or args.data / benchmark_name(args.benchmark) / "audit"
     findings = audit(args.benchmark, args.data, out, tables=tables, splits=args.splits, run=args.run)
     print(f"{report(findings)}\n{out / AUDIT_FILE}")

@@ -16,14 +16,13 @@ import tyro
 from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
 from zsl.common.files import in_words
-from zsl.common.hub import local_folder
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
 from zsl.common.ranges import check_flags
 from zsl.datasets.class_vectors import ClassVectors, read_class_vectors
 from zsl.datasets.places import SHAPES
 from zsl.dcrgan.variants import DEFAULT, FORMS, NAME, form_of
 from zsl.experiments.calibration import Gamma
-from zsl.features.join import find_tables, read_tables
+from zsl.features.join import find_tables, named_table, read_tables
 from zsl.features.table import FeatureTable
 from zsl.training.method import Method
 
@@ -72,9 +71,16 @@ class FeatureArgs(VectorArgs):
     """Where the folders of runs lie."""
 
     def read_table(self) -> FeatureTable:
-        """Read the feature table that the flags name."""
-        backbone = self.backbone or default_backbone(self.benchmark)
-        folders = (local_folder(self.features),) if self.features else find_tables(self.data, self.benchmark, backbone)
+        """Read the feature table that the flags name.
+
+        Raises:
+            ValueError: --features and --backbone name two tables; or as `find_tables` and `read_tables`.
+            FileNotFoundError: as `find_tables` and `read_tables`.
+        """
+        if self.features:
+            folders: tuple[Path, ...] = (named_table(self.features, self.backbone),)
+        else:
+            folders = find_tables(self.data, self.benchmark, self.backbone or default_backbone(self.benchmark))
         return read_tables(folders, allow_incomplete=self.allow_incomplete)
 
 

@@ -503,6 +503,36 @@ def test_classes_in_another_order_need_new_features(
         load_splits(animals.name, data, read_features(out))
 
 
+def swap_photos(folder: Path) -> None:
+    """Two photos change their classes, as a mended mistake of labels does."""
+    first, second = (folder / "images" / name / "photo 0.v1.jpg" for name in ("zebra", "orca"))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda folder: write_photo(folder / "images" / "panda" / "photo 2.v1.jpg", 9_999), swap_photos]
+)
+def test_photos_that_changed_since_need_new_features(
+    animals: Path, tmp_path: Path, tiny_backbone: Backbone, accelerator: Accelerator, change: Callable[[Path], None]
+) -> None:
+    data = tmp_path / "data"
+    index, _ = make_shards(str(animals), data)
+    out = features_folder(data, animals.name, tiny_backbone.name)
+    extract_features(tiny_backbone, shards_folder(data, animals.name), index, out, accelerator)
+    table = read_features(out)
+    load_splits(animals.name, data, table)
+    change(animals)
+    make_shards(str(animals), data)
+    message = rf"25 rows of shards {index.sha256[:12]}…, the shards that are there have 25 photos .*; delete that table"
+    for fold in (None, 1):
+        with pytest.raises(ValueError, match=message):
+            load_splits(animals.name, data, table, fold=fold)
+    shutil.rmtree(shards_folder(data, animals.name))  # a table without shards is compared with nothing
+    assert len(load_splits(animals.name, data, table).seen) == len(SEEN)
+
+
 def test_a_refused_packing_leaves_an_earlier_one_as_it_is(animals: Path, tmp_path: Path) -> None:
     """The split files, too, which the new tables would have replaced."""
     make_shards(str(animals), tmp_path / "data")

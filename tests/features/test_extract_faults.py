@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from command_line import run
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from scipy.io import loadmat
 from tiny import Rank, assert_same_rows, pack, tiny_instances
 from torch import Tensor
 
@@ -31,10 +33,12 @@ from shards import Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
 from zsl.common.files import write_json
 from zsl.datasets.pack import open_shards
+from zsl.datasets.places import shards_folder
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.facts import describe_data
 from zsl.features.load import load_splits
 from zsl.features.manifest import Manifest
+from zsl.features.mat import import_mat
 from zsl.features.merge import merge_parts
 from zsl.features.parts import Part, Parts
 from zsl.features.stream import _prefetch, stream_batches
@@ -147,17 +151,31 @@ def test_training_refuses_an_incomplete_table_unless_told(
     own_data: Path, tiny_backbone: Backbone, accelerator: Accelerator
 ) -> None:
     spoil(own_data, 3)
-    index = pack(own_data, own_data / "shards")
-    out = own_data / "out"
-    extract_features(
-        tiny_backbone, own_data / "shards", index, out, accelerator, ExtractSettings(on_error="quarantine")
-    )
+    shards, out = shards_folder(own_data, "shapes"), own_data / "out"
+    index = pack(own_data, shards)
+    extract_features(tiny_backbone, shards, index, out, accelerator, ExtractSettings(on_error="quarantine"))
     with pytest.raises(ValueError, match=r"lacks 1 photos .* its quarantine\.csv; .*--allow-incomplete"):
         read_features(out)
     table = read_features(out, allow_incomplete=True)
     splits = load_splits("shapes", own_data, table)
     assert 3 not in np.concatenate([splits.trainval_loc, splits.test_seen_loc, splits.test_unseen_loc])
     assert "1 photos QUARANTINED" in describe_data(table, splits).data
+    spoil(own_data, 4)
+    pack(own_data, shards)
+    with pytest.raises(ValueError, match=r"have 71 rows of shards .*; start scripts/extract\.py again"):
+        load_splits("shapes", own_data, table)
+
+
+def test_an_incomplete_table_is_exported_with_its_rows(own_data: Path, tiny_weights: Path) -> None:
+    spoil(own_data, 3)
+    pack(own_data, shards_folder(own_data, "shapes"))
+    words = ("--data", own_data, "--backbone", "test_vit", "--weights", tiny_weights, "--precision", "no")
+    file = own_data / "some.mat"
+    process = run("extract.py", *words, "--on-error", "quarantine", "--export-mat", file)
+    assert process.returncode == 0, process.stderr
+    assert loadmat(file)["rows"].ravel().tolist() == [row + 1 for row in range(72) if row != 3]
+    folder, _ = import_mat(file, "shapes", own_data)
+    assert read_features(folder).rows.tolist() == [row for row in range(72) if row != 3]
 
 
 def test_mended_photos_complete_the_table_and_only_their_shards_are_computed_again(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import assert_refused, run
 from toy import toy_manifest, toy_table
 
 from backbones import EncodeOptions, unseen_classes
@@ -19,10 +20,11 @@ from backbones.presets import join_pretraining
 from backbones.tuned import Rows, TunedFacts
 from zsl.audit.doctor import doctor
 from zsl.cli import FeatureArgs
+from zsl.datasets.splits import Splits
 from zsl.features.facts import describe_data, describe_features, with_parts
-from zsl.features.join import find_tables, join_tables, part_names, read_tables
+from zsl.features.join import JoinedManifest, find_tables, join_tables, part_names, read_tables
 from zsl.features.load import load_calibration, load_splits
-from zsl.features.manifest import Imported, Manifest
+from zsl.features.manifest import Imported, Manifest, read_manifest, write_manifest
 from zsl.features.pretraining import tuned_on
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import split_features
@@ -138,6 +140,29 @@ def test_a_part_that_is_missing_unknown_empty_or_named_twice_is_refused(tiny_joi
         find_tables(tiny_join, "shapes", f"{one}+{one}")
 
 
+@pytest.mark.parametrize("other", ["resnet101", "nonsense_backbone", "test_vit+resnet101"])
+@pytest.mark.parametrize("script", ["train_dcrgan.py", "choose.py", "audit.py"])
+def test_features_beside_another_backbone_are_refused(
+    tiny_features: Path, tmp_path: Path, script: str, other: str
+) -> None:
+    words = ("--features", tiny_features, "--backbone", other, "--data", tiny_features.parents[2])
+    place = ("--out" if script == "audit.py" else "--runs", tmp_path / "out")
+    process = run(script, *words, *place)
+    assert_refused(process, f"{tiny_features} is a table of {tiny_features.name}, --backbone {other} names another")
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_beside_their_own_backbone_are_read(tiny_features: Path, tmp_path: Path) -> None:
+    renamed = shutil.copytree(tiny_features, tmp_path / "mine")
+    manifest = read_manifest(renamed / "manifest.json")
+    for backbone in (None, "mine", manifest.backbone):
+        assert FeatureArgs(features=renamed, backbone=backbone).read_table().manifest.backbone == manifest.backbone
+    write_manifest(renamed / "manifest.json", replace(manifest, backbone="resnet101.tv_in1k-288px"))
+    assert FeatureArgs(features=renamed, backbone="resnet101-288px").read_table().manifest.dim == 64
+    with pytest.raises(ValueError, match=r"is a table of resnet101\.tv_in1k-288px, --backbone resnet101 names another"):
+        FeatureArgs(features=renamed, backbone="resnet101").read_table()
+
+
 def test_a_part_is_found_twice_under_its_two_names(tiny_join: Path, tmp_path: Path) -> None:
     folder = next(path.parent for path in tiny_join.glob("shapes/features/*/manifest.json"))
     shutil.copytree(folder, tmp_path / "shapes" / "features" / "resnet50.a1_in1k")
@@ -153,15 +178,25 @@ def test_a_part_is_found_twice_under_its_two_names(tiny_join: Path, tmp_path: Pa
     [
         (lambda m: replace(m, benchmark="other"), "benchmark toy and other"),
         (lambda m: replace(m, source=replace(m.source, split_hashes=("x", "y", "z"))), "splits  and x/y/z"),
-        (lambda m: replace(m, source=replace(m.source, classes_hash="q")), "classes None and q"),
+        (lambda m: replace(m, source=replace(m.source, classes_hash="q")), "classes c and q"),
         (lambda m: replace(m, shards_sha256="y"), "shards x and y"),
         (lambda m: replace(m, precision="bf16"), "precision x and bf16"),
     ],
 )
 def test_tables_of_other_photos_or_splits_are_not_joined(change: Callable[[Manifest], Manifest], message: str) -> None:
-    one, two = toy_part("first"), toy_part("second", 7)
+    source = replace(toy_manifest().source, classes_hash="c")
+    one, two = toy_part("first", source=source), toy_part("second", 7, source=source)
     with pytest.raises(ValueError, match=f"features of first and of second cannot be joined: {message}"):
         join_tables([one, replace(two, manifest=change(two.manifest))])
+
+
+def test_a_join_knows_the_classes_that_any_part_states() -> None:
+    """A table that an earlier version imported does not state them."""
+    stated = replace(toy_manifest().source, classes_hash="c")
+    one, two, three = toy_part("a", 2, source=stated), toy_part("b", 3), toy_part("c", 4, source=stated)
+    for order in permutations((one, two, three)):
+        assert join_tables(order).manifest.source.classes_hash == "c"
+    assert join_tables([two, toy_part("d", 6)]).manifest.source.classes_hash is None
 
 
 def test_tables_of_other_rows_are_not_joined_whatever_their_manifests_say() -> None:
@@ -278,3 +313,19 @@ def test_splits_of_a_join_are_checked_as_of_a_table(tiny_join: Path) -> None:
     other = replace(table, manifest=replace(table.manifest, source=replace(table.manifest.source, split_hashes=("a",))))
     with pytest.raises(ValueError, match="the features were made with splits a"):
         load_splits("shapes", tiny_join, other)
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_each_part_of_a_join_is_compared_with_the_shards(tiny_join: Path, changed: int) -> None:
+    table = read_tables(sorted(path.parent for path in tiny_join.glob("shapes/features/*/manifest.json")))
+    manifest = table.manifest
+    assert isinstance(manifest, JoinedManifest)
+
+    def load(**changes: object) -> Splits:
+        parts = list(manifest.parts)
+        parts[changed] = replace(parts[changed], **changes)  # type: ignore[arg-type]
+        return load_splits("shapes", tiny_join, replace(table, manifest=replace(manifest, joined=tuple(parts))))
+
+    with pytest.raises(ValueError, match=f"features of {manifest.parts[changed].backbone} have 72 rows of shards 0000"):
+        load(shards_sha256="0" * 64)
+    assert len(load(shards_sha256=None, imported=Imported(file="x.mat", sha256="y")).seen) == 6  # made from no shards

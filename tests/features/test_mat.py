@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from scipy.sparse import csc_matrix
 
 from zsl.datasets.places import shards_folder
 from zsl.features.facts import describe_data
+from zsl.features.join import read_tables
 from zsl.features.load import load_splits
 from zsl.features.mat import FILES_FILE, export_mat, import_mat
 from zsl.features.split import split_features
@@ -174,6 +175,80 @@ def test_labels_without_names_are_compared_with_the_official_ones(
             import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
 
 
+def test_an_imported_table_is_joined_with_an_extracted_one(
+    content: dict[str, Any], tiny_shapes: Path, tiny_features: Path, tmp_path: Path
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    for order in ((folder, tiny_features), (tiny_features, folder)):
+        table = read_tables(order)
+        assert table.features.shape == (72, 64 + 5)
+        assert len(load_splits("shapes", tiny_shapes, table).seen) == 6
+
+
+def swap(*keys: str) -> Callable[[dict[str, Any]], None]:
+    """Exchange two seen classes, in these variables of a split file."""
+
+    def change(split: dict[str, Any]) -> None:
+        if "names" in keys:
+            split["allclasses_names"][[0, 1]] = split["allclasses_names"][[1, 0]]
+        if "attributes" in keys:
+            split["att"][:, [0, 1]] = split["att"][:, [1, 0]]
+
+    return change
+
+
+def exchange_parts(split: dict[str, Any]) -> None:
+    """As many trainval rows as there are test_seen rows become those, and these trainval rows."""
+    trainval, test_seen = (split[part].copy() for part in ("trainval_loc", "test_seen_loc"))
+    count = len(test_seen)
+    split["test_seen_loc"], split["trainval_loc"][:count] = trainval[:count], test_seen
+
+
+def changed_splits(source: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of split files, without the list that says the order of the classes."""
+    shutil.copytree(source, target)
+    (target / "allclasses.txt").unlink(missing_ok=True)
+    split = {key: value for key, value in loadmat(target / "att_splits.mat").items() if not key.startswith("__")}
+    change(split)
+    savemat(target / "att_splits.mat", split)
+    return target
+
+
+def test_an_imported_table_is_refused_beside_classes_in_another_order(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+    table = read_features(folder)
+    load_splits("shapes", tmp_path, table, changed_splits(splits, tmp_path / "same", lambda split: None))
+    other = changed_splits(splits, tmp_path / "other", swap("names", "attributes"))
+    with pytest.raises(ValueError, match=r"made with other classes, or in another order.* import their file anew"):
+        load_splits("shapes", tmp_path, table, other)
+    moved = changed_splits(splits, tmp_path / "moved", exchange_parts)
+    with pytest.raises(ValueError, match=r"made with splits .*, these are .*  Delete .* import their file anew"):
+        load_splits("shapes", tmp_path, table, moved)
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"), [(("names", "attributes"), "classes"), (("names",), "classes"), (("attributes",), "attributes")]
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_splits_with_other_classes_or_attributes_than_those_at_hand_are_refused(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, keys: tuple[str, ...], what: str, again: bool
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    shutil.copytree(splits, tmp_path / "shapes" / "splits")
+    if again:
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+    other = changed_splits(splits, tmp_path / "other", swap(*keys))
+    with pytest.raises(ValueError, match=f"holds other {what}, or in another order, than --splits .*other"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=other)
+    assert (tmp_path / "shapes" / "features").is_dir() == again
+
+
 def test_a_second_import_checks_the_splits_too(content: dict[str, Any], tiny_shapes: Path, tmp_path: Path) -> None:
     savemat(tmp_path / "x.mat", content)
     splits = tiny_shapes / "shapes" / "splits"
@@ -199,3 +274,150 @@ def test_flags_for_photos_are_refused_beside_an_import(words: tuple[str, ...], f
     assert re.search(
         f"^error: --import-mat takes features as they are in the file; leave ({flags}) out", process.stderr
     )
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_kill_while_the_splits_are_copied_leaves_nothing_that_a_restart_does_not_mend(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits = tiny_shapes / "shapes" / "splits"
+    expected = {path.name: path.read_bytes() for path in splits.iterdir() if path.name != "attribute_names.txt"}
+    copy = shutil.copyfile
+
+    for number in range(len(expected)):
+        files = iter(range(len(expected)))
+
+        def cut(source: Path, target: Path, files: Iterator[int] = files, number: int = number) -> None:
+            if next(files) < number:
+                copy(source, target)
+                return
+            target.write_bytes(source.read_bytes()[:9])
+            raise Killed
+
+        data = tmp_path / str(number)
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.copyfile", cut)
+            with pytest.raises(Killed):
+                import_mat(tmp_path / "x.mat", "shapes", data, splits=splits)
+        assert {path.name for path in (data / "shapes" / "splits").iterdir()} <= expected.keys() - {"att_splits.mat"}
+        folder, _ = import_mat(tmp_path / "x.mat", "shapes", data, splits=splits)
+        assert {path.name: path.read_bytes() for path in (data / "shapes" / "splits").iterdir()} == expected
+    assert load_splits("shapes", data, read_features(folder), fold=1).unseen.size
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_class_lists_that_are_absent_are_added_and_others_are_refused(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, again: bool
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    splits, kept = tiny_shapes / "shapes" / "splits", tmp_path / "shapes" / "splits"
+    kept.mkdir(parents=True)
+    shutil.copyfile(splits / "att_splits.mat", kept / "att_splits.mat")
+    if again:
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+    import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+    assert {path.name for path in kept.glob("*.txt")} == {path.name for path in splits.glob("*classes*.txt")}
+    (kept / "valclasses1.txt").write_text("tapir\n")
+    with pytest.raises(ValueError, match=r"valclasses1\.txt has other classes than --splits .*valclasses1\.txt"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=splits)
+
+
+# --- what is exported ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def killed_import(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    """Import float64 features under a name, and be killed before the manifest; gives the folder."""
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    def start(name: str) -> Path:
+        savemat(tmp_path / f"{name}.mat", content)
+        with monkeypatch.context() as patch:
+            patch.setattr("zsl.features.mat.write_manifest", kill)
+            with pytest.raises(Killed):
+                import_mat(tmp_path / f"{name}.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+        return tmp_path / "shapes" / "features" / name
+
+    return start
+
+
+def test_nothing_of_a_killed_import_is_exported(
+    content: dict[str, Any], tmp_path: Path, killed_import: Callable[[str], Path]
+) -> None:
+    assert "features_float64.npy" in {path.name for path in killed_import("x").iterdir()}
+    corrected = np.arange(5 * 72, dtype=np.float32).reshape(5, 72)
+    savemat(tmp_path / "x.mat", content | {"features": corrected})
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path)
+    export_mat(folder, tmp_path / "again.mat", tmp_path / "no shards")
+    assert loadmat(tmp_path / "again.mat")["features"].tobytes() == corrected.tobytes()
+
+
+def test_an_extracted_table_takes_nothing_of_a_killed_import_that_had_its_name(
+    tiny_shapes: Path, tiny_features: Path, tmp_path: Path, killed_import: Callable[[str], Path]
+) -> None:
+    folder = killed_import("test_vit")
+    for path in tiny_features.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    export_mat(folder, tmp_path / "again.mat", shards_folder(tiny_shapes, "shapes"))
+    back = loadmat(tmp_path / "again.mat")
+    np.testing.assert_array_equal(back["features"].T, np.load(tiny_features / "features.npy"))
+    assert "photo_0.jpg" not in str(back["image_files"][0, 0])
+
+
+def halve(file: str) -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / file, np.load(folder / file) / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (halve("features.npy"), r"features\.npy of x for shapes: not as the manifest describes"),
+        (halve("features_float64.npy"), r"features_float64\.npy holds other numbers than features\.npy"),
+        (
+            lambda folder: (folder / "features_float64.npy").unlink(),
+            r"no features_float64\.npy in .*the table anew",
+        ),
+        (lambda folder: (folder / FILES_FILE).unlink(), r"no image_files\.txt in .*make the table anew"),
+        (lambda folder: (folder / FILES_FILE).write_text("a.jpg\n"), r"image_files\.txt has 1 lines for 72 rows"),
+    ],
+)
+def test_an_imported_table_that_changed_is_not_exported(
+    content: dict[str, Any], tiny_shapes: Path, tmp_path: Path, change: Callable[[Path], None], message: str
+) -> None:
+    savemat(tmp_path / "x.mat", content)
+    folder, _ = import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
+    change(folder)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        export_mat(folder, tmp_path / "again.mat", tmp_path / "no shards")
+    assert not (tmp_path / "again.mat").exists()
+
+
+def test_a_changed_extracted_table_is_not_exported(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:
+    table = shutil.copytree(tiny_features, tmp_path / "table")
+    halve("features.npy")(table)
+    with pytest.raises(ValueError, match=r"features\.npy of .* for shapes: not as the manifest describes"):
+        export_mat(table, tmp_path / "ours.mat", shards_folder(tiny_shapes, "shapes"))
+
+
+def test_a_table_of_shards_from_a_command_is_exported(
+    tiny_shapes: Path, tiny_features: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    location = f"pipe:cat {shards_folder(tiny_shapes, 'shapes')}/{{file}}"
+    words = ("--backbone", "test_vit", "--weights", tiny_weights, "--precision", "no", "--data", tmp_path)
+    process = run(
+        "extract.py", *words, "--shards", location, "--allow-pipe", "--export-mat", tmp_path / "from_command.mat"
+    )
+    assert process.returncode == 0, process.stderr
+    export_mat(tiny_features, tmp_path / "from_folder.mat", shards_folder(tiny_shapes, "shapes"))
+    names = [loadmat(tmp_path / f"from_{place}.mat")["image_files"] for place in ("command", "folder")]
+    assert str(names[0].tolist()) == str(names[1].tolist())
+    with pytest.raises(ValueError, match="would run a command on this machine; --allow-pipe permits it"):
+        export_mat(tiny_features, tmp_path / "again.mat", location)

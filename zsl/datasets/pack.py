@@ -11,7 +11,6 @@ from pathlib import Path
 from shards import Location, ShardIndex, open_index, read_index, write_shards
 from shards.index import INDEX_FILE
 from shards.write import SHARD_SIZE
-from zsl.common.files import atomic_path
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
 from zsl.datasets.attribute_names import NAMES_FILE, find_names, write_names
@@ -31,6 +30,7 @@ from zsl.datasets.places import (
 )
 from zsl.datasets.registry import DATASETS, find_dataset
 from zsl.datasets.shapes import write_shapes
+from zsl.datasets.split_copies import copy_split_files
 from zsl.datasets.splits import classes_hash
 
 
@@ -69,7 +69,7 @@ def make_shards(
         refuse_empty(content.images, content.instances)
         update_names(names_file(data, name), content.split_file.class_names, find_dataset(raw.dataset).readable)
         # All is checked: from here on, an earlier packing is replaced.
-        _copy_split_files(content.split_folder, splits_folder(data, name))
+        copy_split_files(content.split_folder, splits_folder(data, name))
     if own.is_own(benchmark) and benchmark not in DATASETS:
         note_folder(benchmark, data)
     if attribute_names := find_names(raw.images, content.split_file.attributes.shape[1]):
@@ -141,23 +141,6 @@ def _describe_source(content: Benchmark) -> dict[str, object]:
         "classes_left": len(content.splits.seen) + len(content.splits.unseen),
     }
     return source | ({"shared_photos": shared} if (shared := content.shared_photos) else {})
-
-
-def _copy_split_files(source: Path, target: Path) -> None:
-    """Copy the split files byte for byte, so that their hashes still name the split; later stages read these.
-
-    Class lists of an earlier packing that `source` lacks are removed.
-    """
-    if source.resolve() == target.resolve():
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    paths = [*source.glob("att_splits.mat"), *source.glob("*classes*.txt")]
-    for stale in target.glob("*classes*.txt"):
-        if stale.name not in {path.name for path in paths}:
-            stale.unlink()
-    for path in paths:
-        with atomic_path(target / path.name) as temporary:
-            shutil.copyfile(path, temporary)
 
 
 def open_shards(

@@ -36,6 +36,7 @@ from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.join import SIGN, check_distinct, join_tables, part_names
 from zsl.features.load import load_folds, load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest
+from zsl.features.origin import check_shards
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable, read_features
 
@@ -229,13 +230,7 @@ def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> Fea
     """
     table = join_tables([_find_or_extract(study, part, accelerator) for part in entry.parts])
     if index := _find_shards(study):
-        of_table, of_shards = (table.manifest.shards_sha256, len(table.rows)), (index.sha256, index.count)
-        if of_table != of_shards:
-            raise ValueError(
-                f"the features of {table.manifest.backbone} have {of_table[1]:,} rows of shards "
-                f"{str(of_table[0])[:12]}…, the shards that are there have {of_shards[1]:,} photos "
-                f"({of_shards[0][:12]}…); delete that table, and it is extracted anew"
-            )
+        check_shards(table.manifest, index)
     return table
 
 

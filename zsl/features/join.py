@@ -17,9 +17,10 @@ import numpy as np
 
 from backbones.presets import join_pretraining, unseen_classes
 from backbones.tuned import TunedFacts
+from zsl.common.hub import address_of, local_folder
 from zsl.datasets.places import features_folder
-from zsl.features.load import find_features
-from zsl.features.manifest import MANIFEST_FILE, Manifest
+from zsl.features.load import find_features, table_name
+from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 from zsl.features.side_by_side import SideBySide
 from zsl.features.table import FeatureTable, read_features
 
@@ -85,6 +86,32 @@ def find_tables(data: Path, benchmark: str, backbone: str) -> tuple[Path, ...]:
     return folders
 
 
+def named_table(features: Path, backbone: str | None) -> Path:
+    """The folder of the table that `--features` names; a `--backbone` beside it has to name the same table.
+
+    Raises:
+        FileNotFoundError: as `local_folder`.
+        ValueError: as `local_folder`; or `backbone` names another table.
+    """
+    folder = local_folder(features)
+    if backbone is None or not (folder / MANIFEST_FILE).is_file():
+        return folder
+    of_table = read_manifest(folder / MANIFEST_FILE).backbone
+    if not {backbone, _table_name(backbone)} & {of_table, folder.name}:
+        raise ValueError(
+            f"--features {address_of(features)} is a table of {of_table}, --backbone {backbone} names another "
+            "one; leave one of the two out"
+        )
+    return folder
+
+
+def _table_name(backbone: str) -> str | None:
+    try:
+        return table_name(backbone)
+    except ValueError:  # a join, or no backbone
+        return None
+
+
 def check_distinct(names: Sequence[str], full_names: Sequence[str]) -> None:
     """Check that no part occurs twice, under whichever of its names.
 
@@ -148,6 +175,8 @@ def _check_fit(first: FeatureTable, other: FeatureTable) -> None:
     }
     if not (one.imported or two.imported):
         facts |= {"shards": (one.shards_sha256, two.shards_sha256), "precision": (one.precision, two.precision)}
+    if None in facts["classes"]:  # a table that an earlier version imported does not say it
+        del facts["classes"]
     for name, (here, there) in facts.items():
         if here != there:
             raise ValueError(
@@ -170,11 +199,12 @@ def _join_manifests(parts: Sequence[Manifest]) -> JoinedManifest:
     """The manifest of tables side by side: what is common to all, the sum of their sizes, the worst of their pasts."""
     first = parts[0]
     pretraining = join_pretraining([part.pretraining for part in parts])
+    hashes = [part.source.classes_hash for part in parts]
     rates = [part.images_per_second for part in parts if part.images_per_second]
     return JoinedManifest(
         joined=tuple(parts),
         benchmark=first.benchmark,
-        source=first.source,
+        source=replace(first.source, classes_hash=next(filter(None, hashes), None)),
         shards_sha256=next((part.shards_sha256 for part in parts if part.shards_sha256), None),
         backbone=SIGN.join(part.backbone for part in parts),
         pretraining=pretraining,

@@ -14,10 +14,11 @@ from zsl.datasets import attribute_names, class_names
 from zsl.datasets.class_lists import FOLDS, check_class_lists
 from zsl.datasets.class_vectors import ClassVectors, with_vectors
 from zsl.datasets.folds import calibration_folds, validation_fold
-from zsl.datasets.places import benchmark_name, check_known, features_folder, names_file, splits_folder
+from zsl.datasets.places import benchmark_name, check_known, features_folder, names_file, shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
-from zsl.datasets.splits import Splits, classes_hash, make_splits
+from zsl.datasets.splits import Splits, make_splits
 from zsl.features.manifest import MANIFEST_FILE
+from zsl.features.origin import check_shards_below, check_source
 from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check_tuned_rows
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
@@ -35,8 +36,7 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
     for table in tables:
         if table.name == backbone:
             return table
-    name, options = named_options(backbone)
-    folder = features_folder(data, benchmark, find_preset(name).full_name + options.tag)
+    folder = features_folder(data, benchmark, table_name(backbone))
     if folder not in tables:
         raise FileNotFoundError(
             f"no features of {folder.name} for {benchmark} in {folder.parent}; there are "
@@ -44,6 +44,16 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
             f"accelerate launch scripts/extract.py --benchmark {benchmark} --backbone {backbone}"
         )
     return folder
+
+
+def table_name(backbone: str) -> str:
+    """The name of the feature table of `backbone`, a preset or timm model with its options, and published weights.
+
+    Raises:
+        ValueError: there is no such backbone.
+    """
+    name, options = named_options(backbone)
+    return find_preset(name).full_name + options.tag
 
 
 def load_splits(
@@ -64,27 +74,18 @@ def load_splits(
     vectors: class vectors beside the attributes, or in their place.
 
     Raises:
-        ValueError: the table is of another benchmark or was made with other splits; its backbone was fine-tuned with
-            other splits, on test photos, or on the validation classes of the fold; or class lists and splits contradict
-            each other; `vectors` lack a class; or an array of the table has changed since it was written.
+        ValueError: the table is of another benchmark, or was made with other splits or from other shards than those
+            below `data`; its backbone was fine-tuned with other splits, on test photos, or on the validation classes of
+            the fold; or class lists and splits contradict each other; `vectors` lack a class; or an array of the table
+            has changed since it was written.
     """
     name, manifest = benchmark_name(benchmark), table.manifest
     if manifest.benchmark != name:
         raise ValueError(f"the features are of {manifest.benchmark}, asked for is --benchmark {benchmark}")
     folder = folder or splits_folder(data, benchmark)
     split_file = read_split_file(folder, attributes=attributes, normalise=normalise)
-    if manifest.source.split_hashes != split_file.hashes:
-        raise ValueError(
-            f"the features were made with splits {manifest.source.hashes_text}, these are "
-            f"{'/'.join(split_file.hashes)}.  Features do not depend on splits: scripts/make_shards.py with the new "
-            "ones, then scripts/extract.py, which keeps the features of the same photos and notes the new splits; or "
-            "give the right --splits"
-        )
-    if manifest.source.classes_hash not in (None, classes_hash(split_file.class_names)):
-        raise ValueError(
-            f"the features were made with other classes, or in another order, than those of {folder}: class ids mean "
-            "other classes there.  Delete the features' folder and extract anew, or give the right --splits"
-        )
+    check_source(manifest, split_file, folder)
+    check_shards_below(manifest, shards_folder(data, benchmark))
     splits = make_splits(split_file, table.rows, table.labels)
     splits = replace(
         splits, attribute_names=attribute_names.read_names(folder, splits.attributes.shape[1]),

@@ -1,15 +1,14 @@
 """`res101.mat` to a feature table and back, bit for bit.
 
 The file of the Proposed Splits archive holds `features` [D, N], `labels` [N, 1] (1-based) and `image_files` [N, 1]
-(strings), column i being official row i; the last may be absent.  A table with missing photos is written with one more
-variable, `rows` [n, 1] (1-based), so that nothing is renumbered; other code then fails at the first absent index and
-cannot misread it.
+(strings), column i being official row i; the last may be absent.  A table with missing photos, or without photos that
+could not be read, is written with one more variable, `rows` [n, 1] (1-based), so that nothing is renumbered; other code
+then fails at the first absent index and cannot misread it.
 """
 
 from __future__ import annotations
 
 import platform
-import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,10 +25,11 @@ from zsl.common.text import is_one_line, printable
 from zsl.datasets.places import benchmark_name, features_folder, splits_folder
 from zsl.datasets.registry import DATASETS
 from zsl.datasets.row_order import read_official_rows
+from zsl.datasets.split_copies import keep_splits
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
-from zsl.datasets.splits import Splits, make_splits
+from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
-from zsl.features.table import FeatureTable, arrays_sha256, read_features
+from zsl.features.table import REMEDY, FeatureTable, arrays_sha256, read_array, read_features
 
 KEYS = ("features", "labels")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
@@ -77,7 +77,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     if (out / MANIFEST_FILE).is_file():  # a second start, or a second process
         manifest = _manifest_of(out, file)
         if splits is not None:
-            _keep_splits(splits, splits_folder(data, benchmark), read_split_file(splits))
+            keep_splits(splits, splits_folder(data, benchmark), read_split_file(splits))
         return out, manifest
     split_file = read_split_file(splits or splits_folder(data, benchmark))
     columns = _with_official_rows(_columns(content, split_file, file), splits or splits_folder(data, benchmark), file)
@@ -85,7 +85,7 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
     _check_files(columns.files, file, rows_are_boxes=dataset is not None and bool(dataset.box_files))
     joined = make_splits(split_file, columns.rows, columns.labels)
     if splits is not None:
-        _keep_splits(splits, splits_folder(data, benchmark), split_file)
+        keep_splits(splits, splits_folder(data, benchmark), split_file)
     manifest = Manifest(
         benchmark=benchmark_name(benchmark),
         source=_source(split_file, joined, len(columns.rows)),
@@ -115,6 +115,7 @@ def _source(split_file: SplitFile, splits: Splits, count: int) -> Source:
     return Source(
         verdict=f"{splits.verdict}, " + (f"INCOMPLETE: {missing:,} photos missing" if missing else "complete"),
         split_hashes=split_file.hashes,
+        classes_hash=classes_hash(split_file.class_names),
         missing=missing,
         classes_left=len(splits.seen) + len(splits.unseen),
     )
@@ -135,6 +136,8 @@ def _write(columns: Columns, manifest: Manifest, out: Path) -> None:
     arrays = {"features.npy": columns.single, "labels.npy": columns.labels, "rows.npy": columns.rows}
     if not columns.exact_in_float32:
         arrays[DOUBLE_FILE] = columns.features
+    else:  # that of an import which was killed before its manifest
+        (out / DOUBLE_FILE).unlink(missing_ok=True)
     for name, array in arrays.items():
         with atomic_path(out / name) as temporary, temporary.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
@@ -142,27 +145,28 @@ def _write(columns: Columns, manifest: Manifest, out: Path) -> None:
     write_manifest(out / MANIFEST_FILE, manifest)
 
 
-def export_mat(folder: Path, file: Path, shards: Location) -> FeatureTable:
+def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool = False) -> FeatureTable:
     """Write the feature table in `folder` to `file` in the form of `res101.mat`.
 
-    File names come from the table where it was imported, else from its `shards`.
+    File names come from the table where it was imported, else from its `shards`; allow_pipe: which may be a command.
 
     Raises:
-        FileNotFoundError: the shards are absent.
-        ValueError: the shards are not those that the table was made from.
+        FileNotFoundError: the shards are absent, or the file with the imported numbers in float64.
+        ValueError: the shards are not those that the table was made from, or the table has changed since it was made.
     """
     from scipy.io import savemat
 
-    table = read_features(folder)
+    table = read_features(folder, allow_incomplete=True)
+    table.check_content()
     imported = table.manifest.imported
-    features = np.load(folder / DOUBLE_FILE) if (folder / DOUBLE_FILE).is_file() else np.asarray(table.features)
-    names = _file_names(folder, table, shards)
+    features = _exported_features(folder, table)
+    names = _file_names(folder, table, shards, allow_pipe=allow_pipe)
     content = {
         "features": np.ascontiguousarray(features.T.astype(imported.features_dtype if imported else "float32")),
         "labels": (table.labels + 1)[:, None].astype(imported.labels_dtype if imported else "float64"),
         "image_files": np.array([*names, None], dtype=object)[:-1, None],
     }
-    if table.manifest.source.missing:
+    if table.manifest.source.missing or table.manifest.quarantined:
         content["rows"] = (table.rows + 1)[:, None].astype(np.float64)
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
         savemat(stream, content)
@@ -259,28 +263,48 @@ def _check_values(columns: Columns, classes: int, file: Path) -> None:
         )
 
 
-def _keep_splits(source: Path, target: Path, split_file: SplitFile) -> None:
-    """Copy the split files below `data`, where training reads them; those of another split stay and are an error."""
-    if (target / SPLIT_FILE).is_file():
-        present = read_split_file(target).hashes
-        if present != split_file.hashes:
-            raise ValueError(
-                f"{target} holds splits {'/'.join(present)}, --splits {'/'.join(split_file.hashes)}; use another --data"
-            )
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    for path in [source / SPLIT_FILE, *source.glob("*classes*.txt")]:
-        shutil.copyfile(path, target / path.name)
+def _exported_features(folder: Path, table: FeatureTable) -> np.ndarray:
+    """The features [N, D]: of an imported table those of its file, which float32 may not hold exactly.
+
+    Raises:
+        FileNotFoundError: float32 does not hold them, and the file that does is absent.
+        ValueError: that file has changed since it was written.
+    """
+    imported, single, file = table.manifest.imported, np.asarray(table.features), folder / DOUBLE_FILE
+    exact = imported is None or imported.exact_in_float32
+    if exact or (exact is None and not file.is_file()):
+        return single
+    double = read_array(file, "f8", 2)
+    with np.errstate(over="ignore", under="ignore"):
+        if not np.array_equal(double.astype(np.float32), single):
+            raise ValueError(f"{file} holds other numbers than features.npy; {REMEDY}")
+    return double
 
 
-def _file_names(folder: Path, table: FeatureTable, shards: Location) -> list[str]:
+def _file_names(folder: Path, table: FeatureTable, shards: Location, *, allow_pipe: bool) -> list[str]:
     """The photo's path of each row of the table."""
-    if (folder / FILES_FILE).is_file():
-        return (folder / FILES_FILE).read_text(encoding="utf-8").splitlines()
-    index = open_index(shards)
+    if table.manifest.imported:  # else the file, if there is one, is that of an import which was killed
+        return _imported_names(folder / FILES_FILE, len(table.rows))
+    index = open_index(shards, allow_pipe=allow_pipe)
     if index.sha256 != table.manifest.shards_sha256:
         raise ValueError(f"{folder} was not made from the shards in {shards}, which have the file names; extract anew")
     file = {}
     for shard in index.shards:
-        file.update({sample.row: sample.file for sample in shard_samples(shards, shard)})
+        samples = shard_samples(shards, shard, allow_pipe=allow_pipe)
+        file.update({sample.row: sample.file for sample in samples})
     return [printable(file[row]) for row in table.rows.tolist()]
+
+
+def _imported_names(file: Path, count: int) -> list[str]:
+    """The photos' paths that an import wrote down.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has not one line for each of `count` rows.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file.name} in {file.parent}, although its {MANIFEST_FILE} is there; {REMEDY}")
+    names = file.read_text(encoding="utf-8").splitlines()
+    if len(names) != count:
+        raise ValueError(f"{file} has {len(names):,} lines for {count:,} rows; {REMEDY}")
+    return names

@@ -130,17 +130,17 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
             "them and start scripts/extract.py again, or train on the rest with --allow-incomplete"
         )
     table = FeatureTable(
-        features=_read_array(folder / "features.npy", "f4", 2, mapped=True),
-        labels=_read_array(folder / "labels.npy", "i8", 1),
-        rows=_read_array(folder / "rows.npy", "i8", 1),
+        features=read_array(folder / "features.npy", "f4", 2, mapped=True),
+        labels=read_array(folder / "labels.npy", "i8", 1),
+        rows=read_array(folder / "rows.npy", "i8", 1),
         manifest=manifest,
-        tuned_rows=_read_array(folder / TUNED_FILE, "i8", 1) if manifest.tuned_photos else None,
+        tuned_rows=read_array(folder / TUNED_FILE, "i8", 1) if manifest.tuned_photos else None,
     )
     _check_fit(table, folder)
     return table
 
 
-def _read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False) -> np.ndarray:
+def read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False) -> np.ndarray:
     """Read an array of this type and number of dimensions from a .npy file.
 
     Raises:
