@@ -129,6 +129,22 @@ def test_features_of_other_shards_are_found(data: Path) -> None:
     assert "made from other shards (000000000000" in finding.message
 
 
+@pytest.mark.parametrize("name", ["features", "labels"])
+@pytest.mark.parametrize("shards", [True, False])
+def test_an_array_that_changed_since_it_was_written_is_found(data: Path, name: str, shards: bool) -> None:
+    if not shards:
+        shutil.rmtree(data / "shapes" / "shards")
+    (path,) = data.glob(f"shapes/features/*/{name}.npy")
+    assert found(run_audit(data), "features").severity == ("ok" if shards else "warn")
+    array = np.load(path)
+    array[-1] += 1
+    np.save(path, array)
+    finding = found(run_audit(data), "features")
+    assert finding.severity == "fail"
+    assert f"{name}.npy of test_vit" in finding.message
+    assert "not as the manifest describes" in finding.message
+
+
 def test_an_unseen_class_that_imagenet_has_is_found() -> None:
     (finding,) = check_pretraining("resnet101.tv_in1k", "ImageNet-1k", ["014.Indigo_Bunting", "dolphin"])
     assert finding.severity == "fail"

@@ -64,8 +64,12 @@ def check_source(source: Source, split_file: SplitFile, what: str, *, tell_missi
 
 
 def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, photos: list[Photo]) -> list[Finding]:
-    """Whether the feature table was made from these shards, row for row, and its manifest says how."""
+    """Whether the table is as its manifest describes, which says how, and was made from these shards row for row."""
     check, manifest = f"features {folder.name}", table.manifest
+    try:
+        table.check_content()
+    except ValueError as error:
+        return [fail(check, str(error))]
     if manifest.imported:
         facts = manifest.imported
         return [
