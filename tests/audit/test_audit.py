@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +23,19 @@ from shards import write_shards
 from zsl.audit.audit import AUDIT_FILE, PICTURE_FILE, audit, report
 from zsl.audit.findings import Finding
 from zsl.audit.pretraining import check_pretraining
-from zsl.audit.provenance import check_overlap, check_scaler
+from zsl.audit.provenance import check_overlap, check_run, check_scaler
 from zsl.common.files import read_json, write_json
+from zsl.common.records import content_of
 from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.instances import Instance
 from zsl.datasets.split_file import read_split_file
-from zsl.datasets.splits import make_splits
+from zsl.datasets.splits import Splits, make_splits
+from zsl.features.facts import describe_data
 from zsl.features.load import load_splits
+from zsl.features.manifest import EncodeFacts, Imported, TransformFacts
 from zsl.features.pretraining import CLASSES_FILE, SYNONYMS, imagenet_names
 from zsl.features.scaling import FeatureScaler
-from zsl.features.table import read_features
+from zsl.features.table import FeatureTable, read_features
 
 SCRIPT = SCRIPTS / "audit.py"
 
@@ -56,6 +60,11 @@ def first_rows(data: Path) -> dict[str, Instance]:
     raw = read_benchmark("shapes", data / "shapes" / "raw", data / "shapes" / "raw")
     parts = ("trainval", "test_seen", "test_unseen")
     return {part: raw.instances[int(getattr(raw.splits, f"{part}_loc")[0])] for part in parts}
+
+
+def claims(table: FeatureTable, splits: Splits) -> dict[str, Any]:
+    """What an honest run on `table` and `splits` says of its data in `config.json`."""
+    return content_of(describe_data(table, splits)) | {"protocol": "honest: a fixed recipe", "inductive": True}
 
 
 def repack(data: Path, *, changed: Instance | None = None) -> None:
@@ -198,6 +207,44 @@ def test_a_scaler_fitted_on_test_rows_is_found(data: Path, tiny_features: Path, 
     save_file({"scaler.low": right.low, "scaler.span": right.span}, tmp_path / "model.safetensors")
     (finding,) = check_scaler(made, splits, tmp_path)
     assert finding.severity == "ok"
+
+
+OTHER_FACTS: dict[str, dict[str, Any]] = {
+    "shards_sha256": {"shards_sha256": "0" * 64},
+    "weights_sha256": {"weights_sha256": None},
+    "backbone": {"backbone": "test_vit-288px"},
+    "precision": {"precision": "bf16"},
+    "count": {"count": 71},
+    "transform": {"transform": TransformFacts(size=(384, 384), mean=(0, 0, 0), std=(1, 1, 1), interpolation="bicubic")},
+    "encode": {"encode": EncodeFacts(flip=True, layer=None, fp32_layers=())},
+    "imported_sha256": {"imported": Imported(file="res101.mat", sha256="f" * 64)},
+}
+
+
+@pytest.mark.parametrize("fact", OTHER_FACTS)
+def test_a_run_on_features_that_differ_in_any_fact_is_found(
+    data: Path, tiny_features: Path, tmp_path: Path, fact: str
+) -> None:
+    table = read_features(tiny_features)
+    splits = load_splits("shapes", data, table)
+    write_json(tmp_path / "config.json", claims(table, splits))
+    (finding,) = check_run(tmp_path, table, splits)
+    assert finding.severity == "ok"
+    other = replace(table, manifest=replace(table.manifest, **OTHER_FACTS[fact]))
+    (finding,) = check_run(tmp_path, other, splits)
+    assert finding.severity == "fail"
+    assert finding.details == {"facts": [fact]}
+
+
+def test_a_run_that_does_not_say_its_features_is_found(data: Path, tiny_features: Path, tmp_path: Path) -> None:
+    table = read_features(tiny_features)
+    splits = load_splits("shapes", data, table)
+    content = claims(table, splits)
+    del content["features"]["encode"]
+    write_json(tmp_path / "config.json", content)
+    (finding,) = check_run(tmp_path, table, splits)
+    assert finding.severity == "fail"
+    assert "`encode`" in finding.message
 
 
 def test_boxes_of_one_jpeg_in_two_splits_are_told_with_numbers(data: Path) -> None:

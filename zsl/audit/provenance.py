@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +17,13 @@ from zsl.common.records import read_record
 from zsl.common.room import pieces
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits, attributes_hash
+from zsl.features.facts import TableFacts, describe_features, differing_facts
 from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import fit_scaler
 from zsl.features.table import FeatureTable
 
+CONFIG_FILE, TRAIN_ANEW = "config.json", "train the run anew"
 FITTED_ON = "fitted on trainval rows only"
 
 
@@ -163,7 +164,6 @@ def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
 class RunClaims:
     """What a run says of its data in `config.json`; what it does not say counts against it."""
 
-    features: dict[str, Any] = field(default_factory=dict)
     splits: str | None = None
     attributes: str | None = None  # kind of the class attributes
     attributes_hash: str | None = None
@@ -173,13 +173,17 @@ class RunClaims:
 
 def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     """Whether the run was made from this table and these splits, honestly and inductively."""
-    claims = read_record(run / "config.json", RunClaims, "train the run anew")
-    manifest, check = table.manifest, f"run {run.name}"
-    differing = [
-        name for name in ("shards_sha256", "weights_sha256") if claims.features.get(name) != getattr(manifest, name)
-    ]
+    claims = read_record(run / CONFIG_FILE, RunClaims, TRAIN_ANEW)
+    check = f"run {run.name}"
+    try:
+        differing = differing_facts(_table_of(run), describe_features(table.manifest))
+    except ValueError as error:
+        return [fail(check, f"it does not say which features it was made from: {error}")]
     if differing:
-        return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]
+        there = "; ".join(
+            f"{fact} {str(then)[:80]} then, {str(now)[:80]} now" for fact, (then, now) in differing.items()
+        )
+        return [fail(check, f"made from other features than the table that is there: {there}", facts=list(differing))]
     same_kind = claims.attributes == splits.attribute_kind
     if same_kind and claims.attributes_hash not in (None, attributes_hash(splits.attributes)):
         return [fail(check, "made with other class attributes than those of the split files that are there")]
@@ -191,3 +195,12 @@ def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     if not claims.inductive:
         findings.append(warn(check, "not inductive: unseen classes' attributes were in a training loss"))
     return findings or [ok(check, f"made from this table and these splits; protocol {claims.protocol}")]
+
+
+def _table_of(run: Path) -> TableFacts:
+    """The feature table that the run was made from, as its `config.json` says.
+
+    Raises:
+        ValueError: it says less than tells tables apart.
+    """
+    return read_record(run / CONFIG_FILE, TableFacts, TRAIN_ANEW)
