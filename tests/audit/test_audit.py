@@ -247,6 +247,30 @@ def test_a_run_that_does_not_say_its_features_is_found(data: Path, tiny_features
     assert "`encode`" in finding.message
 
 
+@pytest.mark.parametrize("fold", [None, 2])
+def test_a_run_is_held_against_the_rows_of_its_fold(
+    data: Path, tiny_features: Path, tmp_path: Path, fold: int | None
+) -> None:
+    table, run = read_features(tiny_features), tmp_path / "run"
+    splits = load_splits("shapes", data, table, fold=fold)
+    run.mkdir()
+    write_json(run / "config.json", claims(table, splits))
+    for rows, severity in ((splits.trainval_loc, "ok"), (splits.trainval_loc[:-1], "fail"), (table.rows, "fail")):
+        fitted = FeatureScaler.fit(table.at(rows)[0])
+        save_file({"scaler.low": fitted.low, "scaler.span": fitted.span}, run / "train.safetensors")
+        findings = audit("shapes", data, data / "out", run=run)
+        assert (found(findings, "scaler").severity, found(findings, "run").severity) == (severity, "ok")
+    assert ("of validation fold 2" in found(findings, "scaler").message) == (fold == 2)
+
+
+def test_a_run_on_a_fold_that_the_splits_lack_is_found(data: Path, tiny_features: Path, tmp_path: Path) -> None:
+    table = read_features(tiny_features)
+    write_json(tmp_path / "config.json", claims(table, load_splits("shapes", data, table, fold=1)))
+    (data / "shapes" / "splits" / "valclasses1.txt").unlink()
+    (finding,) = (each for each in audit("shapes", data, data / "out", run=tmp_path) if each.severity == "fail")
+    assert "is a run on fold 1, which the splits here do not have" in finding.message
+
+
 def test_boxes_of_one_jpeg_in_two_splits_are_told_with_numbers(data: Path) -> None:
     rows = first_rows(data)
     repack(data, changed=replace(rows["test_unseen"], file=rows["trainval"].file, box=(0, 0, 20, 20)))

@@ -13,9 +13,18 @@ from zsl.audit.findings import Finding, Severity, as_json, counts, fail, failed,
 from zsl.audit.near import check_near_duplicates
 from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
 from zsl.audit.pretraining import check_finetuning, check_pretraining
-from zsl.audit.provenance import check_overlap, check_run, check_scaler, check_source, check_split_hashes, check_table
+from zsl.audit.provenance import (
+    check_overlap,
+    check_run,
+    check_scaler,
+    check_source,
+    check_split_hashes,
+    check_table,
+    read_claims,
+)
 from zsl.audit.split_files import check_split_files
 from zsl.common.files import write_json
+from zsl.datasets.folds import fold_number, validation_fold
 from zsl.datasets.places import features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
@@ -87,7 +96,7 @@ def _audit(
     if not read:
         findings.append(warn("features", "there is no feature table yet; scripts/extract.py makes it"))
     elif not failed(findings):
-        findings += _trained(list(read.values()) if joined else [next(iter(read.values()))], splits, run)
+        findings += _trained(list(read.values()) if joined else [next(iter(read.values()))], splits, split_folder, run)
     return findings
 
 
@@ -138,10 +147,16 @@ def _table(
     ]
 
 
-def _trained(tables: list[FeatureTable], splits: Splits, run: Path | None) -> list[Finding]:
+def _trained(tables: list[FeatureTable], splits: Splits, split_folder: Path, run: Path | None) -> list[Finding]:
     """The checks of scaler and run, which need sound features and splits; several tables are those of a join."""
     try:
         features = join_tables(tables)
     except ValueError as error:
         return [fail("join", str(error))]
+    fold = fold_number(read_claims(run).splits or "") if run else None
+    if fold is not None:
+        try:
+            splits = validation_fold(splits, split_folder, fold, features.rows, features.labels)
+        except (FileNotFoundError, ValueError) as error:
+            return [fail("splits", f"{run} is a run on fold {fold}, which the splits here do not have: {error}")]
     return [*check_scaler(features, splits, run), *(check_run(run, features, splits) if run else [])]

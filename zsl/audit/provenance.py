@@ -15,6 +15,7 @@ from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.records import read_record
 from zsl.common.room import pieces
+from zsl.datasets.folds import FOLD, fold_number
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits, attributes_hash
 from zsl.features.facts import TableFacts, describe_features, differing_facts
@@ -110,21 +111,26 @@ def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Findin
 
 
 def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
-    """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other."""
+    """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other.
+
+    splits: of a run on a validation fold those of its fold.
+    """
     expected = _refitted(table, splits.trainval_loc)
     scalers = {"the scaler made on loading": fit_scaler(table, splits.trainval_loc)}
     scalers |= _saved_scalers(run) if run else {}
+    fold = fold_number(splits.verdict)
+    fitted_on = FITTED_ON if fold is None else f"{FITTED_ON} of {FOLD} {fold}"
     wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
     if wrong:
         name = sorted(wrong)[0]
         everything = fit_scaler(table, table.rows)
         how = "on all rows, test rows included" if _same_scaler(scalers[name], everything) else "on other rows"
-        return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
+        return [fail("scaler", f"{name} is not {fitted_on}: it was fitted {how}")]
     saved = len(scalers) - 1
     others = (
         f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
     )
-    return [ok("scaler", f"{FITTED_ON} ({len(splits.trainval_loc):,}), recomputed from the table{others}")]
+    return [ok("scaler", f"{fitted_on} ({len(splits.trainval_loc):,}), recomputed from the table{others}")]
 
 
 def _refitted(table: FeatureTable, rows: np.ndarray) -> FeatureScaler:
@@ -164,16 +170,25 @@ def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
 class RunClaims:
     """What a run says of its data in `config.json`; what it does not say counts against it."""
 
-    splits: str | None = None
+    splits: str | None = None  # in words; those of a validation fold name it
     attributes: str | None = None  # kind of the class attributes
     attributes_hash: str | None = None
     protocol: str = "not stated"
     inductive: bool = False
 
 
+def read_claims(run: Path) -> RunClaims:
+    """What the run in the folder `run` says of its data.
+
+    Raises:
+        FileNotFoundError, ValueError: its `config.json` is absent, or damaged.
+    """
+    return read_record(run / CONFIG_FILE, RunClaims, TRAIN_ANEW)
+
+
 def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     """Whether the run was made from this table and these splits, honestly and inductively."""
-    claims = read_record(run / CONFIG_FILE, RunClaims, TRAIN_ANEW)
+    claims = read_claims(run)
     check = f"run {run.name}"
     try:
         differing = differing_facts(_table_of(run), describe_features(table.manifest))

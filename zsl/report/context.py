@@ -9,6 +9,7 @@ from typing import get_args
 
 from shards import ShardIndex, read_index
 from zsl.datasets.attribute_names import find_names_below, read_names_file, readable_attribute
+from zsl.datasets.folds import fold_number
 from zsl.datasets.places import shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import ATTRIBUTES, Splits, attributes_hash
@@ -140,7 +141,7 @@ def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
     Raises:
         ValueError: the split file has no such attributes.
     """
-    fold = int(run.fold.split()[-1]) if run.fold else None
+    fold = fold_number(run.results.splits)
     if run.results.side_information != ATTRIBUTES:
         return with_kept(load_splits(run.results.benchmark, data, table, fold=fold), run.results, run.folder)
     kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)
