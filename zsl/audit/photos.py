@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +15,11 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from backbones import FORMATS, PhotoLimits
-from backbones.photo_header import read_header
+import backbones
+from backbones import PhotoLimits
+from backbones.orientation import UPRIGHT, turn
+from backbones.photo_format import HEAD_BYTES, photo_format
+from backbones.photo_header import open_photo, read_header
 from shards import Sample, ShardIndex, shard_samples
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.common.compute import available_cores
@@ -83,15 +85,20 @@ def _photo(sample: Sample) -> Photo:
 
 
 def _small_grey(image: bytes) -> Image.Image:
-    """The photo in grey at reduced size: a JPEG is decoded at an eighth, which is most of the speed.
+    """The photo in grey, upright and at reduced size: a JPEG is decoded at an eighth, which is most of the speed.
+
+    Other formats go through the one decoder, which knows of 16 bits, transparency and broken chunks of text.
 
     Raises:
-        ValueError, OSError, SyntaxError: as `read_header`, or Pillow cannot decode it.
+        ValueError, OSError, SyntaxError: as `read_header`, or the photo cannot be decoded.
     """
-    read_header(image, PhotoLimits())
-    opened = Image.open(io.BytesIO(image), formats=FORMATS)
-    opened.draft("L", (DECODED, DECODED))
-    return opened.convert("L")
+    if photo_format(image[:HEAD_BYTES]) != "JPEG":
+        return Image.fromarray(backbones.decode_image(image).permute(1, 2, 0).numpy()).convert("L")
+    header = read_header(image, PhotoLimits())
+    with open_photo(image, "JPEG") as opened:
+        opened.draft("L", (DECODED, DECODED))
+        grey = opened.convert("L")
+    return grey if header.orientation == UPRIGHT else Image.fromarray(turn(np.asarray(grey), header.orientation))
 
 
 def part_of_rows(splits: Splits) -> dict[int, str]:
