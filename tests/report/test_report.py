@@ -481,6 +481,9 @@ def test_the_audit_is_made_once_for_one_run(runs: Path, tiny_shapes: Path, monke
     write_json(runs / "honest" / "config.json", config | {"inductive": False})
     assert "not inductive" in report(runs / "honest", tiny_shapes, audit=True).said()
     assert len(calls) == 1
+    monkeypatch.setattr("zsl.report.provenance.VERSION", 1)  # of a program that finds other things
+    report(runs / "honest", tiny_shapes, audit=True)
+    assert len(calls) == 2
 
 
 def test_a_given_audit_is_taken_and_a_strangers_refused(runs: Path, tiny_shapes: Path, tmp_path: Path) -> None:

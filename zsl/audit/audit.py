@@ -33,6 +33,7 @@ from zsl.features.manifest import MANIFEST_FILE, Source
 from zsl.features.table import FeatureTable, read_features
 
 AUDIT_FILE, PICTURE_FILE = "audit.json", "near_duplicates.jpg"
+VERSION = 2  # another number where the same data get other findings, so that a report's kept audit is made anew
 LABELS: dict[Severity, str] = {"fail": "FAIL", "warn": "WARN", "ok": "OK"}
 
 
