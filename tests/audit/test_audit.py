@@ -5,7 +5,7 @@ import json
 import re
 import runpy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from command_line import SCRIPTS, run
 from PIL import Image
 from safetensors.torch import save_file
 from scipy.io import loadmat, savemat
 from timm.data.imagenet_info import ImageNetInfo
+from tiny import tiny_instances
 
-from shards import write_shards
+from backbones import Backbone
+from shards import read_index, write_shards
 from zsl.audit.audit import AUDIT_FILE, PICTURE_FILE, audit, report
 from zsl.audit.findings import Finding
 from zsl.audit.pretraining import check_pretraining
@@ -30,6 +33,7 @@ from zsl.datasets.benchmark import read_benchmark
 from zsl.datasets.instances import Instance
 from zsl.datasets.split_file import read_split_file
 from zsl.datasets.splits import Splits, make_splits
+from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.facts import describe_data
 from zsl.features.load import load_splits
 from zsl.features.manifest import EncodeFacts, Imported, TransformFacts
@@ -269,6 +273,53 @@ def test_a_run_on_a_fold_that_the_splits_lack_is_found(data: Path, tiny_features
     (data / "shapes" / "splits" / "valclasses1.txt").unlink()
     (finding,) = (each for each in audit("shapes", data, data / "out", run=tmp_path) if each.severity == "fail")
     assert "is a run on fold 1, which the splits here do not have" in finding.message
+
+
+def extract_the_rest(data: Path, backbone: Backbone, accelerator: Accelerator, broken: Sequence[int]) -> FeatureTable:
+    """Cut the photos of the rows `broken` short, and pack and extract anew, with these photos left out."""
+    shards, out = data / "shapes" / "shards", data / "shapes" / "features" / backbone.name
+    for row in broken:
+        path = data / "shapes" / "raw" / tiny_instances(data)[row].file
+        path.write_bytes(path.read_bytes()[:700])
+    repack(data)
+    shutil.rmtree(out)
+    settings = ExtractSettings(batch_size=16, on_error="quarantine")
+    extract_features(backbone, shards, read_index(shards), out, accelerator, settings)
+    return read_features(out, allow_incomplete=True)
+
+
+def test_a_run_without_unreadable_photos_is_audited_with_a_warning(
+    data: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    broken = [one.row for one in first_rows(data).values()]
+    table = extract_the_rest(data, tiny_backbone, accelerator, broken)
+    splits = load_splits("shapes", data, table)
+    write_json(tmp_path / "config.json", claims(table, splits))
+    fitted = FeatureScaler.fit(table.at(splits.trainval_loc)[0])
+    save_file({"scaler.low": fitted.low, "scaler.span": fitted.span}, tmp_path / "train.safetensors")
+    findings = audit("shapes", data, data / "out", run=tmp_path)
+    state = {name: found(findings, name).severity for name in ("shards", "features", "scaler", "run")}
+    assert state == {"shards": "warn", "features": "warn", "scaler": "ok", "run": "ok"}
+    assert "lacks 3 photos that could not be read" in found(findings, "features").message
+    assert found(findings, "features").details["rows"] == sorted(broken)
+    process = run("audit.py", "--data", data)
+    assert process.returncode == 0, process.stdout + process.stderr
+    (manifest,) = data.glob("shapes/features/*/manifest.json")
+    write_json(manifest, read_json(manifest) | {"quarantined": 0})  # nothing says why the rows are absent
+    assert found(run_audit(data), "features").severity == "fail"
+
+
+def test_an_unreadable_photo_that_a_table_holds_fails(
+    data: Path, tiny_features: Path, tiny_backbone: Backbone, accelerator: Accelerator
+) -> None:
+    table = extract_the_rest(data, tiny_backbone, accelerator, [0])
+    shutil.copytree(tiny_features, data / "shapes" / "features" / "whole")
+    findings = run_audit(data)
+    assert 0 not in table.rows
+    assert "1 photos cannot be decoded" in found(findings, "shards").message
+    assert found(findings, "shards").severity == "fail"
+    shutil.rmtree(data / "shapes" / "features")
+    assert found(run_audit(data), "shards").severity == "fail"
 
 
 def test_boxes_of_one_jpeg_in_two_splits_are_told_with_numbers(data: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -106,15 +106,22 @@ def part_of_rows(splits: Splits) -> dict[int, str]:
     return {row: part.removesuffix("_loc") for part in PARTS for row in getattr(splits, part).tolist()}
 
 
-def check_rows(photos: Sequence[Photo]) -> list[Finding]:
-    """Whether each row occurs once and each photo can be decoded."""
+def check_rows(photos: Sequence[Photo], left_out: Collection[int] = ()) -> list[Finding]:
+    """Whether each row occurs once and each photo can be decoded; one of the rows `left_out` of all features need not.
+
+    A photo that cannot be decoded is compared with others by its name and bytes alone.
+    """
     rows = [photo.row for photo in photos]
     if len(set(rows)) < len(rows):
         return [fail("shards", f"{len(rows) - len(set(rows))} rows occur more than once in the shards")]
-    broken = [photo.file for photo in photos if photo.bits is None]
-    if broken:
-        return [fail("shards", f"{len(broken)} photos cannot be decoded, the first is {broken[0]}", files=broken[:20])]
-    return [ok("shards", f"{len(photos):,} photos, each row once, every shard has the index's sha256")]
+    broken = [photo for photo in photos if photo.bits is None]
+    if not broken:
+        return [ok("shards", f"{len(photos):,} photos, each row once, every shard has the index's sha256")]
+    message = f"{len(broken)} photos cannot be decoded, the first is {broken[0].file}"
+    files = [photo.file for photo in broken[:20]]
+    if all(photo.row in left_out for photo in broken):
+        return [warn("shards", f"{message}; the features leave them out", files=files)]
+    return [fail("shards", message, files=files)]
 
 
 def check_same_photos(photos: Sequence[Photo], part: dict[int, str]) -> list[Finding]:

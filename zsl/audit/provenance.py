@@ -22,7 +22,7 @@ from zsl.features.facts import TableFacts, describe_features, differing_facts
 from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import fit_scaler
-from zsl.features.table import FeatureTable
+from zsl.features.table import QUARANTINE_FILE, FeatureTable
 
 CONFIG_FILE, TRAIN_ANEW = "config.json", "train the run anew"
 FITTED_ON = "fitted on trainval rows only"
@@ -89,10 +89,17 @@ def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, pho
                 f"({index.sha256[:12]}…); extract anew",
             )
         ]
-    rows = np.sort(np.array([photo.row for photo in photos], dtype=np.int64))
-    if len(table.rows) != index.count or not np.array_equal(table.rows, rows):
+    rows = np.array([photo.row for photo in photos], dtype=np.int64)
+    kept, left_out = rows[np.isin(rows, table.rows)], np.setdiff1d(rows, table.rows)
+    is_whole = len(table.rows) + manifest.quarantined == index.count and len(left_out) == manifest.quarantined
+    if not is_whole or not np.array_equal(np.sort(kept), table.rows):
         return [fail(check, f"{len(table.rows):,} rows for {index.count:,} photos, or other rows than the shards have")]
     findings = _labels(table, photos, check)
+    if manifest.quarantined:
+        findings.append(
+            warn(check, f"lacks {manifest.quarantined} photos that could not be read (see its {QUARANTINE_FILE}): not "
+                 "comparable with results on the whole benchmark", rows=left_out[:20].tolist())
+        )  # fmt: skip
     if not manifest.weights_sha256:
         findings.append(warn(check, "the manifest does not say which weights (no weights_sha256)"))
     weights = str(manifest.weights_sha256)[:12]
