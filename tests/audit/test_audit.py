@@ -158,6 +158,18 @@ def test_an_array_that_changed_since_it_was_written_is_found(data: Path, name: s
     assert "not as the manifest describes" in finding.message
 
 
+def test_classes_that_changed_places_since_extraction_are_found(data: Path) -> None:
+    path = data / "shapes" / "splits" / "att_splits.mat"
+    content = {key: value for key, value in loadmat(path).items() if key[0] != "_"}
+    names = content["allclasses_names"].copy()
+    content["allclasses_names"][[0, 1]] = names[[1, 0]]
+    savemat(path, content)
+    failures = [each for each in run_audit(data) if "made with other classes, or in another order" in each.message]
+    assert [each.severity for each in failures] == ["fail", "fail"]
+    assert failures[0].check == "photos"
+    assert failures[1].check.startswith("features test_vit")
+
+
 def test_an_unseen_class_that_imagenet_has_is_found() -> None:
     (finding,) = check_pretraining("resnet101.tv_in1k", "ImageNet-1k", ["014.Indigo_Bunting", "dolphin"])
     assert finding.severity == "fail"

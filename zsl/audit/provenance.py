@@ -17,7 +17,7 @@ from zsl.common.records import read_record
 from zsl.common.room import pieces
 from zsl.datasets.folds import FOLD, fold_number
 from zsl.datasets.split_file import PARTS, SplitFile
-from zsl.datasets.splits import Splits, attributes_hash
+from zsl.datasets.splits import Splits, attributes_hash, classes_hash
 from zsl.features.facts import TableFacts, describe_features, differing_facts
 from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
@@ -57,9 +57,11 @@ def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
 
 
 def check_source(source: Source, split_file: SplitFile, what: str, *, tell_missing: bool = True) -> list[Finding]:
-    """Whether shards or features were made with these splits and, with `tell_missing`, of all photos."""
+    """Whether shards or features were made with these splits and classes and, with `tell_missing`, of all photos."""
     if source.split_hashes != split_file.hashes:
         return [fail(what, f"made with splits {source.hashes_text}, these are {'/'.join(split_file.hashes)}")]
+    if source.classes_hash not in (None, classes_hash(split_file.class_names)):
+        return [fail(what, "made with other classes, or in another order, than those of the split files here")]
     if tell_missing and source.missing:
         return [warn(what, f"{source.verdict or ''}: not comparable with results on the whole benchmark")]
     return []
