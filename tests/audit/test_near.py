@@ -1,14 +1,22 @@
-"""The search for look-alikes finds what comparing each with each finds, and compares few."""
+"""The search for look-alikes finds what comparing each with each finds, and compares few; photos look as decoded."""
 
 from __future__ import annotations
 
+import struct
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
+from bad_photos import encoded
+from PIL import Image
 
+from shards import write_shards
 from zsl.audit import hamming
 from zsl.audit.hamming import choose_masks, close_pairs, covering_masks
 from zsl.audit.near import MAX_DISTANCE, MIN_CORRELATION, PIXELS, find_pairs
-from zsl.audit.photos import Photo
+from zsl.audit.photos import Photo, check_rows, read_photos
+from zsl.datasets.instances import Instance
 
 
 def near_hashes(count: int, rng: np.random.Generator, flips: int = 9) -> np.ndarray:
@@ -91,3 +99,87 @@ def test_pairs_are_those_of_comparing_each_photo_with_each() -> None:
     assert found.correlation == pytest.approx(correlation[found.first, found.second])
     assert (np.diff(found.correlation) <= 0).all()
     assert len(find_pairs([]).first) == len(find_pairs(photos[3:4]).first) == 0
+
+
+# --- photos as the decoder gives them --------------------------------------------------------------------------------
+
+
+def landscape() -> Image.Image:
+    """A picture of soft spots, 160 x 120, which looks like none of its turns."""
+    spots = np.random.default_rng(3).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(spots).resize((160, 120), Image.Resampling.BICUBIC)
+
+
+def with_orientation(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture upright, by the words of EXIF's standard: where the stored first row and first column are."""
+    ways = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }  # fmt: skip
+    return image.transpose(ways[orientation])
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+def with_hole(image: Image.Image) -> Image.Image:
+    """Transparent outside of the middle; the colours of transparent pixels stay."""
+    alpha = np.zeros((image.height, image.width), np.uint8)
+    alpha[30:90, 40:120] = 255
+    image = image.convert("RGBA")
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def with_text(png: bytes, chunk: bytes, checksum: int) -> bytes:
+    """The PNG with a chunk after its header."""
+    return png[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", checksum) + png[33:]
+
+
+PICTURE = landscape()
+PNG = encoded(PICTURE, "PNG")
+BOMB = b"zTXt" + b"key\0\0" + zlib.compress(bytes(80_000_000))
+COPIES: dict[str, tuple[bytes, Image.Image]] = {
+    **{
+        f"{kind}, orientation {number}": (
+            encoded(PICTURE, kind, exif=with_orientation(number)), turned(PICTURE, number)
+        )
+        for kind, number in [("JPEG", number) for number in range(2, 9)] + [("PNG", 6), ("TIFF", 8), ("WEBP", 3)]
+    },
+    "16-bit PNG": (encoded(sixteen_bits(PICTURE), "PNG"), PICTURE.convert("L")),
+    "16-bit TIFF": (encoded(sixteen_bits(PICTURE), "TIFF"), PICTURE.convert("L")),
+    "transparent PNG": (encoded(with_hole(PICTURE), "PNG"), on_white(with_hole(PICTURE))),
+    "transparent WEBP": (encoded(with_hole(PICTURE), "WEBP", exact=True), on_white(with_hole(PICTURE))),
+    "PNG with a broken text": (with_text(PNG, b"tEXtComment\0hello", 0), PICTURE),
+    "PNG with a text of 80 MB": (with_text(PNG, BOMB, zlib.crc32(BOMB)), PICTURE),
+    "CMYK JPEG": (encoded(PICTURE.convert("CMYK"), "JPEG"), PICTURE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_photo_looks_the_same_as_a_plain_copy_of_its_decoded_pixels(tmp_path: Path, name: str) -> None:
+    photo, copy = COPIES[name]
+    files = {"photo": photo, "copy": encoded(copy, "JPEG", quality=95), "flipped": encoded(turned(copy, 2), "JPEG")}
+    for file, content in files.items():
+        (tmp_path / file).write_bytes(content)
+    instances = [Instance(row=row, label=0, class_name="a", file=file) for row, file in enumerate(files)]
+    index = write_shards(instances, tmp_path, tmp_path / "shards", benchmark="own", total=3, source={})
+    photos = read_photos(tmp_path / "shards", index)
+    assert check_rows(photos)[0].severity == "ok"
+    pairs = find_pairs(photos)
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([0], [1])
+    assert pairs.correlation[0] > 0.99

@@ -35,6 +35,7 @@ from zsl.datasets.attribute_names import NAMES_FILE
 from zsl.dcrgan.model import Synthesizer
 from zsl.dcrgan.variants import PAPER
 from zsl.experiments.compare import compare, read_run
+from zsl.features.manifest import Imported
 from zsl.features.table import read_features
 from zsl.report import figures, page, paper_figures, retraining
 from zsl.report.cells import Table
@@ -292,6 +293,9 @@ def test_a_score_that_is_no_number_is_refused(runs: Path) -> None:
         ("precision", "bf16"),
         ("dim", 63),
         ("transform", None),
+        ("count", 71),
+        ("encode", None),
+        ("imported_sha256", Imported(file="res101.mat", sha256="f" * 64)),
     ],
 )
 def test_other_features_than_the_runs_are_refused(
@@ -299,7 +303,8 @@ def test_other_features_than_the_runs_are_refused(
 ) -> None:
     shutil.copytree(tiny_features, tmp_path / "features")
     table = read_features(tiny_features)
-    table = replace(table, manifest=replace(table.manifest, **{key: other}))
+    field = {"imported_sha256": "imported"}.get(key, key)
+    table = replace(table, manifest=replace(table.manifest, **{field: other}))
     with pytest.raises(ValueError, match=f"made from other features .*{key} differs"):
         check_table(read_report_run(runs / "honest"), table, tmp_path / "features")
 
@@ -476,6 +481,9 @@ def test_the_audit_is_made_once_for_one_run(runs: Path, tiny_shapes: Path, monke
     write_json(runs / "honest" / "config.json", config | {"inductive": False})
     assert "not inductive" in report(runs / "honest", tiny_shapes, audit=True).said()
     assert len(calls) == 1
+    monkeypatch.setattr("zsl.report.provenance.VERSION", 1)  # of a program that finds other things
+    report(runs / "honest", tiny_shapes, audit=True)
+    assert len(calls) == 2
 
 
 def test_a_given_audit_is_taken_and_a_strangers_refused(runs: Path, tiny_shapes: Path, tmp_path: Path) -> None:

@@ -13,9 +13,18 @@ from zsl.audit.findings import Finding, Severity, as_json, counts, fail, failed,
 from zsl.audit.near import check_near_duplicates
 from zsl.audit.photos import Photo, check_rows, check_same_photos, part_of_rows, read_photos
 from zsl.audit.pretraining import check_finetuning, check_pretraining
-from zsl.audit.provenance import check_overlap, check_run, check_scaler, check_source, check_split_hashes, check_table
+from zsl.audit.provenance import (
+    check_overlap,
+    check_run,
+    check_scaler,
+    check_source,
+    check_split_hashes,
+    check_table,
+    read_claims,
+)
 from zsl.audit.split_files import check_split_files
 from zsl.common.files import write_json
+from zsl.datasets.folds import fold_number, validation_fold
 from zsl.datasets.places import features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import SplitFile, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
@@ -24,6 +33,7 @@ from zsl.features.manifest import MANIFEST_FILE, Source
 from zsl.features.table import FeatureTable, read_features
 
 AUDIT_FILE, PICTURE_FILE = "audit.json", "near_duplicates.jpg"
+VERSION = 2  # another number where the same data get other findings, so that a report's kept audit is made anew
 LABELS: dict[Severity, str] = {"fail": "FAIL", "warn": "WARN", "ok": "OK"}
 
 
@@ -68,8 +78,8 @@ def _audit(
     benchmark: str, data: Path, out: Path, tables: list[Path], split_folder: Path, run: Path | None, joined: bool
 ) -> list[Finding]:
     findings: list[Finding] = []
-    read = {folder: read_features(folder) for folder in tables}
-    index, photos = _photos(shards_folder(data, benchmark), bool(tables), findings)
+    read = {folder: read_features(folder, allow_incomplete=True) for folder in tables}
+    index, photos = _photos(shards_folder(data, benchmark), list(read.values()), findings)
     try:
         split_file = read_split_file(split_folder)
         splits = _splits(split_file, photos, list(read.values()))
@@ -87,13 +97,14 @@ def _audit(
     if not read:
         findings.append(warn("features", "there is no feature table yet; scripts/extract.py makes it"))
     elif not failed(findings):
-        findings += _trained(list(read.values()) if joined else [next(iter(read.values()))], splits, run)
+        of_run = list(read.values())[: None if joined else 1]
+        findings += _trained(of_run, split_file, split_folder, run)
     return findings
 
 
-def _photos(folder: Path, have_tables: bool, findings: list[Finding]) -> tuple[ShardIndex | None, list[Photo]]:
+def _photos(folder: Path, tables: list[FeatureTable], findings: list[Finding]) -> tuple[ShardIndex | None, list[Photo]]:
     """The index and the photos of the shards; without sound shards None and no photos, and `findings` says why."""
-    if have_tables and not folder.is_dir():
+    if tables and not folder.is_dir():
         findings.append(warn("shards", f"none in {folder}: no photo could be compared with another"))
         return None, []
     index = read_index(folder)
@@ -102,7 +113,9 @@ def _photos(folder: Path, have_tables: bool, findings: list[Finding]) -> tuple[S
     except (ValueError, FileNotFoundError) as error:
         findings.append(fail("shards", str(error)))
         return None, []
-    findings += check_rows(photos)
+    in_tables = np.concatenate([table.rows for table in tables]) if tables else np.arange(0)
+    rows = np.array([photo.row for photo in photos], dtype=np.int64)
+    findings += check_rows(photos, set(np.setdiff1d(rows, in_tables).tolist()) if tables else ())
     return index, photos
 
 
@@ -127,7 +140,7 @@ def _table(
 ) -> list[Finding]:
     manifest = features.manifest
     unseen = splits.unseen_names
-    trainval = rows_hash(splits.trainval_loc)
+    trainval = rows_hash(splits.trainval_loc[np.isin(splits.trainval_loc, features.rows)])
     return [
         *check_table(features, folder, index, photos),
         *check_source(manifest.source, split_file, f"features {folder.name}", tell_missing=index is None),
@@ -138,10 +151,20 @@ def _table(
     ]
 
 
-def _trained(tables: list[FeatureTable], splits: Splits, run: Path | None) -> list[Finding]:
+def _trained(tables: list[FeatureTable], split_file: SplitFile, split_folder: Path, run: Path | None) -> list[Finding]:
     """The checks of scaler and run, which need sound features and splits; several tables are those of a join."""
     try:
         features = join_tables(tables)
     except ValueError as error:
         return [fail("join", str(error))]
+    try:  # of the features' rows, as for training: photos that could not be read are in no part
+        splits = make_splits(split_file, features.rows, features.labels)
+    except ValueError as error:
+        return [fail("splits", f"without the photos that the features lack: {error}")]
+    fold = fold_number(read_claims(run).splits or "") if run else None
+    if fold is not None:
+        try:
+            splits = validation_fold(splits, split_folder, fold, features.rows, features.labels)
+        except (FileNotFoundError, ValueError) as error:
+            return [fail("splits", f"{run} is a run on fold {fold}, which the splits here do not have: {error}")]
     return [*check_scaler(features, splits, run), *(check_run(run, features, splits) if run else [])]

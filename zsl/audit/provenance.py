@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +15,16 @@ from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.records import read_record
 from zsl.common.room import pieces
+from zsl.datasets.folds import FOLD, fold_number
 from zsl.datasets.split_file import PARTS, SplitFile
-from zsl.datasets.splits import Splits, attributes_hash
+from zsl.datasets.splits import Splits, attributes_hash, classes_hash
+from zsl.features.facts import TableFacts, describe_features, differing_facts
 from zsl.features.manifest import Source
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import fit_scaler
-from zsl.features.table import FeatureTable
+from zsl.features.table import QUARANTINE_FILE, FeatureTable
 
+CONFIG_FILE, TRAIN_ANEW = "config.json", "train the run anew"
 FITTED_ON = "fitted on trainval rows only"
 
 
@@ -55,17 +57,23 @@ def check_split_hashes(benchmark: str, split_file: SplitFile) -> list[Finding]:
 
 
 def check_source(source: Source, split_file: SplitFile, what: str, *, tell_missing: bool = True) -> list[Finding]:
-    """Whether shards or features were made with these splits and, with `tell_missing`, of all photos."""
+    """Whether shards or features were made with these splits and classes and, with `tell_missing`, of all photos."""
     if source.split_hashes != split_file.hashes:
         return [fail(what, f"made with splits {source.hashes_text}, these are {'/'.join(split_file.hashes)}")]
+    if source.classes_hash not in (None, classes_hash(split_file.class_names)):
+        return [fail(what, "made with other classes, or in another order, than those of the split files here")]
     if tell_missing and source.missing:
         return [warn(what, f"{source.verdict or ''}: not comparable with results on the whole benchmark")]
     return []
 
 
 def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, photos: list[Photo]) -> list[Finding]:
-    """Whether the feature table was made from these shards, row for row, and its manifest says how."""
+    """Whether the table is as its manifest describes, which says how, and was made from these shards row for row."""
     check, manifest = f"features {folder.name}", table.manifest
+    try:
+        table.check_content()
+    except ValueError as error:
+        return [fail(check, str(error))]
     if manifest.imported:
         facts = manifest.imported
         return [
@@ -83,10 +91,17 @@ def check_table(table: FeatureTable, folder: Path, index: ShardIndex | None, pho
                 f"({index.sha256[:12]}…); extract anew",
             )
         ]
-    rows = np.sort(np.array([photo.row for photo in photos], dtype=np.int64))
-    if len(table.rows) != index.count or not np.array_equal(table.rows, rows):
+    rows = np.array([photo.row for photo in photos], dtype=np.int64)
+    kept, left_out = rows[np.isin(rows, table.rows)], np.setdiff1d(rows, table.rows)
+    is_whole = len(table.rows) + manifest.quarantined == index.count and len(left_out) == manifest.quarantined
+    if not is_whole or not np.array_equal(np.sort(kept), table.rows):
         return [fail(check, f"{len(table.rows):,} rows for {index.count:,} photos, or other rows than the shards have")]
     findings = _labels(table, photos, check)
+    if manifest.quarantined:
+        findings.append(
+            warn(check, f"lacks {manifest.quarantined} photos that could not be read (see its {QUARANTINE_FILE}): not "
+                 "comparable with results on the whole benchmark", rows=left_out[:20].tolist())
+        )  # fmt: skip
     if not manifest.weights_sha256:
         findings.append(warn(check, "the manifest does not say which weights (no weights_sha256)"))
     weights = str(manifest.weights_sha256)[:12]
@@ -105,21 +120,26 @@ def _labels(table: FeatureTable, photos: list[Photo], check: str) -> list[Findin
 
 
 def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[Finding]:
-    """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other."""
+    """Whether training's scaler, and those that a run saved, were fitted on the trainval rows and on no other.
+
+    splits: of a run on a validation fold those of its fold.
+    """
     expected = _refitted(table, splits.trainval_loc)
     scalers = {"the scaler made on loading": fit_scaler(table, splits.trainval_loc)}
     scalers |= _saved_scalers(run) if run else {}
+    fold = fold_number(splits.verdict)
+    fitted_on = FITTED_ON if fold is None else f"{FITTED_ON} of {FOLD} {fold}"
     wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
     if wrong:
         name = sorted(wrong)[0]
         everything = fit_scaler(table, table.rows)
         how = "on all rows, test rows included" if _same_scaler(scalers[name], everything) else "on other rows"
-        return [fail("scaler", f"{name} is not {FITTED_ON}: it was fitted {how}")]
+        return [fail("scaler", f"{name} is not {fitted_on}: it was fitted {how}")]
     saved = len(scalers) - 1
     others = (
         f", as are {saved} saved in {run}" if saved else f"; {run} saved none, it is refitted on loading" * bool(run)
     )
-    return [ok("scaler", f"{FITTED_ON} ({len(splits.trainval_loc):,}), recomputed from the table{others}")]
+    return [ok("scaler", f"{fitted_on} ({len(splits.trainval_loc):,}), recomputed from the table{others}")]
 
 
 def _refitted(table: FeatureTable, rows: np.ndarray) -> FeatureScaler:
@@ -159,23 +179,35 @@ def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
 class RunClaims:
     """What a run says of its data in `config.json`; what it does not say counts against it."""
 
-    features: dict[str, Any] = field(default_factory=dict)
-    splits: str | None = None
+    splits: str | None = None  # in words; those of a validation fold name it
     attributes: str | None = None  # kind of the class attributes
     attributes_hash: str | None = None
     protocol: str = "not stated"
     inductive: bool = False
 
 
+def read_claims(run: Path) -> RunClaims:
+    """What the run in the folder `run` says of its data.
+
+    Raises:
+        FileNotFoundError, ValueError: its `config.json` is absent, or damaged.
+    """
+    return read_record(run / CONFIG_FILE, RunClaims, TRAIN_ANEW)
+
+
 def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     """Whether the run was made from this table and these splits, honestly and inductively."""
-    claims = read_record(run / "config.json", RunClaims, "train the run anew")
-    manifest, check = table.manifest, f"run {run.name}"
-    differing = [
-        name for name in ("shards_sha256", "weights_sha256") if claims.features.get(name) != getattr(manifest, name)
-    ]
+    claims = read_claims(run)
+    check = f"run {run.name}"
+    try:
+        differing = differing_facts(_table_of(run), describe_features(table.manifest))
+    except ValueError as error:
+        return [fail(check, f"it does not say which features it was made from: {error}")]
     if differing:
-        return [fail(check, f"made from other features than the table that is there: {', '.join(differing)} differ")]
+        there = "; ".join(
+            f"{fact} {str(then)[:80]} then, {str(now)[:80]} now" for fact, (then, now) in differing.items()
+        )
+        return [fail(check, f"made from other features than the table that is there: {there}", facts=list(differing))]
     same_kind = claims.attributes == splits.attribute_kind
     if same_kind and claims.attributes_hash not in (None, attributes_hash(splits.attributes)):
         return [fail(check, "made with other class attributes than those of the split files that are there")]
@@ -187,3 +219,12 @@ def check_run(run: Path, table: FeatureTable, splits: Splits) -> list[Finding]:
     if not claims.inductive:
         findings.append(warn(check, "not inductive: unseen classes' attributes were in a training loss"))
     return findings or [ok(check, f"made from this table and these splits; protocol {claims.protocol}")]
+
+
+def _table_of(run: Path) -> TableFacts:
+    """The feature table that the run was made from, as its `config.json` says.
+
+    Raises:
+        ValueError: it says less than tells tables apart.
+    """
+    return read_record(run / CONFIG_FILE, TableFacts, TRAIN_ANEW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from zsl.datasets.class_lists import read_class_list
 from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 
+FOLD = "validation fold"  # how the verdict of a fold's splits begins; its number follows
 MOST_CALIBRATION_FOLDS = 10  # each is one more training of the configuration that was chosen
 
 
@@ -38,7 +40,13 @@ def validation_fold(
     seen, unseen = (~unseen_mask).sum(), unseen_mask.sum()
     if seen < 2 or unseen < 1:
         raise ValueError(f"fold {fold} leaves {seen} seen and {unseen} unseen classes; two and one are needed at least")
-    return _play(splits, unseen_mask, f"validation fold {fold}", fold, rows, labels, held_out)
+    return _play(splits, unseen_mask, f"{FOLD} {fold}", fold, rows, labels, held_out)
+
+
+def fold_number(verdict: str) -> int | None:
+    """The number of the validation fold whose splits have this `verdict`; None: they are of no validation fold."""
+    match = re.match(rf"{FOLD} (\d)", verdict)
+    return int(match[1]) if match else None
 
 
 def calibration_folds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from backbones.presets import WORST_FIRST, UnseenClasses
@@ -80,6 +80,18 @@ def _facts_of(manifest: Manifest) -> FeatureFacts:
         imported_sha256=manifest.imported.sha256 if manifest.imported else None,
         parts=tuple(map(_facts_of, manifest.parts)) if len(manifest.parts) > 1 else (),
     )
+
+
+def differing_facts(then: TableFacts, now: TableFacts) -> dict[str, tuple[Any, Any]]:
+    """The facts in which two feature tables differ, by name, each with both values; none of a table and itself."""
+    pairs = ((then, now), (then.features, now.features))
+    values = {
+        field.name: (getattr(one, field.name), getattr(other, field.name))
+        for one, other in pairs
+        for field in fields(one)
+        if field.name != "features"
+    }
+    return {name: both for name, both in values.items() if both[0] != both[1]}
 
 
 def with_parts(content: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import get_args
 
 from shards import ShardIndex, read_index
 from zsl.datasets.attribute_names import find_names_below, read_names_file, readable_attribute
+from zsl.datasets.folds import fold_number
 from zsl.datasets.places import shards_folder, splits_folder
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import ATTRIBUTES, Splits, attributes_hash
-from zsl.features.facts import describe_features
+from zsl.features.facts import TableFacts, describe_features, differing_facts
 from zsl.features.join import find_tables, read_tables
 from zsl.features.load import load_splits
 from zsl.features.side_information import with_kept
@@ -122,16 +123,16 @@ def check_table(run: ReportRun, table: FeatureTable, folder: Path | str) -> None
     """Refuse the feature table of `folder` that the run was not made from.
 
     Raises:
-        ValueError: photos, weights, precision, size or transform differ; the message names the first that does.
+        ValueError: a fact that tells tables apart differs (`TableFacts`); the message names the first.
     """
-    then = {"backbone": run.results.backbone} | vars(run.results.features)
-    now = {"backbone": table.manifest.backbone} | vars(describe_features(table.manifest).features)
-    for key in ("shards_sha256", "weights_sha256", "backbone", "precision", "dim", "transform", "parts"):
-        if then[key] != now[key]:
-            raise ValueError(
-                f"{run.folder} was made from other features than {folder} ({key} differs: {then[key]} there, "
-                f"{now[key]} here); give the --data or --features that it was trained on"
-            )
+    then = TableFacts(
+        benchmark=run.results.benchmark, backbone=run.results.backbone, features=run.results.features
+    )  # fmt: skip
+    for fact, (there, here) in differing_facts(then, describe_features(table.manifest)).items():
+        raise ValueError(
+            f"{run.folder} was made from other features than {folder} ({fact} differs: {there} there, {here} here); "
+            "give the --data or --features that it was trained on"
+        )
 
 
 def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
@@ -140,7 +141,7 @@ def _splits_of(run: ReportRun, data: Path, table: FeatureTable) -> Splits:
     Raises:
         ValueError: the split file has no such attributes.
     """
-    fold = int(run.fold.split()[-1]) if run.fold else None
+    fold = fold_number(run.results.splits)
     if run.results.side_information != ATTRIBUTES:
         return with_kept(load_splits(run.results.benchmark, data, table, fold=fold), run.results, run.folder)
     kinds: tuple[AttributeKind, ...] = get_args(AttributeKind)

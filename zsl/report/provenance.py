@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsl.audit.audit import AUDIT_FILE, audit
+from zsl.audit.audit import AUDIT_FILE, VERSION, audit
 from zsl.audit.findings import SEVERITIES
 from zsl.common.files import read_json, read_object, write_json
 from zsl.common.records import read_record
@@ -138,6 +138,7 @@ def find_audit(run: ReportRun, context: Context, file: Path | None, folder: Path
         return Audit("not made: the features are not at hand")
     out = folder / OWN_AUDIT
     inputs = {
+        "audit": VERSION,
         "config": read_object(run.folder / "config.json"),
         "results": run.folder.joinpath("results.json").stat().st_mtime,
         "shards": None if context.index is None else context.index.sha256,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zsl.common.provenance import STARTS_FILE
+from zsl.datasets.folds import FOLD, fold_number
 from zsl.experiments.compare import read_run
 from zsl.experiments.reads import ACCESS_FILE
 from zsl.experiments.results import CONFIG_FILE, RESULTS_FILE, Results, read_results
@@ -41,8 +41,8 @@ class ReportRun:
     @property
     def fold(self) -> str | None:
         """The run's validation fold, such as `validation fold 2`; None where its scores are of test rows."""
-        match = re.match(r"validation fold \d", self.results.splits)
-        return match[0] if match else None
+        number = fold_number(self.results.splits)
+        return None if number is None else f"{FOLD} {number}"
 
     @property
     def spreads(self) -> bool:
