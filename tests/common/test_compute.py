@@ -25,7 +25,12 @@ def test_a_precision_is_read_however_yaml_spells_it(
 ) -> None:
     config.write_text(f"mixed_precision: {text}\n")
     asked: list[str] = []
-    monkeypatch.setattr("zsl.common.compute._is_native", lambda precision, use_cpu: bool(asked.append(precision)))
+
+    def is_native(precision: str, use_cpu: bool) -> bool:
+        asked.append(precision)
+        return False
+
+    monkeypatch.setattr("zsl.common.compute._is_native", is_native)
     assert make_accelerator().mixed_precision == "no"
     assert asked == [precision]
 
