@@ -215,7 +215,7 @@ def weight_tensors(name: str, weights: Path | None = None) -> dict[str, Tensor]:
 def export_manifest(path: Path, weights: Path) -> None:
     """Copy the manifest beside `weights`, if there is one, to the folder of their copy `path`."""
     if manifest := _manifest_beside(weights):
-        named = {"weights_file": path.name} if manifest.get("weights_file") == weights.name else {}
+        named = {"weights_file": path.name} if "weights_file" in manifest else {}
         path.with_name(MANIFEST_FILE).write_text(json.dumps(manifest | named, indent=2) + "\n")
 
 
@@ -374,6 +374,7 @@ def pretraining_of(preset: Preset, weights: Path | None) -> str:
 
 
 def _manifest_beside(weights: Path) -> dict[str, Any]:
+    """The manifest beside a file of weights; empty if there is none, or if it names another file."""
     manifest = weights.with_name(MANIFEST_FILE)
     if not manifest.is_file():
         return {}
@@ -386,7 +387,8 @@ def _manifest_beside(weights: Path) -> dict[str, Any]:
             f"{manifest}, which says what {weights.name} is, holds a {type(content).__name__} instead of an object of "
             "fields; put it back, or move the weights to another folder"
         )
-    return content
+    # Other weights may lie in the folder; a manifest without the field, by hand, is of whatever lies there.
+    return content if content.get("weights_file", weights.name) == weights.name else {}
 
 
 def _transform(model: nn.Module, options: EncodeOptions) -> Transform:
@@ -413,12 +415,20 @@ def read_finetuning(preset: Preset, weights: Path | None) -> TunedWeights | None
     """Read the manifest that scripts/finetune.py wrote beside the weights; None for weights from elsewhere.
 
     Raises:
-        ValueError: the weights are of another architecture, or the manifest lacks a field.
+        ValueError: the weights are of another architecture, or the manifest lacks a field; or the weights name photos
+            that they were fine-tuned on, and there is no manifest of them.
     """
-    manifest = {} if weights is None else _manifest_beside(Path(weights))
-    if manifest.get("kind") != FINETUNED or manifest.get("weights_file") != Path(str(weights)).name:
+    if weights is None:
         return None
-    tuned = TunedWeights.read(manifest, str(Path(str(weights)).with_name(MANIFEST_FILE)))
+    manifest, place = _manifest_beside(Path(weights)), Path(weights).with_name(MANIFEST_FILE)
+    if manifest.get("kind") != FINETUNED or "weights_file" not in manifest:
+        if photos := read_tuned_photos(weights):  # without the manifest, nobody knows which classes they have seen
+            raise ValueError(
+                f"{weights} was fine-tuned on {len(photos)} photos, but {place} does not describe a file of this name; "
+                "put the manifest that scripts/finetune.py wrote there, and give the weights the name that it states"
+            )
+        return None
+    tuned = TunedWeights.read(manifest, str(place))
     if tuned.architecture != preset.timm_name:
         raise ValueError(f"{weights} is a fine-tuned {tuned.architecture}, asked for is {preset.timm_name}")
     return tuned

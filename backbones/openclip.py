@@ -20,6 +20,7 @@ from backbones.weights import check_finite, read_state, unwrap_entries
 
 IMAGE_TOWER = "visual."  # of the names of the image tower's tensors
 EXTRA = "pip install 'zsl-dcrgan[clip]'"
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # if open_clip names no file
 Tokenizer = Callable[[list[str]], Tensor]  # texts to tokens [n, length]
 
 
@@ -76,6 +77,25 @@ def _published(open_clip: Any, model_name: str, tag: str) -> Any:
     """
     facts = open_clip.get_pretrained_cfg(model_name, tag) or {}
     return open_clip.create_model(model_name, pretrained=tag, force_quick_gelu=bool(facts.get("quick_gelu")))
+
+
+def published_place(preset: Preset) -> tuple[str, tuple[str, ...]]:
+    """Where open_clip fetches published weights from: the hub's repository and the names that the file may have there.
+
+    For weights that lie outside the hub, it is their URL and no names.
+
+    Raises:
+        ValueError: open_clip is not installed, or publishes no such weights.
+    """
+    model_name = preset.timm_name.removeprefix(OPENCLIP)
+    facts = _package().get_pretrained_cfg(model_name, preset.weights_tag) or {}
+    repository, _, file = str(facts.get("hf_hub") or "").rpartition("/")  # OWNER/NAME/FILE, or OWNER/NAME/
+    if repository:
+        return repository, (file,) if file else HUB_FILES
+    if facts.get("url"):
+        return str(facts["url"]), ()
+    tag = preset.weights_tag or "without a tag (as in openclip_MODEL.TAG)"
+    raise ValueError(f"open_clip publishes no weights {tag} of {model_name}")
 
 
 def image_tower(model: Any) -> ImageTower:

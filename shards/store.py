@@ -6,7 +6,7 @@ import errno
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +19,11 @@ from shards.read import Sample, read_samples
 Location = str | Path
 PIPE = "pipe:"
 CHUNK = 1 << 20
+ABSENT = (404, 410, "404", "NoSuchKey", "NoSuchBucket")  # answers of HTTP and S3 that say "not there"
+
+
+class RemoteError(OSError):
+    """A network, server or command failed, so that nobody knows whether the file is there and whole."""
 
 
 def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
@@ -28,12 +33,13 @@ def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
 
     Raises:
         FileNotFoundError: the location has no index, which means that its shards are unfinished.
+        RemoteError: the network or the command fails.
         ValueError: the index has another format, or `open_shard` would refuse the location.
     """
     if is_folder(location):
         return read_index(Path(location))
-    with _open_remote(str(location), INDEX_FILE, allow_pipe) as stream:
-        return parse_index(stream.read(), f"{INDEX_FILE} at {location}")
+    content = b"".join(_remote_chunks(str(location), INDEX_FILE, allow_pipe))
+    return parse_index(content, f"{INDEX_FILE} at {location}")
 
 
 @contextmanager
@@ -42,6 +48,7 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
 
     Raises:
         FileNotFoundError: the location has no such file.
+        RemoteError: the network or the command fails, which says nothing of the file.
         ValueError: the sha256 differs from the index; the scheme of the URL needs a package that is not installed; or
             `location` is a command and `allow_pipe` is not set.
     """
@@ -51,10 +58,9 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
         return
     digest = hashlib.sha256()
     with tempfile.TemporaryFile() as copy:
-        with _open_remote(str(location), shard.file, allow_pipe) as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-                copy.write(chunk)
+        for chunk in _remote_chunks(str(location), shard.file, allow_pipe):
+            digest.update(chunk)
+            copy.write(chunk)
         if digest.hexdigest() != shard.sha256:
             raise ValueError(f"{shard.file} at {location} is not the file that {INDEX_FILE} describes (sha256 differs)")
         copy.seek(0)
@@ -65,7 +71,7 @@ def shard_samples(location: Location, shard: Shard, *, allow_pipe: bool = False)
     """Yield the samples of `shard` at `location` in stored order, after a check of its sha256.
 
     Raises:
-        FileNotFoundError: as in `open_shard`.
+        FileNotFoundError, RemoteError: as in `open_shard`.
         ValueError: as in `open_shard` and `read_samples`.
     """
     with open_shard(location, shard, allow_pipe=allow_pipe) as stream:
@@ -77,31 +83,53 @@ def is_folder(location: Location) -> bool:
     return isinstance(location, Path) or not (location.startswith(PIPE) or "://" in location)
 
 
-@contextmanager
-def _open_remote(location: str, file: str, allow_pipe: bool) -> Iterator[IO[bytes]]:
-    """Open `file` at a URL, or the output of a command for it."""
-    if not location.startswith(PIPE):
-        try:
-            remote = fsspec.open(f"{location.rstrip('/')}/{file}", "rb")
-        except (ImportError, ValueError) as error:  # fsspec's message names the scheme, or the package for it
-            raise ValueError(
-                f"{location} cannot be read: {error}; the shards' place is a folder, or a URL such as s3://bucket/shards"
-            ) from error
-        try:
-            with remote as stream:
-                yield stream
-        except FileNotFoundError as error:
+def _remote_chunks(location: str, file: str, allow_pipe: bool) -> Iterator[bytes]:
+    """Yield the bytes of `file` at a URL, or of the output of a command for it; an error of the reader stays out."""
+    opened = _open_command(location, file, allow_pipe) if location.startswith(PIPE) else _open_url(location, file)
+    try:
+        with opened as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except MemoryError:
+        raise
+    except Exception as error:  # each of fsspec's packages has its own types
+        if isinstance(error.__context__, GeneratorExit):  # the reader stopped, which ended the command, too
+            return
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of a cache on this machine
+            raise
+        if isinstance(error, FileNotFoundError) and _says_absent(error.__cause__):
             raise FileNotFoundError(f"no {file} at {location}") from error
-        return
+        reason = str(error.__cause__ or error) or type(error.__cause__ or error).__name__
+        raise RemoteError(f"{file} could not be read from {location}: {reason}; start again when it can") from error
+
+
+def _says_absent(cause: BaseException | None) -> bool:
+    """Whether the cause of a FileNotFoundError is that the file is not there.
+
+    fsspec raises this error for every answer of a web server but a good one, and where no server answers.
+    """
+    if cause is None or isinstance(cause, FileNotFoundError | KeyError):  # KeyError: of fsspec's folders in memory
+        return True
+    response = getattr(cause, "response", None)  # of S3
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return getattr(cause, "status", None) in ABSENT or code in ABSENT
+
+
+def _open_url(location: str, file: str) -> AbstractContextManager[IO[bytes]]:
+    try:
+        remote: AbstractContextManager[IO[bytes]] = fsspec.open(f"{location.rstrip('/')}/{file}", "rb")
+    except (ImportError, ValueError) as error:  # fsspec's message names the scheme, or the package for it
+        raise ValueError(
+            f"{location} cannot be read: {error}; the shards' place is a folder, or a URL such as s3://bucket/shards"
+        ) from error
+    return remote
+
+
+def _open_command(location: str, file: str, allow_pipe: bool) -> AbstractContextManager[IO[bytes]]:
     if not allow_pipe:
         raise ValueError(f"{location!r} would run a command on this machine; --allow-pipe permits it")
     if "{file}" not in location:
         raise ValueError(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
     # `parse_index` allows only plain file names, so nothing in an index can change what the command does.
-    try:
-        with wds.gopen(location.replace("{file}", file)) as stream:
-            yield stream
-    except OSError as error:  # the command failed, and the error does not state the reason
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise FileNotFoundError(f"no {file} from {location!r}: {error}") from error
+    command: AbstractContextManager[IO[bytes]] = wds.gopen(location.replace("{file}", file))
+    return command

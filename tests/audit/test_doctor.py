@@ -3,7 +3,10 @@
 from functools import partial
 from pathlib import Path
 
+import fake_openclip
+import numpy as np
 import pytest
+from PIL import Image
 
 from zsl.audit.doctor import check_packages, doctor, report
 from zsl.audit.findings import Finding
@@ -92,3 +95,66 @@ def test_each_remedy_stands_below_what_is_missing_which_comes_first() -> None:
     assert report(findings).splitlines() == [
         "MISSING  b     gone", "               -> make it", "NOTE     long  odd", "OK       a     fine", "missing: 1"
     ]  # fmt: skip
+
+
+# --- a folder of one's own, and open_clip ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> Path:
+    """A folder that was not packed yet: seven classes of four photos."""
+    folder = tmp_path / "animals"
+    names = [f"animal {number}" for number in range(7)]
+    for number, name in enumerate(names):
+        (folder / "images" / name).mkdir(parents=True)
+        for photo in range(4):
+            pixels = np.full((8, 8, 3), 30 * number + photo, np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / name / f"{photo}.png")
+    rows = [f"{name},{number + 1},{(number * 3) % 7 + 1},{number % 3}" for number, name in enumerate(names)]
+    (folder / "attributes.csv").write_text("class,size,speed,fur\n" + "\n".join(rows) + "\n")
+    parts = [f"{name},{'unseen' if number > 4 else 'seen'}" for number, name in enumerate(names)]
+    (folder / "splits.csv").write_text("class,split\n" + "\n".join(parts) + "\n")
+    return folder
+
+
+def test_a_folder_of_ones_own_needs_no_archive(animals: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    look_at = partial(doctor, str(animals), tmp_path / "data", backbone="test_vit", weights=tiny_weights)
+    findings = look_at(images=None, splits=None)
+    assert [finding for finding in findings if finding.severity == "fail"] == []
+    assert look(findings, "own folder").message.startswith("28 photos, 7 classes")
+    assert "xlsa17" not in report(findings)
+    assert "leave them out" in look(look_at(images=animals, splits=animals), "own folder").remedy
+    (animals / "splits.csv").unlink()
+    broken = look(look_at(images=None, splits=None), "own folder")
+    assert broken.severity == "fail"
+    assert "splits.csv" in broken.message
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "severity", "message"),
+    [
+        ({"hf_hub": "owner/clip/"}, "fail", "owner/clip is not in"),
+        ({"hf_hub": "owner/clip/weights.bin"}, "fail", "owner/clip is not in"),
+        ({"url": "https://example.org/w.pt"}, "warn", "fetches them from https://example.org/w.pt"),
+        ({}, "fail", "open_clip publishes no weights seed3"),
+    ],
+)
+def test_weights_of_open_clip_are_looked_for_where_it_has_them(
+    facts: dict[str, str], severity: str, message: str, tmp_path: Path, tiny_shapes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fake_openclip.install(monkeypatch)
+    monkeypatch.setattr("open_clip.get_pretrained_cfg", lambda name, tag: facts)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    name = f"openclip_{fake_openclip.MODEL}.seed3"
+    look_at = partial(doctor, "shapes", tiny_shapes, images=None, splits=None, backbone=name, weights=None)
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *place: asked.append(place))
+    found = look(look_at(), "weights")
+    assert found.severity == severity
+    assert message in found.message
+    if "hf_hub" in facts:
+        assert asked[0] == ("owner/clip", facts["hf_hub"].partition("clip/")[2] or "open_clip_model.safetensors")
+        monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *place: "/cache/file")
+        assert look(look_at(), "weights").severity == "ok"

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
-from backbones.backbone import create_model
+from backbones.backbone import create_model, export_manifest
+from backbones.tuned import FINETUNED, photos_metadata
 from backbones.weights import load_weights
 
 State = dict[str, Tensor]
@@ -313,3 +314,54 @@ def test_a_manifest_that_is_sound_is_read(tmp_path: Path, state: State) -> None:
     save_file(state, tmp_path / "w.safetensors")
     (tmp_path / "manifest.json").write_text(json.dumps({"pretraining": "birds"}))
     assert load_backbone("test_vit", tmp_path / "w.safetensors").pretraining == "birds"
+
+
+# --- the manifest beside weights -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tuned(tiny_weights: Path, tmp_path: Path) -> Path:
+    """Weights as fine-tuning writes them: with the hashes of its photos, and a manifest that names the file."""
+    weights = tmp_path / "weights.safetensors"
+    save_file(load_file(tiny_weights), weights, photos_metadata({"a1", "b2"}))
+    manifest = {
+        "kind": FINETUNED, "weights_file": weights.name, "architecture": "test_vit", "image_size": 160,
+        "pretraining": "ImageNet-1k, fine-tuned on cub trainval", "benchmark": "cub", "fold": None,
+        "trainval": {"count": 2, "hash": "0"}, "split_hashes": [], "classes": ["wren"],
+    }  # fmt: skip
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    return weights
+
+
+def test_a_manifest_speaks_of_the_file_that_it_names(tuned: Path, tiny_weights: Path) -> None:
+    backbone = load_backbone("test_vit", tuned)
+    assert backbone.finetuned is not None
+    assert (backbone.finetuned.classes, len(backbone.tuned_photos)) == (("wren",), 2)
+    stranger = tuned.with_name("webcrawl.safetensors")
+    save_file(load_file(tiny_weights), stranger)
+    other = load_backbone("test_vit", stranger)
+    assert (other.finetuned, other.pretraining) == (None, "unknown (weights file webcrawl.safetensors)")
+
+
+@pytest.mark.parametrize("change", ["renamed", "no manifest", "manifest of a feature table"])
+def test_finetuned_weights_without_their_manifest_are_refused(tuned: Path, change: str) -> None:
+    manifest = tuned.with_name("manifest.json")
+    if change == "renamed":
+        tuned = tuned.rename(tuned.with_name("best.safetensors"))
+    elif change == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(json.dumps({"kind": "features", "weights_file": tuned.name, "pretraining": "ImageNet-1k"}))
+    with pytest.raises(ValueError, match=rf"{tuned.name} was fine-tuned on 2 photos, but .*put the manifest"):
+        load_backbone("test_vit", tuned)
+
+
+def test_an_exports_copy_has_a_manifest_of_its_name_and_only_its_own(tuned: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "export" / "backbone.safetensors"
+    copy.parent.mkdir()
+    save_file(load_file(tuned), copy, photos_metadata({"a1", "b2"}))
+    export_manifest(copy, tuned)
+    assert load_backbone("test_vit", copy).finetuned == load_backbone("test_vit", tuned).finetuned
+    copy.with_name("manifest.json").unlink()
+    export_manifest(copy, tuned.with_name("webcrawl.pth"))
+    assert not copy.with_name("manifest.json").exists()

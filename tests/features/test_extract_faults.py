@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from tiny import Rank, assert_same_rows, pack, tiny_instances
 from torch import Tensor
 
 from backbones import Backbone
-from shards import Shard, open_index, open_shard, read_index, read_samples
+from shards import RemoteError, Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
 from zsl.common.files import write_json
 from zsl.datasets.pack import open_shards
@@ -41,7 +41,7 @@ from zsl.features.manifest import Manifest
 from zsl.features.mat import import_mat
 from zsl.features.merge import merge_parts
 from zsl.features.parts import Part, Parts
-from zsl.features.stream import _prefetch, stream_batches
+from zsl.features.stream import OnError, _prefetch, stream_batches
 from zsl.features.table import read_features
 
 
@@ -568,3 +568,71 @@ def test_a_compiler_that_does_not_work_costs_only_a_note(
     assert not compute.compiled
     assert "--compile does not work here (no C++ compiler); going on without" in caplog.text
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
+
+
+class _Answer(Exception):
+    """What fsspec's web client raises: an error of its own that has the number of the answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"answer {status}")
+        self.status = status
+
+
+def _raising(error: Exception, cause: Exception | None) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error from cause
+
+    return fail
+
+
+NOT_THERE: dict[str, tuple[Exception, Exception | None]] = {
+    "no cause": (FileNotFoundError("x"), None),
+    "404": (FileNotFoundError("x"), _Answer(404)),
+}
+FAILURES: dict[str, tuple[Exception, Exception | None]] = {
+    "403": (FileNotFoundError("x"), _Answer(403)),
+    "503": (FileNotFoundError("x"), _Answer(503)),
+    "no server": (FileNotFoundError("x"), ConnectionRefusedError("refused")),
+    "no time": (TimeoutError("late"), None),
+    "cut in mid-file": (RuntimeError("payload is not completed"), None),
+    "odd value": (ValueError("of the client"), None),
+}
+
+
+@pytest.mark.parametrize("on_error", ["stop", "quarantine"])
+@pytest.mark.parametrize("kind", [*NOT_THERE, *FAILURES])
+def test_only_a_file_that_is_certainly_absent_is_quarantined(
+    tiny_shapes: Path, tiny_backbone: Backbone, tmp_path: Path, kind: str, on_error: OnError,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    index = pack(tiny_shapes, tmp_path / "shards", count=10)
+    error, cause = (NOT_THERE | FAILURES)[kind]
+    monkeypatch.setattr(fsspec.core.OpenFile, "__enter__", _raising(error, cause))
+    batches = stream_batches(
+        index.shards, "memory://bucket/x", tiny_backbone.transform, batch_size=4, device=torch.device("cpu"),
+        on_error=on_error,
+    )  # fmt: skip
+    if kind in FAILURES:
+        with pytest.raises(RemoteError, match=r"shard-000000\.tar could not be read from memory://bucket/x: .+"):
+            list(batches)
+    elif on_error == "stop":
+        with pytest.raises(FileNotFoundError, match=r"no shard-000000\.tar at"):
+            list(batches)
+    else:
+        assert [len(batch.failures) for batch in batches] == [1]
+
+
+@pytest.mark.parametrize("on_error", ["stop", "quarantine"])
+def test_a_failing_command_is_an_error_and_never_a_quarantined_shard(
+    tiny_shapes: Path, tiny_backbone: Backbone, tmp_path: Path, on_error: OnError
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=10)
+    location = f"pipe:head -c 3000 {tmp_path}/shards/{{file}}; exit 255"
+    batches = stream_batches(
+        index.shards, location, tiny_backbone.transform, batch_size=4, device=torch.device("cpu"), on_error=on_error,
+        allow_pipe=True,
+    )  # fmt: skip
+    with pytest.raises(RemoteError, match=r"shard-000000\.tar could not be read from pipe:.*exit 255"):
+        list(batches)
+    with pytest.raises(RemoteError, match=r"index\.json could not be read"):
+        open_index(location, allow_pipe=True)

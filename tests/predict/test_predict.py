@@ -225,6 +225,26 @@ def test_a_predictor_is_the_same_after_saving_and_takes_classes_as_before(kind: 
     assert torch.equal(score(again, features).scores, score(extended, features).scores)
 
 
+@pytest.mark.parametrize("new", ["grizzly bear", "grizzly+bear"])
+def test_a_new_class_may_have_either_name_of_a_class_that_the_run_left_out(new: str, tmp_path: Path) -> None:
+    whole = toy_predictor({})
+    names = (*whole.train.class_names[:-1], "grizzly+bear")
+    less = dataclasses.replace(
+        whole, train=dataclasses.replace(whole.train, unseen=whole.train.unseen[:-1], class_names=names)
+    )
+    more = add_classes(less, table([new], list("123456"), whole.train.attributes[-1:].numpy()))
+    save_predictor(more, tmp_path)
+    assert load_predictor(tmp_path).shown_names == more.shown_names
+    assert more.shown_names[-1] == new
+
+
+def test_an_earlier_runs_decomposed_attribute_names_are_those_of_a_composed_table() -> None:
+    predictor = toy_predictor({})
+    facts = dataclasses.replace(predictor.facts, attribute_names=("cafe\u0301", *"23456"))
+    composed = table(["x"], ["caf\u00e9", *"23456"], [[1, 2, 3, 4, 5, 7]])
+    assert add_classes(dataclasses.replace(predictor, facts=facts), composed).class_names[-1] == "x"
+
+
 def test_strengths_of_unit_length_runs_may_come_in_any_scale_and_column_order(tiny_reader: Reader) -> None:
     predictor = tiny_reader.predictor
     names = predictor.attribute_names

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -19,6 +20,7 @@ from packaging.requirements import Requirement
 from zsl.audit.findings import Finding, Severity, fail, failed, ok, text_table, warn
 
 if TYPE_CHECKING:
+    from backbones.presets import Preset
     from zsl.datasets.dataset import Archive
 
 PROJECT = "zsl-dcrgan"
@@ -39,14 +41,18 @@ def doctor(
     findings = [*check_packages()]
     if failed(findings):
         return findings  # the other checks import these packages
+    from zsl.datasets.own import is_own
     from zsl.datasets.places import check_known, splits_folder
+    from zsl.datasets.registry import DATASETS
 
     check_known(benchmark, data)
     embedded = benchmark == "shapes" and images is None
     shards = _shards(benchmark, data, embedded)
     packed = shards.severity == "ok"
     findings.append(shards)
-    if not embedded:
+    if benchmark not in DATASETS and is_own(benchmark):
+        findings.append(_own(Path(benchmark), images, splits))
+    elif not embedded:
         findings += _splits(benchmark, splits or splits_folder(data, benchmark))
         findings.append(_photos(benchmark, images, splits, packed, allow_missing))
     parts = _part_names(benchmark, data, backbone, weights)
@@ -105,6 +111,24 @@ def _archive(benchmark: str) -> Archive:
 
     unknown = Archive(photos="your photos", folder="their folder", splits=benchmark, gigabytes=0, images=0)
     return (DATASETS[benchmark].archive if benchmark in DATASETS else None) or unknown
+
+
+def _own(folder: Path, images: Path | None, splits: Path | None) -> Finding:
+    """Whether make_shards can pack a folder of the user's own; its official files are made and thrown away."""
+    from zsl.datasets.own import prepare
+    from zsl.datasets.split_file import read_split_file
+
+    remedy = "docs/own-benchmark.md says what the folder holds"
+    if images is not None or splits is not None:
+        message = f"--images and --splits are for the known benchmarks; {folder} holds its photos and splits"
+        return fail("own folder", message, remedy="leave them out")
+    try:
+        with tempfile.TemporaryDirectory() as draft:
+            prepare(folder, Path(draft))
+            split_file = read_split_file(Path(draft))
+    except (FileNotFoundError, ValueError) as error:
+        return fail("own folder", str(error), remedy=remedy)
+    return ok("own folder", f"{split_file.count:,} photos, {len(split_file.class_names)} classes ({folder})")
 
 
 def _splits(benchmark: str, folder: Path) -> Iterator[Finding]:
@@ -215,6 +239,7 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
     from backbones import find_preset
     from backbones.efficientnet_lite import lite_weights
     from backbones.options import named_options
+    from backbones.presets import OPENCLIP
 
     check = f"weights {backbone}"
     if weights is not None:
@@ -223,6 +248,8 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
         return ok(check, "not needed, the features are there")
     try:
         preset = find_preset(named_options(backbone)[0])
+        if preset.timm_name.startswith(OPENCLIP):
+            return _openclip_weights(preset, check, hub_seconds)
         if preset.lite_variant is not None:
             return ok(check, f"{lite_weights(preset.lite_variant)} (package)")
         if not preset.published:
@@ -233,19 +260,38 @@ def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: 
             )
     except (FileNotFoundError, ValueError) as error:
         return fail(check, str(error), remedy="pip install '.[offline]'")
-    return _hub_weights(preset.full_name, check, hub_seconds)
+    return _hub_weights(*_timm_place(preset.full_name), check, hub_seconds)
 
 
-def _hub_weights(full_name: str, check: str, hub_seconds: float) -> Finding:
-    """Whether the hub's weights of a timm model are in the cache, or the hub can be reached."""
+def _timm_place(full_name: str) -> tuple[str, tuple[str, ...]]:
+    """The hub's repository of a timm model's weights, and the names that the file may have there."""
     import timm
-    from huggingface_hub import constants, try_to_load_from_cache
 
     published = timm.get_pretrained_cfg(full_name)
     repository = published.hf_hub_id if published else None
-    repository = f"timm/{full_name}" if repository == "timm/" else repository
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if repository and isinstance(path := try_to_load_from_cache(repository, name), str):
+    own = repository is None or repository == "timm/"
+    return f"timm/{full_name}" if own else str(repository), ("model.safetensors", "pytorch_model.bin")
+
+
+def _openclip_weights(preset: Preset, check: str, hub_seconds: float) -> Finding:
+    """Whether the weights of an open_clip model are in the hub's cache, or can be fetched."""
+    from backbones.openclip import published_place
+
+    try:
+        place, names = published_place(preset)
+    except ValueError as error:
+        return fail(check, str(error), remedy="--weights FILE, or another --backbone")
+    if not names:
+        return warn(check, f"not looked for; open_clip fetches them from {place}", remedy="or --weights FILE")
+    return _hub_weights(place, names, check, hub_seconds)
+
+
+def _hub_weights(repository: str, names: Sequence[str], check: str, hub_seconds: float) -> Finding:
+    """Whether a file of the hub's `repository` is in the cache, or the hub can be reached."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    for name in names:
+        if isinstance(path := try_to_load_from_cache(repository, name), str):
             return ok(check, f"{path} (hub cache)")
     if not constants.HF_HUB_OFFLINE and _reachable(constants.ENDPOINT, hub_seconds):
         return warn(check, f"not in the cache; fetched from {repository} when first asked for")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 Precision = Literal["auto", "no", "bf16", "fp16"]
 CONFIG_FILE = Path("accelerate_config.yaml")
+FILE_PRECISIONS = ("no", "bf16", "fp16")  # of the field mixed_precision in it
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of malloc.h
@@ -37,6 +38,7 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
     Raises:
         ValueError: the flag is fp16 on a CPU, where matrix products in fp16 take minutes.
+        ValueError: `accelerate_config.yaml` is broken, or names another precision.
         ValueError: the launcher started several processes, and they do not know of each other.
     """
     from accelerate import Accelerator, InitProcessGroupKwargs
@@ -146,15 +148,35 @@ def keep_freed_memory() -> None:
 
 
 def _configured_precision() -> str:
-    import yaml
-
     launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launcher in ("bf16", "fp16"):
         return launcher
     for path in (CONFIG_FILE, Path(__file__).parents[2] / CONFIG_FILE):
         if path.is_file():
-            return str((yaml.safe_load(path.read_text()) or {}).get("mixed_precision", "no"))
+            return _precision_in(path)
     return "no"
+
+
+def _precision_in(path: Path) -> str:
+    """The field mixed_precision of an accelerate configuration; "no" where it has none.
+
+    Raises:
+        ValueError: the file is no YAML or no mapping, or the field is no precision.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())}); mend or remove it") from error
+    if not isinstance(content, dict | None):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a mapping of fields; mend or remove it")
+    value = (content or {}).get("mixed_precision")
+    # YAML reads a plain `no` as False.
+    precision = "no" if value is None or value is False else str(value).lower()
+    if precision not in FILE_PRECISIONS:
+        raise ValueError(f"{path}: mixed_precision is {value!r}; it is one of {', '.join(FILE_PRECISIONS)}")
+    return precision
 
 
 def _is_native(precision: str, use_cpu: bool) -> bool:

@@ -29,17 +29,25 @@ REMEDIES = {  # the reason that stops a writer, and what to do about it
     errno.ENAMETOOLONG: "the name is too long for the file system; name another folder or a shorter --name",
     errno.EIO: "the disk reports an error of its own; look at it, or name another folder",
 }
+WRITERS_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # reasons that stop no reader
+EITHER = {  # the remedy where the reason may have stopped a reader
+    errno.EACCES: "this user has no permission for it; change the permissions, or name another place",
+    errno.EPERM: "this user has no permission for it; change the permissions, or name another place",
+}
 
 
 def in_words(error: OSError, path: Path | None = None) -> str:
-    """Say what stopped a writer and what to do, if the reason is in REMEDIES; else return the text of the error.
+    """Say what stopped a reader or writer and what to do, if the reason is in REMEDIES; else the text of the error.
 
-    path: file that the program was writing; None: the file that the error names.
+    path: file that the program was writing; None: the file that the error names, which it may have been reading.
     """
     if error.errno is None or not _is_of_system(error):
         return str(error)
-    named = path if path is not None else error.filename
-    return f"{'a file' if named is None else named} cannot be written: {REMEDIES[error.errno]}"
+    if path is not None or error.errno in WRITERS_ONLY:
+        named, deed, remedy = path or error.filename, "written", REMEDIES[error.errno]
+    else:
+        named, deed, remedy = error.filename, "read or written", EITHER.get(error.errno, REMEDIES[error.errno])
+    return f"{'a file' if named is None else named} cannot be {deed}: {remedy}"
 
 
 @contextmanager

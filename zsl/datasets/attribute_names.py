@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zsl.common.files import write_text
 from zsl.common.matlab import read_variables, strings
-from zsl.common.text import read_lines
+from zsl.common.text import nfc, read_lines
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE
 from zsl.datasets.registry import DATASETS
 
@@ -72,17 +72,17 @@ def read_names_file(path: Path, count: int) -> tuple[str, ...]:
 
 
 def _names_in(path: Path) -> tuple[str, ...]:
-    """The names in a file.
+    """The names in a file, in Unicode's composed form (NFC), as tables of attributes are read.
 
     Its lines are `number name`; of a `.csv` the head has the names after its first cell; of a `.mat` (SUN) the variable
     `attributes` has them.
     """
     if path.suffix == ".mat":
-        return strings(read_variables(path, [VARIABLE])[VARIABLE], path, VARIABLE)
+        return tuple(map(nfc, strings(read_variables(path, [VARIABLE])[VARIABLE], path, VARIABLE)))
     lines = _lines(path)
     if path.suffix == ".csv":
-        return tuple(cell.strip() for cell in next(csv.reader(lines), [])[1:])
-    return tuple(re.sub(r"^\s*\d+\s+", "", line).strip() for line in lines)
+        return tuple(nfc(cell.strip()) for cell in next(csv.reader(lines), [])[1:])
+    return tuple(nfc(re.sub(r"^\s*\d+\s+", "", line).strip()) for line in lines)
 
 
 def write_names(folder: Path, names: tuple[str, ...]) -> None:
@@ -97,7 +97,7 @@ def read_names(folder: Path, count: int) -> tuple[str, ...]:
         ValueError: there are not `count` of them.
     """
     path = folder / NAMES_FILE
-    names = tuple(_lines(path)) if path.is_file() else ()
+    names = tuple(map(nfc, _lines(path))) if path.is_file() else ()
     if names and len(names) != count:
         raise ValueError(f"{path} has {len(names)} names, the classes have {count} attributes; mend or remove it")
     return names

@@ -74,6 +74,7 @@ def stream_batches(
 
     Raises:
         ValueError, FileNotFoundError: a shard cannot be read, or with `on_error` "stop" a photo cannot be decoded.
+        RemoteError: the network or the command fails; no shard is quarantined for that.
     """
     threads, views = max(1, torch.get_num_threads()), (transform, *others)
     # Each thread gets one core; otherwise torch would give each its own pool, all on the same cores.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from zsl.common.text import nfc
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.datasets.class_names import default_names
 from zsl.datasets.distinct import check_distinct
@@ -40,7 +41,7 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
     count = len(train.class_names)
     new = torch.arange(count, count + len(strengths))
     # A class of the benchmark that the run left out keeps its id and attributes; its name is the new class's.
-    names = tuple(f"{name} (left out)" if name in table.classes else name for name in train.class_names)
+    names = _set_aside(train.class_names, table.classes)
     extended = replace(
         train,
         attributes=torch.cat([train.attributes, strengths.to(train.attributes.dtype)]),
@@ -49,8 +50,13 @@ def add_classes(predictor: Predictor, table: AttributeTable) -> Predictor:
     )
     facts = replace(predictor.facts, new_classes=(*predictor.facts.new_classes, *table.classes))
     models = {seed: _extend(model, extended, new) for seed, model in predictor.models.items()}
-    shown = predictor.readable_names or default_names(train.class_names)
+    shown = _set_aside(predictor.readable_names or default_names(train.class_names), table.classes)
     return Predictor(facts=facts, train=extended, models=models, readable_names=(*shown, *table.classes))
+
+
+def _set_aside(names: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, or readable names, of the benchmark's classes, without those that `new` classes have."""
+    return tuple(f"{name} (left out)" if name in new else name for name in names)
 
 
 def _extend(calibrated: Calibrated, train: TrainSplit, new: Tensor) -> Calibrated:
@@ -107,7 +113,7 @@ def _in_run_order(table: AttributeTable, predictor: Predictor) -> Tensor:
     Raises:
         ValueError: the table's attributes are not the run's.
     """
-    names = predictor.attribute_names
+    names = tuple(map(nfc, predictor.attribute_names))  # runs of earlier versions keep them as they were written
     if predictor.facts.attribute_names:
         _check_names(table.attributes, names)
         columns = [table.attributes.index(name) for name in names]
