@@ -51,7 +51,12 @@ def main(args: Args) -> None:
     print(table(a, b, differences))
     if args.json:
         runs = {
-            name: {"run": str(run.folder), "seeds": list(run.details), "side_information": run.side_information}
+            name: {
+                "run": str(run.folder),
+                "seeds": list(run.details),
+                "side_information": run.side_information,
+                "protocol": run.protocol,
+            }
             for name, run in (("a", a), ("b", b))
         }
         facts = {"benchmark": a.benchmark, "over": list(args.over), "resamples": args.resamples, "seed": args.seed}

@@ -158,6 +158,15 @@ def test_powers_of_features_and_attributes_reach_the_networks_and_the_answers() 
     torch.testing.assert_close(scaler.undo(scaler(train.attributes)), train.attributes)
 
 
+def test_what_the_heads_see_is_computed_once_for_each_part_of_the_test() -> None:
+    train, test = toy_splits()
+    model = train_dcrgan(train, TINY, seed=0)
+    expected = evaluate(model, test)
+    model.remembered = {}
+    assert [evaluate(model, test) for _ in range(3)] == [expected] * 3
+    assert len(model.remembered) == 2  # test_seen and test_unseen
+
+
 def test_prototypes_are_the_class_means_of_the_metric_network() -> None:
     train, _ = toy_splits()
     metric = train_metric(train, TINY.metric, seed=0)

@@ -233,7 +233,12 @@ def test_the_script_prints_a_table_and_writes_the_numbers(tmp_path: Path) -> Non
     found = compare(a, b, resamples=300)
     written = json.loads((tmp_path / "out.json").read_text())
     assert [Difference(**entry) for entry in written["differences"]] == found
-    assert written["b"] == {"run": str(folders[1]), "seeds": [0, 1], "side_information": "attributes"}
+    assert written["b"] == {
+        "run": str(folders[1]),
+        "seeds": [0, 1],
+        "side_information": "attributes",
+        "protocol": "honest",
+    }
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[3:8]] == [*KEYS]
     assert f"[{100 * found[0].low:+.1f}, {100 * found[0].high:+.1f}]" in lines[3]
@@ -248,3 +253,13 @@ def test_the_scripts_refusal_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert "compare runs on one" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_looked_at_the_test_is_named(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, {0: details(0)}) for name in ("a", "b")]
+    config = json.loads((runs[1] / "config.json").read_text()) | {"protocol": "published: epochs selected on test"}
+    write_json(runs[1] / "config.json", config)
+    done = run_command("compare.py", *runs, "--resamples", "100")
+    assert done.returncode == 0, done.stderr
+    assert "\nB IS NOT HONEST: published: epochs selected on test\n" in done.stdout
+    assert "A IS NOT HONEST" not in done.stdout

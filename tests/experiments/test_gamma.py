@@ -123,7 +123,10 @@ def test_a_recipes_gamma_is_for_its_benchmark_its_features_and_its_configuration
     assert cub.gamma_for("cub", f"{LITE0}-288px", cub.config) == 32.0
     assert cub.gamma_for("sun", LITE0, cub.config) is None
     assert cub.gamma_for("cub", "resnet101.tv_in1k", cub.config) is None
+    assert cub.gamma_for("cub", LITE0, cub.config, 1837) == 29.7  # CUB's first 50 classes
+    assert cub.gamma_for("cub", LITE0, cub.config, 7057) is None  # all of CUB
     shapes = find_recipe("shapes")
+    assert shapes.gamma_for("shapes", LITE0, shapes.config, 7) == 0.0
     assert shapes.gamma_for("shapes", LITE0, shapes.config) == 0.0
     assert shapes.gamma_for("shapes", "test_vit", shapes.config) is None
 
@@ -176,6 +179,11 @@ def test_a_selections_gamma_is_for_its_configuration_alone(experiment: Experimen
     configured = replace(semantic, config=semantic.configured(TINY))
     scan = torch.linspace(-12, 12, 25)
     assert_best_of_a_scan(configured, of_variant.value, of_variant.harmonic_on_folds, experiment.calibration, scan)
+    of_its_own = select(
+        replace(semantic, rounds=()), experiment.calibration, tmp_path / "s-2", manifest=experiment.table.manifest,
+        goal="harmonic", seed=0, budget=None,
+    )  # fmt: skip
+    assert of_its_own.is_of(semantic, configured.config)
     with_number = experiment.run(DCRGAN, tmp_path / "number", selection=tmp_path / "s", gamma=1.5)
     assert with_number.gamma.value == 1.5
 

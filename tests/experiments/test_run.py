@@ -134,12 +134,13 @@ TINY_FLAGS = [word for key, value in TINY_CONFIG.items() for word in (f"--config
 
 
 def train_script(tiny_features: Path, tmp_path: Path, *flags: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    words = ["--features", tiny_features, "--data", tiny_features.parents[2], "--runs", tmp_path, *TINY_FLAGS, *flags]
+    words: list[str | Path] = ["--features", tiny_features, "--data", tiny_features.parents[2], "--runs", tmp_path]
+    words += [*TINY_FLAGS, *flags]
     if ranks == 1:
         return run_command("train_dcrgan.py", *words)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    command = [*launcher, SCRIPTS / "train_dcrgan.py", *words]
+    command: list[str | Path] = [*launcher, SCRIPTS / "train_dcrgan.py", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 

@@ -290,6 +290,11 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     of_search["best"]["config"]["gan"]["steps"] += 1  # as if a later search had chosen another configuration
     chosen.write_text(json.dumps(of_search))
     assert list(finished_methods(tmp_path, only)) == ["eszsl", "C-1"]
+    damaged = tmp_path / "eszsl" / "results.json"
+    whole = damaged.read_text()
+    damaged.write_text("{}")
+    assert list(finished_methods(tmp_path, only)) == ["C-1"]  # and the rows that are whole are not lost
+    damaged.write_text(whole)
     of_one_seed = {"C-1": replace(only["C-1"], seeds=only["C-1"].seeds[:1])}
     assert list(finished_methods(tmp_path, of_one_seed)) == ["C-1"]
     assert results["C-1"].config["classifiers"]["weight_ss"] == 0.0

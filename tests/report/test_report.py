@@ -265,7 +265,6 @@ def test_a_method_without_regressor_and_variants_is_shown_without_them(
         (lambda run: (run / "results.json").write_text("[]"), ("results.json", "object", "array")),
         (lambda run: (run / "results.json").write_text('{"benchmark": "x"}'), ("results.json", "`backbone`")),
         (lambda run: (run / "seed-1" / DETAILS_FILE).write_bytes(b"x" * 50), (DETAILS_FILE, "not a whole file")),
-        (lambda run: (run / "test_access.jsonl").write_text("{}\n{"), ("test_access.jsonl", "damaged")),
     ],
 )
 def test_a_broken_run_is_refused_by_name(runs: Path, spoil: object, words: tuple[str, ...]) -> None:
@@ -275,6 +274,13 @@ def test_a_broken_run_is_refused_by_name(runs: Path, spoil: object, words: tuple
         read_report_run(runs / "honest")
     for expected in words:
         assert expected in str(error.value)
+
+
+def test_a_line_that_a_kill_has_cut_is_passed_over(runs: Path) -> None:
+    path = runs / "honest" / "test_access.jsonl"
+    whole = path.read_text()
+    path.write_text(f'{{"time": "2026\n{whole}')
+    assert len(read_report_run(runs / "honest").accesses) == len(whole.splitlines())
 
 
 def test_a_score_that_is_no_number_is_refused(runs: Path) -> None:

@@ -58,6 +58,14 @@ def test_a_finished_run_has_the_scores_of_its_results(tmp_path: Path, accelerato
     assert f"{100 * results.mean['harmonic']:.1f} ± {100 * results.std['harmonic']:.1f}" in cells
 
 
+def test_one_seed_has_no_spread(tmp_path: Path, accelerator: Accelerator) -> None:
+    run(train, tmp_path / "a", accelerator, seeds=(0,))
+    line = only(list_runs(tmp_path))
+    assert set(line.content["std"].values()) == {None}
+    assert line.content["mean"]["H"] > 0
+    assert all("±" not in cell for cell in line.cells)
+
+
 def test_a_stopped_run_says_where_and_has_the_scores_so_far(tmp_path: Path, accelerator: Accelerator) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(stop_in_seed_two, tmp_path / "a", accelerator)

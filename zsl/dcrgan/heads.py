@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from numpy.linalg import LinAlgError
 from torch import Tensor, nn
 
 
@@ -60,13 +61,13 @@ def discriminant(
     errors: of placed means [S, dim]; None: they are not counted.
 
     Raises:
-        ValueError: `within` is zero, so there is no covariance: no class has two inputs that differ.
+        LinAlgError: `within` is zero, so there is no covariance: no class has two inputs that differ.
     """
     if not bool(within.any()):
-        raise ValueError(
+        raise LinAlgError(
             f"discriminant heads need a seen class with two training images that differ, to know how far the images of "
             f"a class spread; none of the {len(within)} images differs from its class's mean.  Give more images a "
-            "class, or take --config.classifiers.fit softmax"
+            "class, or take the method without + in its name, whose heads are softmax classifiers"
         )
     covariance = (1 - shrinkage) * within.T @ within / len(within)
     if errors is not None:

@@ -122,7 +122,7 @@ def epochs(model: DCRGAN) -> Epochs:
         seed=synthesizer.seed, histories=histories,
     )  # fmt: skip
 
-    remembered: dict[int, tuple[Tensor, Spaces]] = {}  # all epochs have the same F1 and F2
+    remembered: dict[tuple[int, ...], tuple[Tensor, Spaces]] = {}  # all epochs have the same F1 and F2
 
     def of_epochs(chosen: Sequence[int]) -> DCRGAN:
         pairs = [(zsl[epoch], gzsl[epoch]) for (zsl, gzsl), epoch in zip(histories, chosen, strict=True)]

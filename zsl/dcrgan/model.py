@@ -43,7 +43,7 @@ class DCRGAN(nn.Module):
         train = synthesizer.train
         self.synthesizer, self.config = synthesizer, config
         self.regressors, self.zsl, self.gzsl = synthesizer.regressors, zsl, gzsl
-        self.remembered: dict[int, tuple[Tensor, Spaces]] | None = None  # by id of the features; None: nothing is
+        self.remembered: dict[tuple[int, ...], tuple[Tensor, Spaces]] | None = None  # by place in memory; None: nothing
         self.register_buffer("zsl_classes", train.unseen)
         self.register_buffer("gzsl_classes", torch.cat([train.seen, train.unseen]))
         self.eval().requires_grad_(False)
@@ -56,15 +56,13 @@ class DCRGAN(nn.Module):
 
     def spaces(self, features: Tensor) -> Spaces:
         """Map features [N, D], scaled on trainval rows, to the inputs of the heads."""
-        if self.remembered is not None and id(features) in self.remembered:
-            return self.remembered[id(features)][1]
+        place = (features.data_ptr(), *features.shape, *features.stride())  # a slice of the same rows is another object
+        if self.remembered is not None and place in self.remembered:
+            return self.remembered[place][1]
         visual = self.inputs(features)
         spaces = visual, self.regressors.attributes(visual), self.regressors.representations(visual)
         if self.remembered is not None:
-            self.remembered[id(features)] = (
-                features,
-                spaces,
-            )  # the features stay alive, so that no other ones get their id
+            self.remembered[place] = features, spaces  # the features stay alive, so that no other ones get their place
         return spaces
 
     def inputs(self, features: Tensor) -> Tensor:

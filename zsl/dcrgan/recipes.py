@@ -20,6 +20,7 @@ from zsl.dcrgan.srn import SRNConfig
 from zsl.dcrgan.variants import PAPER, PLUS, Form
 
 LITE0 = "tf_efficientnet_lite0.offline_in1k"
+CUB_50 = 1837  # trainval images of CUB's first 50 classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +29,19 @@ class Recipe:
 
     config: DCRGANConfig
     gammas: Mapping[tuple[str, str], float] = field(default_factory=dict)  # by benchmark and backbone of its features
+    images: Mapping[str, int] = field(default_factory=dict)  # trainval images that γ is for, of a benchmark of photos
     calibrated: bool = True  # False: γ is 0, whatever the benchmark and the features; so it is in the paper
 
-    def gamma_for(self, benchmark: str, backbone: str, config: Any) -> float | None:
+    def gamma_for(self, benchmark: str, backbone: str, config: Any, images: int | None = None) -> float | None:
         """Return γ if benchmark, features and configuration are those that γ was chosen on, else None.
 
-        The configuration may differ in `precision` and `compile`.
+        The configuration may differ in `precision` and `compile`.  images: number of trainval images, which tells a
+        validation fold, and another part of the benchmark's photos, from the photos that γ is for; None: not compared.
         """
         if not self.calibrated:
             return 0.0
         same = _computed_alike(config) == _computed_alike(self.config)
+        same = same and images in (None, self.images.get(benchmark, images))
         return self.gammas.get((benchmark, backbone)) if same else None
 
 
@@ -67,7 +71,7 @@ def paper_form() -> Recipe:
         attribute_power=0.5,
         classifiers=ClassifierConfig(lr_vs=3e-3, epochs=20, images_per_unseen_class=400, weight_ss=0.2, weight_srs=0.5),
     )
-    return Recipe(config=config, gammas={("cub", f"{LITE0}-288px"): 4.65})
+    return Recipe(config=config, gammas={("cub", f"{LITE0}-288px"): 4.65}, images={"cub": CUB_50})
 
 
 def plus() -> Recipe:
@@ -98,6 +102,7 @@ def plus() -> Recipe:
             ("cub", LITE0): 29.7,
             ("shapes", LITE0): 50.3,
         },
+        images={"cub": CUB_50},
     )
 
 

@@ -63,7 +63,7 @@ def settle_gamma(
             value=selection.gamma, source="of the selection's folds", harmonic_on_folds=trial.scores.harmonic
         )
     backbone, benchmark = table.manifest.backbone, table.manifest.benchmark
-    from_recipe = None if recipe is None else recipe.gamma_for(benchmark, backbone, config)
+    from_recipe = None if recipe is None else recipe.gamma_for(benchmark, backbone, config, len(train.features))
     if from_recipe is not None:
         return GammaFacts(value=from_recipe, source="of the recipe")
     folds = find_folds()

@@ -17,7 +17,7 @@ from torch import Tensor
 from zsl.common.files import read_object
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import ATTRIBUTES
-from zsl.experiments.results import CONFIG_FILE
+from zsl.experiments.results import CONFIG_FILE, HONEST
 from zsl.scores.bootstrap import COLUMNS, IMAGES, Level, Resamples, resampled_seeds
 from zsl.scores.details import DETAILS_FILE, Details, load_details
 
@@ -32,6 +32,7 @@ class Run:
     benchmark: str
     side_information: str
     details: dict[int, Details]  # by seed
+    protocol: str = HONEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,8 @@ def read_run(folder: Path, seeds: Sequence[int] | None = None) -> Run:
     for seed, other in details.items():
         _check_rows(details[first], other, f"seed {first} of {folder}", f"seed {seed}")
     facts = read_object(folder / CONFIG_FILE)
-    return Run(folder, facts.get("benchmark", "unknown"), facts.get("side_information", ATTRIBUTES), details)
+    side_information, protocol = facts.get("side_information", ATTRIBUTES), facts.get("protocol", HONEST)
+    return Run(folder, facts.get("benchmark", "unknown"), side_information, details, protocol)
 
 
 def check_comparable(a: Run, b: Run) -> None:
@@ -166,6 +168,9 @@ def table(a: Run, b: Run, differences: Sequence[Difference]) -> str:
     lines = [f"{name}: {run.folder}, seeds {' '.join(map(str, run.details))}" for name, run in (("A", a), ("B", b))]
     if a.side_information != b.side_information:
         lines.append(f"NOT THE SAME SIDE INFORMATION: A has {a.side_information}, B has {b.side_information}")
+    for name, run in (("A", a), ("B", b)):
+        if not run.protocol.startswith(HONEST):
+            lines.append(f"{name} IS NOT HONEST: {run.protocol}")
     lines.append(f"{'':>6}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}{'B better':>11}")
     for d in differences:
         interval = f"[{100 * d.low:+.1f}, {100 * d.high:+.1f}]"

@@ -189,10 +189,12 @@ class Experiment:
             claim_folder(folder, asdict(facts))
         if self.accelerator.is_main_process:
             keep_side_information(self.splits, folder)
-        is_usual = self.splits.side_information == ATTRIBUTES  # γ of a recipe or a fine-tuning is for attributes alone
+        is_usual = self.splits.side_information == ATTRIBUTES  # γ of a fine-tuning is for attributes alone
+        if recipe and recipe.calibrated and (not is_usual or facts.attributes != "att"):
+            recipe = None  # γ of a recipe was chosen on `att`, as the split file has it
         return settle_gamma(
             gamma, method, config, self.table, self.train.to(self.accelerator.device), self._gamma_folds, folder,
-            recipe=recipe if is_usual else None, carried=is_usual, selection=selection, trainer=trainer,
+            recipe=recipe, carried=is_usual, selection=selection, trainer=trainer,
             accelerator=self.accelerator, asked=len(self.seeds),
         )  # fmt: skip
 

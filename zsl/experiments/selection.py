@@ -56,7 +56,8 @@ class Selection:
 
     def is_of(self, method: Method, config: Any) -> bool:
         """Whether the folds chose exactly this configuration of the method, so that γ is for it, too."""
-        return self.method == method.selected_as and self.best.config == json.loads(json.dumps(asdict(config)))
+        of_method = self.method in (method.name, method.selected_as)
+        return of_method and self.best.config == json.loads(json.dumps(asdict(config)))
 
     def config(self, method: Method) -> Any:
         """Return the configuration of `method` that the folds chose."""

@@ -214,7 +214,7 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
                 rows += _run_backbone(study, entry, accelerator, first)
         except (ValueError, OSError, FloatingPointError) as error:
             failures[str(entry)] = str(error).strip() or type(error).__name__
-        except (RuntimeError, AssertionError) as error:  # an error of a model, or of a device that is too small
+        except (RuntimeError, AssertionError, MemoryError) as error:  # of a model, or of too small a device
             failures[str(entry)] = f"{type(error).__name__}: {error}".strip(": \n")
         if str(entry) in failures:
             log.warning("%s failed, going on with the others: %s", entry, failures[str(entry)])

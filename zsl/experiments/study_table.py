@@ -113,7 +113,8 @@ def write_study_csv(rows: Sequence[Row], path: Path) -> None:
     scores = [f"{key}_{of}" for key in SCORES for of in ("mean", "std")]
     lines = []
     for row in rows:
-        values = [of[key] for key in SCORES for of in (row.mean, row.std)]
+        spread = row.std if row.seeds > 1 else dict.fromkeys(SCORES, "")
+        values = [of[key] for key in SCORES for of in (row.mean, spread)]
         about = [getattr(row, fact) for fact in facts]
         lines.append([row.entry, row.backbone, row.method, row.seeds, *values, *about, row.measured_on])
     write_csv(path, ["entry", "backbone", "method", "seeds", *scores, *facts, "measured_on"], lines)

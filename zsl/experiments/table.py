@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from numpy.linalg import LinAlgError
 
@@ -25,6 +27,8 @@ from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.training.method import Method
 
+log = logging.getLogger(__name__)
+Content = TypeVar("Content")
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 COST_FILE = "cost.json"
 # Of a training: too little memory, a term that is not finite, a matrix that a solver refuses.  Any other ValueError
@@ -157,12 +161,13 @@ def _find_methods(names: Sequence[str], start: Start) -> dict[str, Method]:
 def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, Results]:
     """Add the results of earlier calls in `folder` to `results`, so that a table never loses rows.
 
-    An earlier result must have the same features, attributes, seeds and version.  A variant must also have the
-    configuration that the folder's search chose last for its form.
+    An earlier result must be readable, and have the same features, attributes, seeds and version.  A variant must also
+    have the configuration that the folder's search chose last for its form.
     """
     paths = {form.suffix: folder / f"{NAME}{form.suffix}-selection/{SELECTION_FILE}" for form in FORMS}
     choices = {
-        suffix: flatten(load_selection(path).best.config) if path.is_file() else {} for suffix, path in paths.items()
+        suffix: flatten(found.best.config) if (found := _readable(load_selection, path)) else {}
+        for suffix, path in paths.items()
     }
     if not results:  # all failed: nothing says which earlier results are of the same kind
         return {}
@@ -172,9 +177,20 @@ def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, 
     for name in dict.fromkeys((*OTHERS, *VARIANTS, PUBLISHED, *others)):
         if name in results:
             finished[name] = results[name]
-        elif name in others and _belongs(earlier := read_results(folder / name / RESULTS_FILE), kind, choices):
-            finished[name] = earlier
+        elif name in others:
+            earlier = _readable(read_results, folder / name / RESULTS_FILE)
+            if earlier is not None and _belongs(earlier, kind, choices):
+                finished[name] = earlier
     return finished
+
+
+def _readable(read: Callable[[Path], Content], path: Path) -> Content | None:
+    """Read a file of an earlier call; None where there is none, or where it is damaged, which a warning says."""
+    try:
+        return read(path) if path.is_file() else None
+    except (ValueError, OSError) as error:
+        log.warning("left out of the table: %s", error)
+        return None
 
 
 def _belongs(result: Results, kind: Sequence[object], choices: Mapping[str, Mapping[str, object]]) -> bool:

@@ -96,7 +96,7 @@ def each(path: str, *values: object) -> tuple[Overrides, ...]:
 
 def _head_rounds(config: HeadsConfig, *, closed: bool) -> tuple[tuple[Overrides, ...], ...]:
     """List the rounds that train no generator."""
-    semantic = [each("heads.semantic_weight", 0.1, 0.3, 1.0)] if isinstance(config, SemanticHeadsConfig) else []
+    semantic = [each("heads.semantic_weight", 0.1, 0.3, 1.0, 2.6)] if isinstance(config, SemanticHeadsConfig) else []
     if closed:
         return each("heads.shrinkage", 0.5, 0.8, 0.9, 0.95), each("heads.placement_error", 0.0, 0.2), *semantic
     images = each("heads.images_per_unseen_class", 60, 200, 800)

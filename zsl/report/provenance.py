@@ -112,7 +112,8 @@ def _opened(run: ReportRun) -> str:
     shown = sum("purpose" in entry for entry in run.accesses)
     seeds = len(run.results.seeds)
     tested = len(run.accesses) - shown
-    extra = "" if tested == seeds or not run.honest else " (a seed was tested more than once)"
+    again = len({entry.get("seed") for entry in run.accesses if "purpose" not in entry}) < tested
+    extra = " (a seed was tested more than once)" if again and run.honest else ""
     return f"{_times(tested)} for scores of {seeds} seeds{extra}, {_times(shown)} for figures, which choose nothing"
 
 

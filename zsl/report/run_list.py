@@ -50,7 +50,7 @@ class Line:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The line as JSON has it; a score that an older file does not hold, or that is not finite, is None."""
+        """The line as JSON has it; None is a spread of one seed, and a score that an older file lacks."""
         scores = {
             key: {name: value if math.isfinite(value) else None for name, value in getattr(self, key).items()}
             for key in ("mean", "std")
@@ -125,7 +125,7 @@ def _run(folder: Path, name: str, runs: Path) -> Line:
         seeds=state.done, seeds_asked=len(state.asked), honest=facts.is_honest,
         test=not facts.splits.startswith("validation fold"), side_information=facts.side_information,
         mean={column: statistics.fmean(values) for column, values in columns.items() if values},
-        std={column: statistics.stdev(values) if len(values) > 1 else 0.0 for column, values in columns.items()},
+        std={column: statistics.stdev(values) if len(values) > 1 else math.nan for column, values in columns.items()},
         seconds=_seconds(folder),
     )  # fmt: skip
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsl.common.files import read_json_lines
 from zsl.common.provenance import STARTS_FILE
 from zsl.datasets.folds import FOLD, fold_number
 from zsl.experiments.compare import read_run
@@ -109,8 +109,8 @@ def read_report_run(folder: Path) -> ReportRun:
         folder=folder,
         results=results,
         details=details,
-        starts=_read_lines(folder / STARTS_FILE),
-        accesses=_read_lines(folder / ACCESS_FILE),
+        starts=_lines(folder / STARTS_FILE),
+        accesses=_lines(folder / ACCESS_FILE),
         notes=notes,
     )
 
@@ -129,10 +129,6 @@ def _read_details(folder: Path, seeds: Sequence[int]) -> tuple[dict[int, Details
     return {seed: details[seed] for seed in seeds if seed in details}, notes
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); move it away to report without it") from error
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file; a kill may have cut others."""
+    return read_json_lines(path) if path.is_file() else []
