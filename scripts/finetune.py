@@ -56,6 +56,8 @@ def main(args: Args) -> None:
     from zsl.finetune.crossfit import FoldsPending
 
     check_tracker(args.log_with)
+    if args.skip_verdict and (args.crossfit or args.folds):
+        raise ValueError("--skip-verdict trains no fold, --crossfit and --folds ask for some; leave one of them out")
     accelerator = make_accelerator(args.precision or training_precision())
     with accelerator.main_process_first():
         index = open_or_draw_shards(args.benchmark, args.data, args.shards, allow_pipe=args.allow_pipe)
@@ -64,8 +66,8 @@ def main(args: Args) -> None:
         benchmark=args.benchmark, backbone=args.backbone or default_backbone(args.benchmark), weights=args.weights,
         data=args.data, shards=args.shards or shards_folder(args.data, args.benchmark), allow_pipe=args.allow_pipe,
         config=args.config,
-        crossfit=0 if args.skip_verdict else args.crossfit, hold_out=args.hold_out,
-        folds=() if args.skip_verdict else args.folds, judge=args.judge, margin=args.margin,
+        crossfit=0 if args.skip_verdict else args.crossfit, hold_out=args.hold_out, folds=args.folds,
+        judge=args.judge, margin=args.margin,
         checkpoint_seconds=args.checkpoint_seconds, memory=args.memory_gb * 1e9, log_with=args.log_with,
     )  # fmt: skip
     try:

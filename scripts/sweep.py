@@ -46,6 +46,9 @@ def main(args: Args) -> None:
     folds = load_folds(args.benchmark, args.data, table, device, args.folds, args.read_vectors())
     dim = table.features.shape[1]
     methods = [method_and_recipe(name, args.benchmark, recipe=args.recipe, feature_dim=dim)[0] for name in args.methods]
+    without = [method.name for method in methods if not method.takes_recipe]
+    if args.recipe and without:
+        raise ValueError(f"--recipe {args.recipe} is for variants of DCR-GAN; {', '.join(without)} has none")
     field = args.field.replace("-", "_")
     values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")

@@ -7,6 +7,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from command_line import assert_refused
+from command_line import run as run_command
 from tiny_configs import ALL_STAGES
 from toy import toy_manifest, toy_splits
 
@@ -123,3 +125,9 @@ def test_fields_that_cannot_be_swept_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds a search with other folds; use another --name"):
         sweep([find_method("C-3", ALL_STAGES)], FIELD, [2], {1: FOLDS[1]}, tmp_path, manifest=MANIFEST, seeds=(0,))
     assert not math.isnan(run(tmp_path, "C-3", seeds=(0,))[0].harmonic[0])
+
+
+def test_a_recipe_for_methods_that_have_none_is_refused(tiny_features: Path, tmp_path: Path) -> None:
+    words = ("--features", tiny_features, "--data", tiny_features.parents[2], "--runs", tmp_path)
+    done = run_command("sweep.py", *words, "--methods", "eszsl", "--recipe", "paper-sun-gzsl", "--field", "lam")
+    assert_refused(done, "--recipe paper-sun-gzsl is for variants of DCR-GAN; eszsl has none")

@@ -723,6 +723,9 @@ def test_the_comparison_ranks_the_honest_runs_by_ausuc(runs: Path) -> None:
     assert [row[2].split()[0] for row in made.tables["ranks"][1:]] == [
         f"{100 * run.results.mean['ausuc']:.1f}" for run in honest
     ]
+    first_alone = replace(honest[0], details=dict([*honest[0].details.items()][:1]))
+    of_one = Page(write_comparison([first_alone, *honest[1:]], runs / "one.html"))
+    assert f"is too short: {honest[0].name.rsplit('/')[-1]}" in of_one.said()
     alone = Page(write_comparison([run for run in found if run.name != honest[0].name], runs / "comparison.html"))
     assert "ranks" not in alone.tables
 

@@ -129,6 +129,11 @@ def test_a_benchmark_that_is_not_at_hand_can_have_its_shards_elsewhere(
         ("extract.py", ("--splits", "x"), "--splits is for --import-mat"),
         ("audit.py", ("--run", "nowhere"), "nowhere is no run folder (no config.json)"),
         ("train_dcrgan.py", ("--name", "/elsewhere"), "--name /elsewhere: the name of a folder below --runs"),
+        (
+            "finetune.py",
+            ("--skip-verdict", "--folds", "1"),
+            "--skip-verdict trains no fold, --crossfit and --folds ask",
+        ),
         ("finetune.py", ("--name", "../elsewhere"), "--name ../elsewhere: the name of a folder below --runs"),
     ],
 )

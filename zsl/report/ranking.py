@@ -20,6 +20,7 @@ class Ranking:
 
     table: Table
     plot: Plot
+    of_one_seed: tuple[str, ...]  # names of runs whose intervals have no spread over seeds
 
 
 def run_ranking(runs: Sequence[ReportRun], folder: Path) -> Ranking | None:
@@ -41,7 +42,9 @@ def run_ranking(runs: Sequence[ReportRun], folder: Path) -> Ranking | None:
         for rank in ranks
     )
     columns = ("run", "group", "AUSUC (95 % interval)", "H (95 % interval)", "H as published, selected on test")
-    return Ranking(table=Table(columns=columns, rows=rows), plot=draw_ranking(ranks, of_runs, folder))
+    of_one_seed = tuple(name for name, run in ranked.items() if len(run.details) == 1)
+    plot = draw_ranking(ranks, of_runs, folder)
+    return Ranking(table=Table(columns=columns, rows=rows), plot=plot, of_one_seed=of_one_seed)
 
 
 def _tested_alike(runs: Sequence[ReportRun]) -> bool:
