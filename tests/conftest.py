@@ -48,6 +48,15 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def threads() -> None:
+    """One thread, whatever a script of an earlier test left: bits depend on their number.
+
+    A millisecond's work is not worth sharing out among cores that others use too.
+    """
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The official split files and some CUB photos: $ZSL_SHARED_DATA, or ../shared/data beside the repository."""
@@ -64,7 +73,6 @@ def accelerator() -> Accelerator:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "1")
         made = make_accelerator("no")
-    torch.set_num_threads(1)  # a millisecond's work is not worth sharing out among cores that others use too
     return made
 
 

@@ -48,7 +48,7 @@ from zsl.features.table import read_features
 @pytest.fixture
 def own_data(tiny_shapes: Path, tmp_path: Path) -> Path:
     """A copy of the tiny benchmark that may be spoiled."""
-    shutil.copytree(tiny_shapes / "shapes", tmp_path / "shapes")
+    shutil.copytree(tiny_shapes / "shapes", tmp_path / "shapes", ignore=shutil.ignore_patterns("features"))
     return tmp_path
 
 

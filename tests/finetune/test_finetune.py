@@ -560,24 +560,22 @@ def test_photos_that_weights_were_tuned_on_are_no_test_photos_under_another_name
     trainval = load_split_rows(tiny_shapes / "shapes" / "splits")["trainval_loc"]
     test_seen = load_split_rows(tmp_path / "mine" / "splits")["test_seen_loc"]
     assert set(test_seen) < set(trainval)
-    # Without the manifest too: the hashes lie in the file of weights.
-    alone = tmp_path / "renamed.safetensors"
+    backbone = load_backbone(MODEL, made / WEIGHTS_FILE)
+    out = tmp_path / backbone.name
+    manifest = extract_features(backbone, shards, index, out, accelerator)
+    assert manifest.tuned_photos == len(trainval)
+    table = read_features(out)
+    assert table.tuned_rows is not None
+    assert table.tuned_rows.tolist() == sorted(trainval)
+    message = rf"fine-tuned on {len(test_seen)} photos that are test photos here \(row {min(test_seen)} is the first"
+    with pytest.raises(ValueError, match=message):
+        load_splits("mine", tmp_path, table)
+    with pytest.raises(ValueError, match=message):  # a start for further fine-tuning is a use too
+        load_splits("mine", tmp_path, read_labels(shards, index, backbone))
+    alone = tmp_path / "renamed.safetensors"  # the hashes of its photos lie in the file, what they are for does not
     shutil.copyfile(made / WEIGHTS_FILE, alone)
-    for weights in (made / WEIGHTS_FILE, alone):
-        backbone = load_backbone(MODEL, weights)
-        out = tmp_path / backbone.name
-        manifest = extract_features(backbone, shards, index, out, accelerator)
-        assert manifest.tuned_photos == len(trainval)
-        table = read_features(out)
-        assert table.tuned_rows is not None
-        assert table.tuned_rows.tolist() == sorted(trainval)
-        message = (
-            rf"fine-tuned on {len(test_seen)} photos that are test photos here \(row {min(test_seen)} is the first"
-        )
-        with pytest.raises(ValueError, match=message):
-            load_splits("mine", tmp_path, table)
-        with pytest.raises(ValueError, match=message):  # a start for further fine-tuning is a use too
-            load_splits("mine", tmp_path, read_labels(shards, index, backbone))
+    with pytest.raises(ValueError, match=rf"fine-tuned on {len(trainval)} photos, but .* does not describe a file"):
+        load_backbone(MODEL, alone)
 
 
 def load_split_rows(folder: Path) -> dict[str, list[int]]:
