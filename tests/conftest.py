@@ -72,8 +72,7 @@ def accelerator() -> Accelerator:
     """One CPU process in fp32; Accelerate keeps one state a process, so all tests share this one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "1")
-        made = make_accelerator("no")
-    return made
+        return make_accelerator("no")
 
 
 @pytest.fixture(scope="session")
