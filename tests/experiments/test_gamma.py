@@ -163,6 +163,13 @@ def test_a_number_wins_and_is_part_of_what_the_run_is(experiment: Experiment, tm
         experiment.honest(DCRGAN, TINY, tmp_path, recipe=RECIPE)
 
 
+def test_a_recipes_gamma_is_for_the_attributes_that_it_was_chosen_on(experiment: Experiment, tmp_path: Path) -> None:
+    other = replace(experiment, splits=replace(experiment.splits, attribute_kind="original_att"))
+    assert other.honest(DCRGAN, TINY, tmp_path / "a", recipe=RECIPE).gamma.source == f"of {COUNT} folds within trainval"
+    without = replace(RECIPE, calibrated=False)  # as the paper, which has γ 0 whatever the attributes
+    assert other.honest(DCRGAN, TINY, tmp_path / "b", recipe=without).gamma.source == "of the recipe"
+
+
 def test_a_selections_gamma_is_for_its_configuration_alone(experiment: Experiment, tmp_path: Path) -> None:
     chosen = select(
         replace(DCRGAN, rounds=()), experiment.calibration, tmp_path / "s", manifest=experiment.table.manifest,
