@@ -48,11 +48,12 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(autouse=True)
-def threads() -> None:
-    """One thread, whatever a script of an earlier test left: bits depend on their number.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """One thread for the test and for all its fixtures, whatever a script of an earlier test left.
 
-    A millisecond's work is not worth sharing out among cores that others use too.
+    Bits and manifests depend on their number.  A millisecond's work is not worth sharing out among cores that others
+    use too.
     """
     torch.set_num_threads(1)
 
@@ -72,7 +73,9 @@ def accelerator() -> Accelerator:
     """One CPU process in fp32; Accelerate keeps one state a process, so all tests share this one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "1")
-        return make_accelerator("no")
+        accelerator = make_accelerator("no")
+    torch.set_num_threads(1)  # it took all cores
+    return accelerator
 
 
 @pytest.fixture(scope="session")
