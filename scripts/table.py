@@ -92,6 +92,8 @@ def main(args: Args) -> None:
     print(
         "H at γ = 0: without calibration.  H on folds: on those that chose γ, at that γ.", folder / "table.md", sep="\n"
     )
+    if failures:
+        raise ValueError(f"{len(failures)} failed in training, of which the table says why: {', '.join(failures)}")
 
 
 if __name__ == "__main__":

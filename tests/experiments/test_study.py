@@ -31,6 +31,7 @@ from zsl.common.files import read_json, write_json
 from zsl.datasets.class_vectors import read_class_vectors
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments import study_table
+from zsl.experiments.methods import OTHERS
 from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
 from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
 from zsl.features.load import load_splits
@@ -191,6 +192,20 @@ def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(
     assert not rows
     assert list(failures.values()) == ["RuntimeError: shapes do not fit", "AssertionError"]
     assert "FAILED" in markdown(rows, failures)
+
+
+def test_a_method_that_fails_on_a_backbone_costs_its_row_alone(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*args: object, **options: object) -> None:
+        raise FloatingPointError("loss is nan")
+
+    step = replace(OTHERS["sae"].steps[0], run=diverges)
+    monkeypatch.setitem(OTHERS, "sae", replace(OTHERS["sae"], steps=(step,)))
+    rows, failures = run_study(study_of(data, both(weights)[0]), accelerator)
+    assert [row.method for row in rows] == ["eszsl"]
+    assert failures == {f"{both(weights)[0]}, sae": "FloatingPointError: loss is nan"}
+    assert f"FAILED {both(weights)[0]}, sae: FloatingPointError" in markdown(rows, failures)
 
 
 def table_of(data: Path, weights: dict[str, Path], name: str, accelerator: Accelerator) -> Path:

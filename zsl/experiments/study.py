@@ -190,7 +190,9 @@ class Row:
 
 
 def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[str, str]]:
-    """Run the study, and return the rows of all backbones that worked, and {entry: message} of those that failed.
+    """Run the study, and return the rows that worked, and {entry or "entry, method": message} of what failed.
+
+    A backbone that fails costs its own rows, and a method that fails in training costs its row on that backbone.
 
     Raises:
         ValueError: the study is wrong for all backbones, or there are several processes.
@@ -211,7 +213,9 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
     for entry in study.entries:
         try:
             with work.piece(study.piece(entry)):
-                rows += _run_backbone(study, entry, accelerator, first)
+                of_methods: dict[str, str] = {}
+                rows += _run_backbone(study, entry, accelerator, first, of_methods)
+                failures |= {f"{entry}, {name}": message for name, message in of_methods.items()}
         except (ValueError, OSError, FloatingPointError) as error:
             failures[str(entry)] = str(error).strip() or type(error).__name__
         except (RuntimeError, AssertionError, MemoryError) as error:  # of a model, or of too small a device
@@ -257,7 +261,9 @@ def _find_or_extract(study: Study, part: Part, accelerator: Accelerator) -> Feat
     return read_features(folder)
 
 
-def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: list[Manifest]) -> list[Row]:
+def _run_backbone(
+    study: Study, entry: Entry, accelerator: Accelerator, first: list[Manifest], failures: dict[str, str]
+) -> list[Row]:
     table = find_or_extract(study, entry, accelerator)
     crossfit = crossfit_tables(study, entry, table, accelerator)
     folds = crossfit or fold_tables(study, entry, table, accelerator)
@@ -266,7 +272,7 @@ def _run_backbone(study: Study, entry: Entry, accelerator: Accelerator, first: l
             first.append(other.manifest)
         _check_equal_inputs(other.manifest, first[0])
     folder = study.folder / table.manifest.backbone
-    results = run_on_table(table, folds, study, folder, accelerator, class_folds=bool(crossfit))
+    results = run_on_table(table, folds, study, folder, accelerator, failures, class_folds=bool(crossfit))
     cost = _cost_of(study, entry, table.manifest, folder)
     return [_row(entry, table.manifest, name, result, cost, tuple(sorted(folds))) for name, result in results.items()]
 
@@ -347,12 +353,14 @@ def run_on_table(
     study: Study,
     folder: Path,
     accelerator: Accelerator,
+    failures: dict[str, str],
     *,
     class_folds: bool = False,
 ) -> dict[str, Results]:
     """Run the study's methods on `table`: the folds of `tables` choose, then each seed is tested once.
 
-    class_folds: whether `tables` are of the class folds of a fine-tuning; else they are of the validation folds.
+    failures: gets the error message of each method that fails in training.  class_folds: whether `tables` are of the
+    class folds of a fine-tuning; else they are of the validation folds.
 
     Returns the results by the name of the method.
     """
@@ -370,7 +378,8 @@ def run_on_table(
             table=table, splits=splits, train=train, test=test, seeds=study.seeds, accelerator=accelerator,
             validation=folds, trainer=trainer,
         )  # fmt: skip
-        return run_methods(data, folds, study.methods, start_of(study.benchmark), folder, study.budget, study.every)
+        start = start_of(study.benchmark)
+        return run_methods(data, folds, study.methods, start, folder, study.budget, study.every, failures)
 
 
 def _cost_of(study: Study, entry: Entry, manifest: Manifest, folder: Path) -> dict[str, Any]:
