@@ -572,6 +572,9 @@ def test_photos_that_weights_were_tuned_on_are_no_test_photos_under_another_name
         load_splits("mine", tmp_path, table)
     with pytest.raises(ValueError, match=message):  # a start for further fine-tuning is a use too
         load_splits("mine", tmp_path, read_labels(shards, index, backbone))
+    np.save(out / "tuned_rows.npy", np.setdiff1d(trainval, test_seen))
+    with pytest.raises(ValueError, match=r"tuned_rows\.npy: not as the manifest describes .* make the table anew"):
+        read_features(out)
     alone = tmp_path / "renamed.safetensors"  # the hashes of its photos lie in the file, what they are for does not
     shutil.copyfile(made / WEIGHTS_FILE, alone)
     with pytest.raises(ValueError, match=rf"fine-tuned on {len(trainval)} photos, but .* does not describe a file"):

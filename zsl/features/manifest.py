@@ -147,7 +147,7 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)  # of Python and libraries
     dim: int  # D
     count: int  # N
-    arrays_sha256: dict[str, str] | None = None  # of `features`, `labels` and `rows`; None: of an earlier version
+    arrays_sha256: dict[str, str] | None = None  # of each array; None: of an earlier version
     quarantined: int = 0  # photos that could not be read and are left out
     unseen_classes: str | None = None  # the worst that the pretraining data can mean for unseen classes
     compute: Compute | None = None  # None: not known

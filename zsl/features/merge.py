@@ -44,11 +44,12 @@ def merge_parts(parts: Parts, out: Path, manifest: Manifest) -> None:
     _write_features(out / "features.npy", [parts.path(shard) for shard in parts.index.shards], order, manifest.dim)
     _write_array(out / "rows.npy", rows[order])
     _write_array(out / "labels.npy", labels[order])
-    if manifest.tuned_photos:
-        _write_array(out / TUNED_FILE, np.sort(rows[tuned]))
+    tuned_rows = np.sort(rows[tuned]) if manifest.tuned_photos else None
+    if tuned_rows is not None:
+        _write_array(out / TUNED_FILE, tuned_rows)
     _write_quarantine(out / QUARANTINE_FILE, failures)
     features = np.load(out / "features.npy", mmap_mode="r", allow_pickle=False)
-    content = arrays_sha256(features, labels[order], rows[order])
+    content = arrays_sha256(features, labels[order], rows[order], tuned_rows)
     finished = replace(manifest, count=len(rows), quarantined=lost, arrays_sha256=content)
     write_manifest(out / MANIFEST_FILE, finished)
     if not failures:

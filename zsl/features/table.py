@@ -93,10 +93,12 @@ class FeatureTable:
         return position
 
 
-def arrays_sha256(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> dict[str, str]:
+def arrays_sha256(
+    features: np.ndarray, labels: np.ndarray, rows: np.ndarray, tuned_rows: np.ndarray | None = None
+) -> dict[str, str]:
     """The sha256 in hex of the content of each array of a table."""
-    arrays = {"features": features, "labels": labels, "rows": rows}
-    return {name: _sha256(array) for name, array in arrays.items()}
+    arrays = {"features": features, "labels": labels, "rows": rows, "tuned_rows": tuned_rows}
+    return {name: _sha256(array) for name, array in arrays.items() if array is not None}
 
 
 def _sha256(array: np.ndarray) -> str:
@@ -137,7 +139,18 @@ def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTab
         tuned_rows=read_array(folder / TUNED_FILE, "i8", 1) if manifest.tuned_photos else None,
     )
     _check_fit(table, folder)
+    if table.tuned_rows is not None:
+        _check_tuned(table.tuned_rows, manifest, folder)
     return table
+
+
+def _check_tuned(tuned_rows: np.ndarray, manifest: Manifest, folder: Path) -> None:
+    """Check the official rows of tuned photos, of which a join has the union, against the hash of their own table."""
+    expected = (manifest.arrays_sha256 or {}).get("tuned_rows")  # None: of an earlier version
+    if expected not in (None, _sha256(tuned_rows)):
+        raise ValueError(
+            f"{folder / TUNED_FILE}: not as the manifest describes (sha256 differs), damaged or changed since; {REMEDY}"
+        )
 
 
 def read_array(path: Path, dtype: str, dimensions: int, *, mapped: bool = False) -> np.ndarray:
