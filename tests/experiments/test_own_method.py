@@ -241,6 +241,27 @@ def test_scripts_take_it_and_give_each_of_its_fields_a_flag(
     assert "--config.gan.steps" in capsys.readouterr().err
 
 
+def test_a_table_with_a_method_that_fails_is_written_and_ends_with_an_error(
+    file: Path,
+    tiny_features: Path,
+    tmp_path: Path,
+    accelerator: Accelerator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, runs = load_script("table.py"), tmp_path / "runs"
+    monkeypatch.setattr(module, "make_accelerator", lambda precision: accelerator)
+    file.write_text(file.read_text().replace("torch.linalg.solve(gram", "torch.linalg.solve(0 * gram"))
+    words = ["--features", tiny_features, "--data", tiny_features.parents[2], "--runs", runs, "--seeds", "0"]
+    words += ["--workers", "1", "--methods", "eszsl", f"{file}:METHOD"]
+    monkeypatch.setattr(sys, "argv", ["table.py", *map(str, words)])
+    with pytest.raises(SystemExit, match=f"error: 1 failed in training, of which the table says why: {NAME}$"):
+        run_script(module.main, module.Args)
+    text = (runs / "shapes-table" / "table.md").read_text()
+    assert "eszsl" in text
+    assert f"| {NAME} |" in text
+    assert "FAILED" in text
+
+
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 STEPS = "steps=one_step(train_nearest_mean)"
