@@ -34,14 +34,14 @@ State = dict[str, Tensor]
 def load_weights(model: Any, path: Path, rename_keys: Callable[[State, Any], State] | None = None) -> None:
     """Load the weights in the file `path` into timm's `model`; a classifier that does not fit becomes zero.
 
-    rename_keys: renames the tensors of another code base to timm's names, if the file has none of timm's names.
+    rename_keys: renames the tensors of another code base to timm's names, and leaves all other names as they are.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file holds no weights of this architecture, or numbers that are not finite.
     """
     state = unwrap_entries(read_state(path), path)
-    if rename_keys is not None and not set(state) & set(model.state_dict()):
+    if rename_keys is not None:
         state = rename_keys(state, model)
     names = ModelNames.of(model)
     state = strip_prefix(state, names, path)
