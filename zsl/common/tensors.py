@@ -89,6 +89,16 @@ def read_some_tensors(
         raise ValueError(f"{path} is {_kind(path, error)}; {remedy}") from error
 
 
+def written_hash(path: Path, remedy: str) -> str | None:
+    """The hash of its content that `write_tensors` put into the file; None for files of other programs.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a whole file of tensors.
+    """
+    return read_some_tensors(path, [], remedy)[2].get(CONTENT)
+
+
 def _kind(path: Path, error: SafetensorError) -> str:
     """Say in words what a file is that holds no tensors."""
     with path.open("rb") as stream:
