@@ -59,6 +59,8 @@ def main(args: Args) -> None:
     if not (args.photos or args.export):
         taken = "; --weights takes all files after it, so photos come before it" if len(args.weights) > 1 else ""
         raise ValueError(f"no photo given; name files, folders or patterns{taken}")
+    if args.within is not None and not args.within.is_dir():
+        raise ValueError(f"--within {args.within} is no folder")
     run = local_folder(args.run)
     reader = open_reader(
         run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest

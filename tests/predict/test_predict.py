@@ -524,6 +524,7 @@ def test_without_a_photo_the_script_says_where_the_photos_may_have_gone(tiny_run
     assert_refused(run("predict.py", "--run", tiny_run), "no photo given; name files, folders or patterns")
     taken = run("predict.py", "--run", tiny_run, "--weights", tiny_weights, "photo.jpg")
     assert_refused(taken, "--weights takes all files after it, so photos come before it")
+    assert_refused(run("predict.py", "photo.jpg", "--run", tiny_run, "--within", tiny_weights), "is no folder")
 
 
 def test_the_table_says_what_its_numbers_are_and_odd_names_do_not_stop_it(
