@@ -60,6 +60,9 @@ def test_an_imported_table_can_be_trained_on_at_once(
     np.testing.assert_array_equal(made.labels, content["labels"].ravel() - 1)
     assert describe_data(made, splits).pretraining == "unknown (imported from res101.mat)"
     assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
+    (folder / "labels.npy").unlink()
+    assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
+    np.testing.assert_array_equal(read_features(folder).labels, made.labels)
 
 
 def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:
