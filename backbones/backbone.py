@@ -25,6 +25,7 @@ from backbones.presets import OFFLINE_PRESET, OPENCLIP, UNKNOWN, Preset, find_pr
 from backbones.tuned import FINETUNED, TunedFacts, TunedWeights, read_tuned_photos
 from backbones.weights import drop_classifier, load_weights
 
+QUICK = "quickgelu"  # in timm's names of models that compute with this activation
 MANIFEST_FILE = "manifest.json"  # beside a weights file: {"pretraining": …}
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
     """
     if preset.timm_name.startswith(OPENCLIP):
         return image_tower(open_model(preset, weights, whole=False))
+    _warn_of_activation(preset)
     lite = preset.lite_variant
     file = Path(weights) if weights is not None else lite_weights(lite) if lite is not None else None
     if file is None:
@@ -100,6 +102,17 @@ def create_model(preset: Preset, weights: Path | None = None) -> Any:
     resize_model(model, tuned_options(model, read_finetuning(preset, weights), EncodeOptions()))
     load_weights(model, file, rename_lite_keys if lite is not None else None)
     return model
+
+
+def _warn_of_activation(preset: Preset) -> None:
+    """Warn of weights of CLIP that were trained with QuickGELU, under timm's name of the model with GELU.
+
+    timm publishes them under both names and says nothing; with GELU every feature is a little wrong.
+    """
+    config = timm.get_pretrained_cfg(preset.architecture)
+    right = preset.full_name.replace("_clip_", "_clip_quickgelu_", 1)
+    if config and "QuickGELU" in " ".join(config.notes or ()) and QUICK not in preset.timm_name:
+        log.warning("%s computes with GELU, its weights were trained with QuickGELU; take %s", preset.full_name, right)
 
 
 def tuned_options(model: Any, finetuned: TunedWeights | None, options: EncodeOptions) -> EncodeOptions:

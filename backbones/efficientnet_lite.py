@@ -31,6 +31,9 @@ OUTSIDE_BLOCKS = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
+PREFIX = r"(?P<prefix>(?:.+\.)?)"  # of a wrapper
+IN_BLOCK = re.compile(PREFIX + r"_blocks\.(?P<number>\d+)\.(?P<part>\w+)\.(?P<rest>.+)")
+OUTSIDE_BLOCK = re.compile(PREFIX + rf"(?P<part>{'|'.join(OUTSIDE_BLOCKS)})\.(?P<rest>.+)")
 
 
 def lite_weights(variant: int) -> Path:
@@ -50,17 +53,21 @@ def lite_weights(variant: int) -> Path:
 
 
 def rename_lite_keys(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """Rename the tensors of `state` as in timm's `model`; the other code base numbers blocks without stages."""
+    """Rename the tensors of the other code base in `state` as in timm's `model`, also below a prefix such as `module.`.
+
+    The other code base numbers blocks without stages.  All other names stay, for the caller to refuse.
+    """
     blocks = [(stage, block) for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))]
     renamed = {}
     for key, tensor in state.items():
-        match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
-        if match:
-            number, part, rest = int(match[1]), match[2], match[3]
-            names = EXPANDED if f"_blocks.{number}._expand_conv.weight" in state else SEPARABLE
-            stage, block = blocks[number]
-            renamed[f"blocks.{stage}.{block}.{names[part]}.{rest}"] = tensor
-        else:
-            part, _, rest = key.partition(".")
-            renamed[f"{OUTSIDE_BLOCKS[part]}.{rest}"] = tensor
+        name = key
+        if match := IN_BLOCK.fullmatch(key):
+            prefix, number, part, rest = match["prefix"], int(match["number"]), match["part"], match["rest"]
+            names = EXPANDED if f"{prefix}_blocks.{number}._expand_conv.weight" in state else SEPARABLE
+            if number < len(blocks) and part in names:
+                stage, block = blocks[number]
+                name = f"{prefix}blocks.{stage}.{block}.{names[part]}.{rest}"
+        elif match := OUTSIDE_BLOCK.fullmatch(key):
+            name = f"{match['prefix']}{OUTSIDE_BLOCKS[match['part']]}.{match['rest']}"
+        renamed[name] = tensor
     return renamed

@@ -137,7 +137,7 @@ PRESETS: dict[str, Preset] = {
     "vit_base_in21k": _preset("vit_base_patch16_224.augreg_in21k", 768),
     "vit_base_dino": _preset("vit_base_patch16_224.dino", 768, pretraining=f"{IMAGENET} (without labels)"),
     "vit_base_dinov2": _preset("vit_base_patch14_dinov2.lvd142m", 768, 518),
-    "vit_base_clip": _preset("vit_base_patch16_clip_224.openai", 768),  # before the projection to CLIP's 512
+    "vit_base_clip": _preset("vit_base_patch16_clip_quickgelu_224.openai", 768),  # before the projection to CLIP's 512
     "swin_tiny": _preset("swin_tiny_patch4_window7_224.ms_in1k", 768),
     "swin_base": _preset("swin_base_patch4_window7_224.ms_in1k", 1024),
     "swin_base_in22k": _preset("swin_base_patch4_window7_224.ms_in22k_ft_in1k", 1024),

@@ -5,8 +5,10 @@ Feature extraction does not use the classifier, so a file may have no classifier
 
 from __future__ import annotations
 
+import argparse
 import copy
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,10 @@ from backbones.tensor_hash import is_changed
 # Entries in which training programs keep weights.  A moving average of weights takes precedence over the weights.
 EMA_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema", "teacher")
 ENTRIES: tuple[str, ...] = ("state_dict", "model_state_dict", "model", "module", "net", "network", "backbone")
-ENTRIES += ("encoder", "params", "weights", "student")
+ENTRIES += ("encoder", "params", "weights", "student", "shadow")
 LFS_POINTER = b"version https://git-lfs"
+PART_OF_SEVERAL = re.compile(r"-(\d{5})-of-(?!\1)(\d{5})\.")  # in the name of a file of a sharded checkpoint
+PLAIN_CLASSES = (argparse.Namespace,)  # options of a training beside its weights; a file with these runs no code
 COUNTER = "num_batches_tracked"  # old files lack it for their batch norms, and features do not depend on it
 SHOWN = 3  # number of names in a message
 
@@ -34,14 +38,14 @@ State = dict[str, Tensor]
 def load_weights(model: Any, path: Path, rename_keys: Callable[[State, Any], State] | None = None) -> None:
     """Load the weights in the file `path` into timm's `model`; a classifier that does not fit becomes zero.
 
-    rename_keys: renames the tensors of another code base to timm's names, if the file has none of timm's names.
+    rename_keys: renames the tensors of another code base to timm's names, and leaves all other names as they are.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file holds no weights of this architecture, or numbers that are not finite.
     """
     state = unwrap_entries(read_state(path), path)
-    if rename_keys is not None and not set(state) & set(model.state_dict()):
+    if rename_keys is not None:
         state = rename_keys(state, model)
     names = ModelNames.of(model)
     state = strip_prefix(state, names, path)
@@ -57,22 +61,38 @@ def read_state(path: Path) -> Any:
         FileNotFoundError: the file does not exist.
         ValueError: the file is neither safetensors nor a pickle of tensors.
     """
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder; --weights is the file of weights in it")
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
     with path.open("rb") as stream:
-        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise ValueError(f"{path} is a Git LFS pointer, not the weights themselves; fetch them: git lfs pull")
+        head = stream.read(len(LFS_POINTER))
+    if head == LFS_POINTER:
+        raise ValueError(f"{path} is a Git LFS pointer, not the weights themselves; fetch them: git lfs pull")
     try:
-        if path.suffix == ".safetensors":
+        if head[8:9] == b"{":  # after the length of a header in JSON; its name may end in .bin
             return _read_safetensors(path)
         # weights_only is a must: a .pth is a pickle, and a pickle from elsewhere could otherwise run code.
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(PLAIN_CLASSES)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except ChangedError:
         raise
     except Exception as error:  # readers of pickles raise many types of exceptions for broken files
         raise ValueError(
             f"{path} cannot be read as weights; needed is a .safetensors file, or a .pth that holds tensors alone"
+            f"{_other_content(error)}"
         ) from error
+
+
+def _other_content(error: Exception) -> str:
+    """What a pickle holds beside tensors, and what to do, in words; empty if `error` does not say."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if found is None:
+        return ""
+    return (
+        f".  It also holds {found[1]}, which could run code: where you trust the file, read it by torch.load(FILE, "
+        "weights_only=False), and save its state dict alone"
+    )
 
 
 def _read_safetensors(path: Path) -> State:
@@ -98,6 +118,8 @@ def unwrap_entries(content: Any, path: Path) -> State:
     while isinstance(content, Mapping):
         entries = [name for name in (*EMA_ENTRIES, *ENTRIES) if isinstance(content.get(name), Mapping)]
         entries = [name for name in entries if content[name]]
+        # An entry such as `ema` may also hold its settings alone.
+        entries.sort(key=lambda name: not _holds_tensors(content[name]))
         if not entries:
             break
         if len(entries) > 1:
@@ -113,6 +135,14 @@ def unwrap_entries(content: Any, path: Path) -> State:
             f"(name -> tensor), by itself or in an entry such as {ENTRIES[0]}"
         )
     return tensors
+
+
+def _holds_tensors(content: Mapping[Any, Any]) -> bool:
+    """Whether a tensor is in `content`, or in an entry of it."""
+    return any(
+        isinstance(value, Tensor) or (isinstance(value, Mapping) and _holds_tensors(value))
+        for value in content.values()
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,6 +196,10 @@ class ModelNames:
             f"size mismatch for {name}: {_shape(state[name].shape)} in the file, {_shape(self.shapes[name])} here"
             for name in other[:1]
         ]
+        if missing and (part := PART_OF_SEVERAL.search(path.name)):
+            raise ValueError(
+                f"{path} is one of the {int(part[2])} files of a sharded checkpoint; save all of them as one file"
+            )
         raise ValueError(
             f"{path} does not fit the architecture: {len(absent) if missing else 0} of {len(self.shapes)} tensors "
             f"absent, {len(unknown)} unknown; {'; '.join(details)}.  Is --backbone the model that the weights are of?"

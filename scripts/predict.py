@@ -56,6 +56,11 @@ def main(args: Args) -> None:
     from zsl.predict.encoders import export
     from zsl.predict.reader import open_reader
 
+    if not (args.photos or args.export):
+        taken = "; --weights takes all files after it, so photos come before it" if len(args.weights) > 1 else ""
+        raise ValueError(f"no photo given; name files, folders or patterns{taken}")
+    if args.within is not None and not args.within.is_dir():
+        raise ValueError(f"--within {args.within} is no folder")
     run = local_folder(args.run)
     reader = open_reader(
         run, args.seeds, classes=args.classes, weights=args.weights, top=args.top, strongest=args.strongest
@@ -66,8 +71,6 @@ def main(args: Args) -> None:
     if args.export:
         export(reader.predictor, args.export, run, args.weights)
         print(f"{args.export}: {len(reader.predictor.class_names)} classes", file=sys.stderr)
-    elif not args.photos:
-        raise ValueError("no photo given; name files, folders or patterns")
     answers, unread, count = [], [], 0
     for result in reader.read(find_photos(args.photos, args.within), args.limits, args.batch_size):
         if isinstance(result, Unread):

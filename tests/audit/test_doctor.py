@@ -7,6 +7,7 @@ import fake_openclip
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from zsl.audit.doctor import check_packages, doctor, report
 from zsl.audit.findings import Finding
@@ -74,6 +75,26 @@ def test_absent_weights_are_missing(tmp_path: Path, tiny_shapes: Path, monkeypat
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
     cached = doctor("shapes", tiny_shapes, images=None, splits=None, backbone="resnet101", weights=None)
     assert look(cached, "weights").severity == "ok"
+
+
+def test_a_file_of_weights_is_read_and_its_own_table_looked_for(
+    tiny_shapes: Path, tiny_weights: Path, other_weights: Path, tiny_features: Path, tmp_path: Path
+) -> None:
+    look_at = partial(doctor, "shapes", tiny_shapes, images=None, splits=None, backbone="test_vit")
+    there = look_at(weights=tiny_weights)
+    assert look(there, "features").message == f"72 x 64 ({tiny_features})"
+    assert look(there, "weights").severity == "ok"
+    pointer = tmp_path / "pointer.pth"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\n")
+    for weights, message in ((other_weights, "does not fit the architecture"), (pointer, "is a Git LFS pointer")):
+        finding = look(look_at(weights=weights), "weights")
+        assert finding.severity == "fail"
+        assert message in finding.message
+    state = load_file(tiny_weights)
+    save_file(state | {"norm.bias": state["norm.bias"] + 1}, tmp_path / "tiny.safetensors")
+    changed = look_at(weights=tmp_path / "tiny.safetensors")
+    assert look(changed, "features").severity == "warn", "the table of other weights is not theirs"
+    assert look(changed, "weights").severity == "ok"
 
 
 def test_an_absent_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

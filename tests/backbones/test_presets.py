@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from tiny import pack
 
 from backbones import PRESETS, EncodeOptions, Preset, find_preset, load_backbone, measure_cost, unseen_classes
+from backbones.backbone import create_model
 from shards import ShardIndex
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.pretraining import judge_pretraining
@@ -68,6 +69,30 @@ def test_the_offline_presets_have_the_inputs_that_their_weights_were_trained_wit
     assert backbone.transform.size == (size, size)
     assert backbone.transform.mean == backbone.transform.std == (0.5, 0.5, 0.5)
     assert backbone.name == f"tf_efficientnet_lite{variant}.offline_in1k"
+
+
+def test_no_preset_computes_with_another_activation_than_its_weights_were_trained_with() -> None:
+    for preset in PRESETS.values():
+        assert ("QuickGELU" in get_notes(preset.architecture)) == ("quickgelu" in preset.full_name), preset.full_name
+
+
+def test_weights_under_the_name_with_the_wrong_activation_are_told_the_right_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("backbones.backbone._from_hub", lambda preset: None)  # no hub in tests
+    notes = {name: get_notes(name) for name in timm.list_pretrained("vit_*_clip_*")}
+    for name in (name for name in notes if "QuickGELU" in notes[name]):
+        caplog.clear()
+        create_model(find_preset(name))
+        said = caplog.text
+        assert ("QuickGELU" in said) == ("quickgelu" not in name)
+        assert not said or said.split()[-1] in notes, "what is advised is there"
+
+
+def get_notes(name: str) -> str:
+    """What timm notes about weights."""
+    config = timm.get_pretrained_cfg(name)
+    return " ".join(config.notes or ()) if config else ""
 
 
 def test_the_full_name_of_a_preset_is_that_preset() -> None:

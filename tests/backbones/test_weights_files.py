@@ -1,5 +1,6 @@
 """Files of weights as training programs leave them: taken, or refused with what was found."""
 
+import argparse
 import json
 import math
 from collections.abc import Callable
@@ -65,6 +66,10 @@ TAKEN: dict[str, Callable[[State], Any]] = {
     "model_ema": lambda state: {"model": other(state), "model_ema": state},
     "ema below names": lambda state: below("ema_model.")(state) | below("online.")(other(state)),
     "a teacher": lambda state: {"student": other(state), "teacher": below("backbone.", without_head)(state)},
+    "a moving average as `shadow`": lambda state: {"state_dict": other(state), "ema": {"shadow": state, "decay": 0.9}},
+    "settings of a moving average": lambda state: {"ema": {"decay": 0.9}, "state_dict": state},
+    "a list of a moving average": lambda state: {"state_dict": state, "ema": {"shadow_params": list(state.values())}},
+    "timm's train.py": lambda state: {"state_dict": state, "args": argparse.Namespace(model="test_vit"), "epoch": 3},
     "half precision": lambda state: {name: tensor.half() for name, tensor in state.items()},
 }
 
@@ -90,6 +95,27 @@ def test_whatever_lies_around_the_encoder_its_weights_are_loaded(
     rounded = kind == "half precision"
     for name, tensor in expected.items():
         assert torch.equal(loaded[name], tensor.half().float() if rounded else tensor), name
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "MINE.SAFETENSORS"])
+def test_safetensors_are_told_by_their_content(tmp_path: Path, state: State, tiny_weights: Path, name: str) -> None:
+    save_file(state, tmp_path / name)
+    expected = load_backbone("test_vit", tiny_weights).weights_sha256
+    assert load_backbone("test_vit", tmp_path / name).weights_sha256 == expected
+
+
+def test_a_file_of_a_sharded_checkpoint_is_named_so(tmp_path: Path, state: State) -> None:
+    part = {name: tensor for name, tensor in state.items() if name.startswith("blocks.0.")}
+    save_file(part, tmp_path / "model-00001-of-00002.safetensors")
+    with pytest.raises(ValueError, match=r"is one of the 2 files of a sharded checkpoint; save all of them"):
+        load_backbone("test_vit", tmp_path / "model-00001-of-00002.safetensors")
+    save_file(state, tmp_path / "model-00001-of-00001.safetensors")
+    assert load_backbone("test_vit", tmp_path / "model-00001-of-00001.safetensors").dim == 64
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"is a folder; --weights is the file of weights in it"):
+        load_backbone("test_vit", tmp_path)
 
 
 def test_a_classifier_that_does_not_fit_becomes_zero_and_one_that_fits_stays(tmp_path: Path, state: State) -> None:
@@ -152,6 +178,10 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
     "a surplus tensor": (
         lambda state: state | {"extra": torch.ones(1)},
         r"0 of \d+ tensors absent, 1 unknown; .*extra",
+    ),
+    "a module": (
+        lambda _: timm.create_model("test_vit", pretrained=False),
+        r"w\.pth cannot be read as weights.* also holds timm\.\S+\.VisionTransformer, which could run code",
     ),
     "another size": (
         lambda state: state | {"pos_embed": torch.ones(1, 5, 64)},

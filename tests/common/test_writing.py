@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,20 @@ def small_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(("umask", "rights"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_has_the_rights_that_the_user_gives_to_new_files(
+    tmp_path: Path, kind: str, umask: int, rights: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # anew, and in the place of an earlier one
+            WRITERS[kind](tmp_path / "file")
+            assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == rights
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize("kind", WRITERS)

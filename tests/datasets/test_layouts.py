@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -143,6 +144,10 @@ def circle(raw: Raw) -> None:
     (raw.of("ant") / "circle").symlink_to(raw.root / READERS[raw.reader], target_is_directory=True)
 
 
+def link_to_itself(raw: Raw) -> None:
+    (raw.of("ant") / "self.jpg").symlink_to("self.jpg")
+
+
 REFUSED: dict[str, tuple[Callable[[Raw], None], str]] = {
     "too deep": (too_deep, r"ant/more/still/deeper\.jpg lies too deep; photos are expected in (images|JPEGImages)/<"),
     "loose": (loose, r"loose\.jpg lies in no class folder; photos are expected in (images|JPEGImages)/<"),
@@ -158,6 +163,7 @@ REFUSED: dict[str, tuple[Callable[[Raw], None], str]] = {
     "folder like a photo": (folder_like_a_photo, r"ant/x\.jpg: it is a folder that is called like a photo"),
     "pipe": (pipe, r"ant/pipe\.jpg: it is neither file nor folder"),
     "circle": (circle, r"ant/circle: it is a link to a folder that it lies in"),
+    "link to itself": (link_to_itself, r"ant/self\.jpg: it is a link to self\.jpg, which leads in a circle"),
 }
 
 
@@ -170,12 +176,31 @@ def test_what_is_no_photo_of_a_class_is_named_and_refused(raw: Raw, fault: str) 
         raw.read()
 
 
-@pytest.mark.parametrize("fault", ["dangling link", "folder like a photo", "pipe", "circle"])
+@pytest.mark.parametrize("fault", ["dangling link", "folder like a photo", "pipe", "circle", "link to itself"])
 def test_what_cannot_be_opened_gets_no_answer_and_a_reason(raw: Raw, fault: str) -> None:
     spoil, message = REFUSED[fault]
     spoil(raw)
     (unread,) = [answer for answer in find_photos([str(raw.of("ant"))]) if isinstance(answer, Unread)]
     assert unread.reason in message.replace("\\", "")
+
+
+def test_a_folder_that_cannot_be_opened_ends_no_batch(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    (raw.of("ant") / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name == "closed":  # root may open every folder
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr("zsl.common.photo_files.os.scandir", refuse)
+    found = list(find_photos([str(raw.of("ant"))]))
+    assert [photo.reason for photo in found if isinstance(photo, Unread)] == [
+        "a folder that cannot be opened (Permission denied)"
+    ]
+    assert len(found) > 1
+    with pytest.raises(ValueError, match=r"ant/closed: it is a folder that cannot be opened \(Permission denied\)"):
+        raw.read()
 
 
 @pytest.mark.parametrize("what", ["photo", "class folder", "folder of classes"])

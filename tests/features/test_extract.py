@@ -273,6 +273,18 @@ def test_a_kill_while_merging_costs_no_part(
     assert_same_rows(read_features(tmp_path / "out"), read_features(tiny_features))
 
 
+@pytest.mark.parametrize("file", ["features.npy", "rows.npy"])
+def test_a_finished_table_that_lacks_a_file_is_made_again(
+    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path, file: str
+) -> None:
+    table = shutil.copytree(tiny_features, tmp_path / "table")
+    (table / file).unlink()
+    shards = shards_folder(tiny_shapes, "shapes")
+    settings = ExtractSettings(batch_size=16)
+    extract_features(tiny_backbone, shards, read_index(shards), table, accelerator, settings)
+    assert (table / file).read_bytes() == (tiny_features / file).read_bytes()
+
+
 def test_a_finished_table_is_left_as_it_is(
     tiny_shapes: Path,
     tiny_features: Path,

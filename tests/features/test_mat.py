@@ -15,7 +15,7 @@ from scipy.sparse import csc_matrix
 from zsl.datasets.places import shards_folder
 from zsl.features.facts import describe_data
 from zsl.features.join import read_tables
-from zsl.features.load import load_splits
+from zsl.features.load import find_features, load_splits
 from zsl.features.mat import FILES_FILE, export_mat, import_mat
 from zsl.features.split import split_features
 from zsl.features.table import read_features
@@ -60,6 +60,9 @@ def test_an_imported_table_can_be_trained_on_at_once(
     np.testing.assert_array_equal(made.labels, content["labels"].ravel() - 1)
     assert describe_data(made, splits).pretraining == "unknown (imported from res101.mat)"
     assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
+    (folder / "labels.npy").unlink()
+    assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
+    np.testing.assert_array_equal(read_features(folder).labels, made.labels)
 
 
 def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:
@@ -184,6 +187,22 @@ def test_an_imported_table_is_joined_with_an_extracted_one(
         table = read_tables(order)
         assert table.features.shape == (72, 64 + 5)
         assert len(load_splits("shapes", tiny_shapes, table).seen) == 6
+
+
+def test_a_name_that_means_an_imported_table_and_a_backbones_is_refused(tmp_path: Path) -> None:
+    features = tmp_path / "shapes" / "features"
+    for name in ("resnet101", "resnet18", "res101", "test_vit.r160_in1k"):
+        (features / name).mkdir(parents=True)
+        (features / name / "manifest.json").touch()
+        assert find_features(tmp_path, "shapes", name) == features / name
+    for name in ("resnet101.tv_in1k", "resnet18.a1_in1k"):
+        (features / name).mkdir()
+        (features / name / "manifest.json").touch()
+        alone = name.partition(".")[0]
+        with pytest.raises(ValueError, match=rf"--backbone {alone} means two tables here, {alone} and {name}; write"):
+            find_features(tmp_path, "shapes", alone)
+        assert find_features(tmp_path, "shapes", name) == features / name
+    assert find_features(tmp_path, "shapes", "res101") == features / "res101"
 
 
 def swap(*keys: str) -> Callable[[dict[str, Any]], None]:

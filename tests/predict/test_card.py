@@ -45,6 +45,13 @@ def test_the_card_of_an_export_has_its_scores_and_facts(tiny_run: Path, exported
     assert "No results lie beside the models" in predictor_card(exported)
 
 
+def test_the_card_of_an_export_of_one_seed_says_so(tiny_run: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    export(load_predictor(tiny_run, [1]), tmp_path / "one", tiny_run, [tiny_weights])
+    assert "The answers are those of seed 1, which the folder holds." in predictor_card(tmp_path / "one")
+    export(load_predictor(tiny_run), tmp_path / "both", tiny_run, [tiny_weights])
+    assert "The answers are the mean of all seeds." in predictor_card(tmp_path / "both")
+
+
 def test_the_card_of_a_table_has_its_hashes(tiny_features: Path) -> None:
     manifest, card = read_manifest(tiny_features / "manifest.json"), table_card(tiny_features)
     for fact in (*manifest.source.split_hashes, manifest.backbone, manifest.pretraining, str(manifest.weights_sha256)):  # type: ignore[misc]
@@ -79,7 +86,7 @@ def test_no_card_is_written_for_a_run_or_for_what_is_not_whole(
         card_of(exported)
     shutil.rmtree(exported / "seed-0")
     shutil.rmtree(exported / "seed-1")
-    with pytest.raises(FileNotFoundError, match="has no seed that can predict"):
+    with pytest.raises(FileNotFoundError, match=r"lacks seed-0/model\.safetensors, which its predictor\.json lists"):
         card_of(exported)
 
 

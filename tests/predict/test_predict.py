@@ -345,6 +345,29 @@ def test_an_export_answers_the_same_in_an_empty_folder_with_all_else_gone(
         assert [e["name"] for e in one["attributes_for"]] == [e["name"] for e in other["attributes_for"]]
 
 
+@pytest.mark.parametrize("file", ["train.safetensors", "seed-1/model.safetensors", "seed-1/synthesizer.safetensors"])
+def test_an_export_that_lacks_a_file_or_has_one_of_another_export_is_refused(
+    file: str, tiny_reader: Reader, tmp_path: Path
+) -> None:
+    predictor, names = tiny_reader.predictor, tiny_reader.predictor.attribute_names
+    for folder, strength in (("made", 0.1), ("other", 0.2)):
+        new = table(["new one"], names, np.eye(1, len(names)) + strength)
+        save_predictor(add_classes(predictor, new), tmp_path / folder)
+    if file != "train.safetensors":  # of another seed, with the same tensors' names and shapes
+        shutil.copyfile(tmp_path / "other" / file.replace("seed-1", "seed-0"), tmp_path / "other" / file)
+    shutil.copyfile(tmp_path / "other" / file, tmp_path / "made" / file)
+    with pytest.raises(ValueError, match=rf"{file} is not the file that predictor\.json lists, but one of another"):
+        load_predictor(tmp_path / "made")
+    (tmp_path / "made" / file).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"made lacks {file}, which its predictor\.json lists"):
+        load_predictor(tmp_path / "made")
+    if file != "train.safetensors":
+        assert list(load_predictor(tmp_path / "made", [0]).models) == [0], "the other seed is whole"
+        shutil.rmtree(tmp_path / "made" / "seed-1")
+        with pytest.raises(FileNotFoundError, match="made lacks seed-1/"):
+            load_predictor(tmp_path / "made")
+
+
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18"])
 def test_exported_weights_load_as_the_backbone_they_came_from(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -495,6 +518,13 @@ def test_the_script_passes_bad_files_over_and_says_so_at_the_end(
     for name in BAD:
         (line,) = [line for line in process.stderr.splitlines() if f"/{name}: " in line]
         assert BAD[name][1] in line
+
+
+def test_without_a_photo_the_script_says_where_the_photos_may_have_gone(tiny_run: Path, tiny_weights: Path) -> None:
+    assert_refused(run("predict.py", "--run", tiny_run), "no photo given; name files, folders or patterns")
+    taken = run("predict.py", "--run", tiny_run, "--weights", tiny_weights, "photo.jpg")
+    assert_refused(taken, "--weights takes all files after it, so photos come before it")
+    assert_refused(run("predict.py", "photo.jpg", "--run", tiny_run, "--within", tiny_weights), "is no folder")
 
 
 def test_the_table_says_what_its_numbers_are_and_odd_names_do_not_stop_it(

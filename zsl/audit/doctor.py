@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,9 +56,14 @@ def doctor(
         findings += _splits(benchmark, splits or splits_folder(data, benchmark))
         findings.append(_photos(benchmark, images, splits, packed, allow_missing))
     parts = _part_names(benchmark, data, backbone, weights)
-    of_parts = {part: _features(benchmark, data, part) for part in parts}
-    for part, features in of_parts.items():
-        findings += [features, _weights(part, weights, features.severity == "ok", hub_seconds)]
+    of_parts = {}
+    for part in parts:
+        if weights is None:
+            of_parts[part] = _features(benchmark, data, part)
+            of_weights = _weights(part, of_parts[part].severity == "ok", hub_seconds)
+        else:
+            of_parts[part], of_weights = _with_weights(benchmark, data, part, weights)
+        findings += [of_parts[part], of_weights]
     if len(parts) > 1 and not failed(list(of_parts.values())):
         findings.append(_join(benchmark, data, backbone))
     absent = sum(features.severity != "ok" for features in of_parts.values())
@@ -220,10 +225,32 @@ def _join(benchmark: str, data: Path, backbone: str) -> Finding:
 
 def _features(benchmark: str, data: Path, backbone: str) -> Finding:
     from zsl.features.load import find_features
+
+    return _table(lambda: find_features(data, benchmark, backbone))
+
+
+def _with_weights(benchmark: str, data: Path, backbone: str, weights: Path) -> tuple[Finding, Finding]:
+    """The features that the weights in a file have made, and the file itself, which is read to see whether it fits."""
+    from backbones import load_backbone
+    from backbones.options import named_options
+    from zsl.datasets.places import features_folder
+
+    name, options = named_options(backbone)
+    check = f"weights {backbone}"
+    try:
+        loaded = load_backbone(name, weights, options)
+    except (FileNotFoundError, ValueError) as error:
+        unknown = warn("features", f"not looked for: the name of their table has a hash of what is in {weights}")
+        return unknown, fail(check, str(error))
+    return _table(lambda: features_folder(data, benchmark, loaded.name)), ok(check, str(weights))
+
+
+def _table(find: Callable[[], Path]) -> Finding:
+    """Whether the feature table that `find` gives is there and whole."""
     from zsl.features.table import read_features
 
     try:
-        folder = find_features(data, benchmark, backbone)
+        folder = find()
         table = read_features(folder)
     except FileNotFoundError as error:
         return warn("features", str(error))
@@ -235,15 +262,13 @@ def _features(benchmark: str, data: Path, backbone: str) -> Finding:
 # --- weights and disk ------------------------------------------------------------------------------------------------
 
 
-def _weights(backbone: str, weights: Path | None, extracted: bool, hub_seconds: float) -> Finding:
+def _weights(backbone: str, extracted: bool, hub_seconds: float) -> Finding:
     from backbones import find_preset
     from backbones.efficientnet_lite import lite_weights
     from backbones.options import named_options
     from backbones.presets import OPENCLIP
 
     check = f"weights {backbone}"
-    if weights is not None:
-        return ok(check, f"{weights}") if weights.is_file() else fail(check, f"no file {weights}")
     if extracted:
         return ok(check, "not needed, the features are there")
     try:

@@ -6,8 +6,9 @@ its row, so that extraction names it.  Files that computers leave behind are ign
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,22 @@ def list_entries(root: Path) -> Iterator[Entry]:
 
 def _entries(root: Path, below: str, around: tuple[Path, ...]) -> Iterator[Entry]:
     """The entries of the folder `below`; around: the true paths of the folders that it lies in, to end circles."""
-    for found in os.scandir(root / below):
+    try:
+        listed = list(os.scandir(root / below))
+    except OSError as error:
+        if not below:
+            raise
+        yield Entry(below, f"a folder that cannot be opened ({error.strerror})")
+        return
+    for found in listed:
         if is_junk(found.name):
             continue
         file = f"{below}/{found.name}" if below else found.name
-        if not found.is_dir():
-            # The list of a folder says what most files are; the disk is asked only where it does not.
-            yield Entry(file, "" if found.is_file() else file_fault(root / file))
+        # The list of a folder says what most files are; the disk is asked only where it does not.
+        if _says(found.is_file):
+            yield Entry(file)
+        elif not _says(found.is_dir):
+            yield Entry(file, file_fault(root / file))
         elif Path(found.name).suffix.lower() in SUFFIXES:
             yield Entry(file, "a folder that is called like a photo")
         elif (true_path := (root / file).resolve()) in around:
@@ -61,15 +71,31 @@ def _entries(root: Path, below: str, around: tuple[Path, ...]) -> Iterator[Entry
             yield from _entries(root, file, (*around, true_path))
 
 
+def _says(question: Callable[[], bool]) -> bool:
+    """The answer to a question about an entry of a folder; False where a circle of links, or the disk, gives none."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
 def file_fault(path: Path) -> str:
     """Why `path` is no file that can be opened, in words; "" where it is one."""
     if path.is_file():
         return ""
     if path.is_symlink() and not path.exists():
-        return f"a link to {path.readlink()}, which is not there"
+        return f"a link to {path.readlink()}, which {'is not there' if _leads_somewhere(path) else 'leads in a circle'}"
     if path.is_dir():
         return "a folder"
     return "neither file nor folder" if path.exists() else "not there"
+
+
+def _leads_somewhere(link: Path) -> bool:
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno != errno.ELOOP
+    return True
 
 
 def list_photos(root: Path) -> list[str]:

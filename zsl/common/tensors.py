@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -27,8 +29,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     with atomic_path(path) as temporary:
         try:
             separate = _separate(tensors)
+            temporary.touch()  # with the rights of a new file; the library gives its own to the owner alone
+            rights = stat.S_IMODE(temporary.stat().st_mode)
             save_file(separate, temporary, {**(metadata or {}), CONTENT: tensors_sha256(separate)})
             _sort_metadata(temporary)
+            with suppress(OSError):  # some file systems have no rights
+                temporary.chmod(rights)
         except SafetensorError as error:
             if number := OS_ERROR.search(str(error)):
                 code = int(number[1])
@@ -87,6 +93,16 @@ def read_some_tensors(
             return {name: file.get_tensor(name) for name in names}, shapes, dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path} is {_kind(path, error)}; {remedy}") from error
+
+
+def written_hash(path: Path, remedy: str) -> str | None:
+    """The hash of its content that `write_tensors` put into the file; None for files of other programs.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a whole file of tensors.
+    """
+    return read_some_tensors(path, [], remedy)[2].get(CONTENT)
 
 
 def _kind(path: Path, error: SafetensorError) -> str:

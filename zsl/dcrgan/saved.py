@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,6 +101,7 @@ class PredictorFacts:
     class_names: tuple[str, ...]
     new_classes: tuple[str, ...]  # that joined after training
     config: Settings
+    files: dict[str, str] = field(default_factory=dict)  # of an export: each file of tensors, and the hash of these
 
 
 def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSplit, method: str, config: Any) -> None:
@@ -119,17 +120,17 @@ def save_facts(folder: Path, table: FeatureTable, splits: Splits, train: TrainSp
         new_classes=(),
         config=asdict(config),
     )
-    save_shared(facts, train, folder)
+    save_train(train, folder)
+    write_record(folder / FACTS_FILE, facts)
     if not (folder / NAMES_FILE).is_file():  # the user may edit it
         write_names(folder / NAMES_FILE, splits.class_names, splits.names)
 
 
-def save_shared(facts: PredictorFacts, train: TrainSplit, folder: Path) -> None:
-    """Write what all models of a run, or of an export, share."""
+def save_train(train: TrainSplit, folder: Path) -> None:
+    """Write the trainval data that all models of a run, or of an export, share."""
     tensors = {key: getattr(train, key) for key in TRAIN}
     scaler = {"scaler.low": train.scaler.low, "scaler.span": train.scaler.span}
     write_tensors(folder / TRAIN_FILE, tensors | scaler)
-    write_record(folder / FACTS_FILE, facts)
 
 
 def read_facts(folder: Path) -> PredictorFacts:

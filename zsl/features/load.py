@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from backbones import find_preset
+from backbones import PRESETS, find_preset
 from backbones.options import named_options
 from zsl.datasets import attribute_names, class_names
 from zsl.datasets.class_lists import FOLDS, check_class_lists
@@ -29,12 +29,13 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
 
     Raises:
         FileNotFoundError: there is no such table; the message names those that there are.
-        ValueError: there is no such benchmark.
+        ValueError: there is no such benchmark; or the name means two tables, one of them an imported file's.
     """
     check_known(benchmark, data)
     tables = sorted(path.parent for path in features_folder(data, benchmark, "x").parent.glob(f"*/{MANIFEST_FILE}"))
     for table in tables:
         if table.name == backbone:
+            _check_only_meaning(backbone, tables)
             return table
     folder = features_folder(data, benchmark, table_name(backbone))
     if folder not in tables:
@@ -44,6 +45,22 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
             f"accelerate launch scripts/extract.py --benchmark {benchmark} --backbone {backbone}"
         )
     return folder
+
+
+def _check_only_meaning(backbone: str, tables: Sequence[Path]) -> None:
+    """Refuse the name of a table, such as that of an imported `resnet101.mat`, that is also a backbone's with a table.
+
+    Raises:
+        ValueError: there are two tables of this name; the message names both.
+    """
+    names = {table.name for table in tables}
+    if backbone in PRESETS or any(name.startswith(f"{backbone}.") for name in names):
+        other = table_name(backbone)
+        if other != backbone and other in names:
+            raise ValueError(
+                f"--backbone {backbone} means two tables here, {backbone} and {other}; write {other}, or name the "
+                f"folder of the one by --features, or rename the .mat file that the one was imported from"
+            )
 
 
 def table_name(backbone: str) -> str:

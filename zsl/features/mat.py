@@ -29,7 +29,7 @@ from zsl.datasets.split_copies import keep_splits
 from zsl.datasets.split_file import SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.splits import Splits, classes_hash, make_splits
 from zsl.features.manifest import MANIFEST_FILE, UNKNOWN, Imported, Manifest, Source, read_manifest, write_manifest
-from zsl.features.table import REMEDY, FeatureTable, arrays_sha256, read_array, read_features
+from zsl.features.table import REMEDY, FeatureTable, arrays_sha256, lacks_files, read_array, read_features
 
 KEYS = ("features", "labels")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
@@ -78,7 +78,8 @@ def import_mat(file: Path, benchmark: str, data: Path, *, splits: Path | None = 
         manifest = _manifest_of(out, file)
         if splits is not None:
             keep_splits(splits, splits_folder(data, benchmark), read_split_file(splits))
-        return out, manifest
+        if not lacks_files(out, manifest):
+            return out, manifest
     split_file = read_split_file(splits or splits_folder(data, benchmark))
     columns = _with_official_rows(_columns(content, split_file, file), splits or splits_folder(data, benchmark), file)
     dataset = DATASETS.get(benchmark)

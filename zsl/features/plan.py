@@ -23,6 +23,7 @@ from zsl.features.manifest import (
     write_manifest,
 )
 from zsl.features.stream import Decoder, OnError
+from zsl.features.table import lacks_files
 
 # What all numbers of a table depend on.  `source` and `finetuned` are not compared: equal shards and equal weights have
 # equal numbers, whatever an earlier version wrote of them.  Versions may differ.
@@ -71,7 +72,7 @@ def plan_table(
 
 
 def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | None:
-    """The manifest of the table in `out`; None where there is no whole one.
+    """The manifest of the table in `out`; None where there is no whole one, or one of its files is gone.
 
     An incomplete table counts as whole for "quarantine" only.  A table of the same photos under other splits stays as
     it is, and its manifest gets the splits of `plan`.
@@ -92,7 +93,7 @@ def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | N
                 f"{out} was made with {name} = {content.get(name)!r}, asked for is {planned.get(name)!r}; "
                 "delete that folder, or use another --data"
             )
-    return None if incomplete else _with_new_splits(manifest, plan, out)
+    return None if incomplete or lacks_files(out, manifest) else _with_new_splits(manifest, plan, out)
 
 
 def _with_new_splits(manifest: Manifest, plan: Manifest, out: Path) -> Manifest:

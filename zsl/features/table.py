@@ -114,6 +114,12 @@ def _sha256(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def lacks_files(folder: Path, manifest: Manifest) -> bool:
+    """Whether the table in `folder`, with its `manifest`, lacks an array: someone deleted it, or did not copy it."""
+    names = ("features.npy", "labels.npy", "rows.npy", *((TUNED_FILE,) if manifest.tuned_photos else ()))
+    return not all((folder / name).is_file() for name in names)
+
+
 def read_features(folder: Path, *, allow_incomplete: bool = False) -> FeatureTable:
     """Open the table in `folder`.
 

@@ -39,7 +39,7 @@ from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_c
 from zsl.finetune.data import without_share
 from zsl.finetune.decision import Verdict
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
-from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, read_manifest
+from zsl.finetune.manifest import MANIFEST_FILE, WEIGHTS_FILE, RunFacts, TuningManifest, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
 from zsl.finetune.tuning import Tuning
 from zsl.finetune.verdict import JUDGE, Judge, gamma_of
@@ -100,7 +100,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
         claim_folder(folder, facts.content(), added={"crossfit": 0, "hold_out": 0.0})
-    if (folder / MANIFEST_FILE).is_file():
+    if (folder / MANIFEST_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():  # the weights may have been deleted
         _remove_checkpoints(folder, accelerator)  # a kill may have come between the manifest and this
         return read_manifest(folder / MANIFEST_FILE)
     tuning = Tuning(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from zsl.common.card import licence_note, write_card
 from zsl.common.markdown import markdown_table
-from zsl.dcrgan.saved import BACKBONE_FILE, PredictorFacts
+from zsl.dcrgan.saved import BACKBONE_FILE
 from zsl.experiments.results import RESULTS_FILE, TABLE, Results, read_results, spread_text
 from zsl.predict.encoders import backbone_folders
-from zsl.predict.predictor import load_predictor
+from zsl.predict.predictor import Predictor, load_predictor
 
 HOW = """
 ```bash
@@ -31,7 +31,8 @@ def predictor_card(folder: Path) -> str:
         FileNotFoundError: there is no such folder, or it lacks a file.
         ValueError: it is no export, or one of its files is damaged.
     """
-    facts = load_predictor(folder).facts
+    predictor = load_predictor(folder)
+    facts = predictor.facts
     for place in backbone_folders(facts.backbone, folder):
         if not (place / BACKBONE_FILE).is_file():
             raise FileNotFoundError(f"no {BACKBONE_FILE} in {place}; export the run anew, to another folder")
@@ -47,7 +48,7 @@ def predictor_card(folder: Path) -> str:
         *(_tested(results) if results else ()),
     ]
     sections = {
-        "Scores": _scores(results, facts),
+        "Scores": _scores(results, predictor),
         "How to use it": HOW,
         "Content": CONTENT,
         "Licence": licence_note(facts.benchmark),
@@ -69,10 +70,13 @@ def _tested(results: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _scores(results: Results | None, facts: PredictorFacts) -> str:
+def _scores(results: Results | None, predictor: Predictor) -> str:
     if results is None:
         return UNTESTED
     row = [spread_text(results, key) for key in TABLE.values()]
-    more = "With the classes that were added it was not tested. " if facts.new_classes else ""
+    more = "With the classes that were added it was not tested. " if predictor.facts.new_classes else ""
     spread = "Per cent, mean ± standard deviation over seeds; accuracies are means over classes."
-    return f"{markdown_table([*TABLE], [row])}\n{more}{spread} The answers are the mean of all seeds."
+    answers = "The answers are the mean of all seeds."
+    if predictor.models.keys() != {entry.seed for entry in results.seeds}:
+        answers = f"The answers are those of seed {' and '.join(map(str, predictor.models))}, which the folder holds."
+    return f"{markdown_table([*TABLE], [row])}\n{more}{spread} {answers}"

@@ -18,12 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zsl.common.tensors import write_tensors
+from zsl.common.records import write_record
+from zsl.common.tensors import write_tensors, written_hash
 from zsl.datasets.class_names import NAMES_FILE, default_names, read_names, write_names
 from zsl.dcrgan.model import DCRGAN
 from zsl.dcrgan.saved import (
     FACTS_FILE,
     MODEL_FILE,
+    REMEDY,
     SYNTHESIZER_FILE,
     TRAIN_FILE,
     PredictorFacts,
@@ -31,8 +33,8 @@ from zsl.dcrgan.saved import (
     load_train,
     read_config,
     read_facts,
-    save_shared,
     save_synthesizer,
+    save_train,
 )
 from zsl.features.split import TrainSplit
 from zsl.scores.model import Calibrated
@@ -111,13 +113,24 @@ def _strengths(model: DCRGAN, scaled: Tensor) -> Tensor:
 
 
 def save_predictor(predictor: Predictor, folder: Path) -> None:
-    """Write a predictor, with its new classes, to a folder that `load_predictor` reads."""
+    """Write a predictor, with its new classes, to a folder that `load_predictor` reads.
+
+    `predictor.json` comes last and lists the other files, so that a copy that lacks one, or has one of another export,
+    is found.
+    """
     for seed, calibrated in predictor.models.items():
         write_tensors(folder / f"seed-{seed}" / MODEL_FILE, calibrated.state_dict())
         save_synthesizer(calibrated.model, folder / f"seed-{seed}")
     names = predictor.readable_names or default_names(predictor.train.class_names)
     write_names(folder / NAMES_FILE, predictor.train.class_names, names)
-    save_shared(replace(predictor.facts, class_names=predictor.train.class_names), predictor.train, folder)
+    save_train(predictor.train, folder)
+    files = [
+        TRAIN_FILE,
+        *(f"seed-{seed}/{name}" for seed in predictor.models for name in (MODEL_FILE, SYNTHESIZER_FILE)),
+    ]
+    hashes = {file: str(written_hash(folder / file, REMEDY)) for file in files}
+    facts = replace(predictor.facts, class_names=predictor.train.class_names, files=hashes)
+    write_record(folder / FACTS_FILE, facts)
 
 
 def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
@@ -126,10 +139,11 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
     seeds: those to read; () reads all.
 
     Raises:
-        FileNotFoundError: there is no such folder, or it has no such seed.
-        ValueError: the run cannot predict, or one of its files is broken.
+        FileNotFoundError: there is no such folder, or it has no such seed, or an export lacks a file.
+        ValueError: the run cannot predict, or one of its files is broken, or an export has a file of another one.
     """
     facts = read_facts(folder)
+    _check_files(folder, facts, seeds)
     seeds = _find_seeds(folder, seeds)
     config = read_config(facts.config, str(folder / FACTS_FILE))
     try:
@@ -139,6 +153,23 @@ def load_predictor(folder: Path, seeds: Sequence[int] = ()) -> Predictor:
         raise ValueError(f"{folder} has a file that is broken or of something else ({error}); run it anew") from error
     names = read_names(folder / NAMES_FILE, train.class_names)
     return Predictor(facts=facts, train=train, models=models, readable_names=names)
+
+
+def _check_files(folder: Path, facts: PredictorFacts, seeds: Sequence[int]) -> None:
+    """Refuse an export that lacks a file that was written with it, or has one of another export.
+
+    seeds: those whose files count; () for all.
+    """
+    asked = {Path(TRAIN_FILE).parent, *(Path(f"seed-{seed}") for seed in seeds)}
+    listed = {file: written for file, written in facts.files.items() if not seeds or Path(file).parent in asked}
+    for file, written in listed.items():
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"{folder} lacks {file}, which its {FACTS_FILE} lists; copy the whole export anew")
+        if written_hash(folder / file, REMEDY) != written:
+            raise ValueError(
+                f"{folder / file} is not the file that {FACTS_FILE} lists, but one of another export; copy the whole "
+                "export anew"
+            )
 
 
 def _find_seeds(folder: Path, seeds: Sequence[int]) -> Sequence[int]:
