@@ -25,15 +25,17 @@ from zsl.experiments.run import SCORES_FILE
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.scores.model import BrokenMethod
 from zsl.training.method import Method
 
 log = logging.getLogger(__name__)
 Content = TypeVar("Content")
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 COST_FILE = "cost.json"
-# Of a training: too little memory, a term that is not finite, a matrix that a solver refuses.  Any other ValueError
-# stops the table: a stage that could read a test row raises one, and so does a folder of another run.
-FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError)
+# Of a training: too little memory, a term that is not finite, a matrix that a solver refuses, a user's own method that
+# breaks its contract.  Any other ValueError stops the table: a stage that could read a test row raises one, and so does
+# a folder of another run.
+FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError, BrokenMethod)
 PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
