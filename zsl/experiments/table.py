@@ -59,9 +59,10 @@ def run_methods(
     method that fails in training; None: such an error stops all.
 
     Raises:
-        ValueError: there is no method, a name is unknown, or a name occurs twice.
+        ValueError: there is no method, a name is unknown, or a name occurs twice; or as in `check_every`.
     """
     methods = _find_methods(names, start)
+    check_every(every, methods)
     choices = _Choices(
         data=data, folds=folds, start=start, folder=folder, budget=budget, trainer=data.trainer or Trainer()
     )
@@ -82,6 +83,16 @@ def run_methods(
         if _finished_seeds(folder / name) != before:
             _add_cost(folder / name / COST_FILE, cost_so_far())
     return results
+
+
+def check_every(every: int | None, rows: Iterable[str]) -> None:
+    """Check that a number of steps between two looks at test rows is for a row that has looks.
+
+    Raises:
+        ValueError: there is a number, but no such row.
+    """
+    if every is not None and PUBLISHED not in rows:
+        raise ValueError(f"--every {every} is for the row {PUBLISHED}, which --methods does not name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +171,15 @@ def _find_methods(names: Sequence[str], start: Start) -> dict[str, Method]:
     return {row: method for row, (_, method) in zip(rows, methods, strict=True)}
 
 
-def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, Results]:
-    """Add the results of earlier calls in `folder` to `results`, so that a table never loses rows.
+def finished_methods(
+    folder: Path, results: Mapping[str, Results], left_out: dict[str, str] | None = None
+) -> dict[str, Results]:
+    """Add the results of earlier calls in `folder` to `results`, so that a table keeps its rows.
 
     An earlier result must be readable, and have the same features, attributes, seeds and version.  A variant must also
     have the configuration that the folder's search chose last for its form.
+
+    left_out: gets what is unlike in each whole result that is not taken.
     """
     paths = {form.suffix: folder / f"{NAME}{form.suffix}-selection/{SELECTION_FILE}" for form in FORMS}
     choices = {
@@ -181,8 +196,11 @@ def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, 
             finished[name] = results[name]
         elif name in others:
             earlier = _readable(read_results, folder / name / RESULTS_FILE)
-            if earlier is not None and _belongs(earlier, kind, choices):
+            unlike = earlier and _unlike(earlier, kind, choices)
+            if earlier is not None and not unlike:
                 finished[name] = earlier
+            elif unlike and left_out is not None:
+                left_out[name] = unlike
     return finished
 
 
@@ -195,21 +213,39 @@ def _readable(read: Callable[[Path], Content], path: Path) -> Content | None:
         return None
 
 
-def _belongs(result: Results, kind: Sequence[object], choices: Mapping[str, Mapping[str, object]]) -> bool:
-    """Whether an earlier result is of this kind; a variant of DCR-GAN must have the choice for its form."""
-    if _kind(result)[: len(kind)] != list(kind):
-        return False
+def _unlike(result: Results, kind: Mapping[str, object], choices: Mapping[str, Mapping[str, object]]) -> str:
+    """What keeps an earlier result out of a table of this kind, in words; "" where it belongs there.
+
+    A variant of DCR-GAN must have the choice for its form.
+    """
+    own = _kind(result)
+    for what, value in kind.items():
+        if own[what] != value:
+            return f"other {what}" + f" ({own[what]})" * (what in ("seeds", "version"))
     variant = VARIANTS.get(result.method)
     if variant is None or variant.start is not None:
-        return True
+        return ""
     choice = choices[form_of(variant.name).suffix]
-    return flatten(result.config) == flatten(dict(choice)) | dict(variant.settings)
+    chosen = flatten(result.config) == flatten(dict(choice)) | dict(variant.settings)
+    return "" if chosen else "another configuration than the last search chose"
 
 
-def _kind(result: Results) -> list[object]:
-    facts = [result.benchmark, result.features, result.attributes_hash, result.splits]
-    version = str(result.method_version).split(",")[0]  # without the file of a user's own method
-    return [*facts, version, sorted(entry.seed for entry in result.seeds)]
+def _kind(result: Results) -> dict[str, object]:
+    return {
+        "benchmark": result.benchmark,
+        "features": result.features,
+        "attributes": result.attributes_hash,
+        "splits": result.splits,
+        "version": str(result.method_version).split(",")[0],  # without the file of a user's own method
+        "seeds": " ".join(str(seed) for seed in sorted(entry.seed for entry in result.seeds)),
+    }
+
+
+def left_out_text(left_out: Mapping[str, str]) -> str:
+    """Say which earlier results are not in the table and why, a line for each reason."""
+    reasons = dict.fromkeys(left_out.values())
+    named = {why: ", ".join(name for name in left_out if left_out[name] == why) for why in reasons}
+    return "".join(f"Not in this table, for {why}: {names}.\n" for why, names in named.items())
 
 
 def scores_table(
