@@ -25,12 +25,12 @@ from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.dcrgan.variants import NAME, VARIANTS
-from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import ungrouped
 from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import (
     PUBLISHED,
+    answers_of,
     finished_methods,
     left_out_text,
     read_costs,
@@ -86,11 +86,7 @@ def main(args: Args) -> None:
     text = scores_table(finished, read_costs(folder, finished), failures)
     if left_out:
         text += f"\n{left_out_text(left_out)}"
-    honest = {
-        name: read_run(folder / name, [entry.seed for entry in result.seeds]).details
-        for name, result in finished.items()
-        if result.is_honest
-    }
+    honest = answers_of(folder, finished)
     printed = published_harmonic(benchmark_name(args.benchmark), honest)
     ranks = rank_methods(honest) if len(honest) > 1 else []
     if splits.side_information != ATTRIBUTES:

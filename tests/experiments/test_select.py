@@ -23,7 +23,14 @@ from zsl.experiments.methods import find_method
 from zsl.experiments.published import LABEL
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
-from zsl.experiments.table import finished_methods, left_out_text, read_costs, run_methods, scores_table
+from zsl.experiments.table import (
+    answers_of,
+    finished_methods,
+    left_out_text,
+    read_costs,
+    run_methods,
+    scores_table,
+)
 from zsl.experiments.trainer import Trainer
 from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
@@ -269,6 +276,20 @@ def start(name: str) -> DCRGANConfig:
 @pytest.fixture
 def experiment(accelerator: Accelerator) -> Experiment:
     return toy_experiment(accelerator)
+
+
+def test_a_run_without_all_its_answers_is_not_ranked(
+    experiment: Experiment, folds: Folds, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table of finished runs was lost with it, or the run was ranked by the seeds that were left."""
+    results = run_methods(experiment, folds, ["eszsl", "sae", "exem"], start, tmp_path, 0)
+    answers = answers_of(tmp_path, results)
+    assert {name: list(seeds) for name, seeds in answers.items()} == {name: [0, 1] for name in results}
+    (tmp_path / "eszsl" / "seed-1" / "details.safetensors").unlink()
+    (tmp_path / "sae" / "seed-0" / "details.safetensors").write_bytes(b"damaged")
+    assert list(answers_of(tmp_path, results)) == ["exem"]
+    assert "eszsl has no answers of seed 1; train it anew" in caplog.text
+    assert "details.safetensors is not a whole file of test details" in caplog.text
 
 
 def test_the_table_has_a_line_a_method_and_is_not_made_twice(

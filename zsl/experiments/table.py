@@ -18,6 +18,7 @@ from zsl.common.records import read_record, write_record
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import FORMS, NAME, VARIANTS, form_of
+from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import PUBLISHED_FILE, Experiment
 from zsl.experiments.methods import OTHERS, find_method
 from zsl.experiments.results import REMEDY, RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
@@ -25,6 +26,7 @@ from zsl.experiments.run import SCORES_FILE
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.scores.details import Details
 from zsl.scores.model import BrokenMethod
 from zsl.training.method import Method
 
@@ -239,6 +241,31 @@ def _kind(result: Results) -> dict[str, object]:
         "version": str(result.method_version).split(",")[0],  # without the file of a user's own method
         "seeds": " ".join(str(seed) for seed in sorted(entry.seed for entry in result.seeds)),
     }
+
+
+def answers_of(folder: Path, results: Mapping[str, Results]) -> dict[str, dict[int, Details]]:
+    """Read the answers of the honest runs in `folder` for each test image, by seed; a ranking needs them.
+
+    A run whose answers are not whole is left out, which a warning says: its scores are in the table all the same.
+    """
+    answers = {}
+    for name, result in results.items():
+        if not result.is_honest:
+            continue
+        seeds = [entry.seed for entry in result.seeds]
+        try:
+            details = read_run(folder / name, seeds).details
+        except (ValueError, OSError) as error:
+            log.warning("left out of the ranking: %s", error)
+            continue
+        absent = [seed for seed in seeds if seed not in details]
+        if absent:
+            log.warning(
+                "left out of the ranking: %s has no answers of seed %d; train it anew", folder / name, absent[0]
+            )
+            continue
+        answers[name] = details
+    return answers
 
 
 def left_out_text(left_out: Mapping[str, str]) -> str:
