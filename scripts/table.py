@@ -25,11 +25,19 @@ from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.dcrgan.variants import NAME, VARIANTS
-from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import ungrouped
 from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
-from zsl.experiments.table import PUBLISHED, finished_methods, read_costs, run_methods, scores_table, start_of
+from zsl.experiments.table import (
+    PUBLISHED,
+    answers_of,
+    finished_methods,
+    left_out_text,
+    read_costs,
+    run_methods,
+    scores_table,
+    start_of,
+)
 from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
@@ -73,13 +81,12 @@ def main(args: Args) -> None:
         failures: dict[str, str] = {}
         start = start_of(args.benchmark)
         results = run_methods(data, folds, ungrouped(args.methods), start, folder, args.budget, args.every, failures)
-    finished = finished_methods(folder, results)
+    left_out: dict[str, str] = {}
+    finished = finished_methods(folder, results, left_out)
     text = scores_table(finished, read_costs(folder, finished), failures)
-    honest = {
-        name: read_run(folder / name, [entry.seed for entry in result.seeds]).details
-        for name, result in finished.items()
-        if result.is_honest
-    }
+    if left_out:
+        text += f"\n{left_out_text(left_out)}"
+    honest = answers_of(folder, finished)
     printed = published_harmonic(benchmark_name(args.benchmark), honest)
     ranks = rank_methods(honest) if len(honest) > 1 else []
     if splits.side_information != ATTRIBUTES:

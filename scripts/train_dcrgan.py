@@ -108,6 +108,8 @@ def main(args: Args) -> None:
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
     vectors = args.read_vectors()
+    if vectors is not None and not vectors.beside:
+        check_attributes_unused(args)
     if method.name == CLIP:
         check_same_model(vectors, table.manifest)
     splits = load_splits(
@@ -141,6 +143,20 @@ def main(args: Args) -> None:
         lines = results.data, splits.describe(), protocol_text(results), score_table(results), *ladder
         print(*lines, folder / RESULTS_FILE, sep="\n")
     accelerator.end_training()
+
+
+def check_attributes_unused(args: Args) -> None:
+    """Refuse flags about attributes whose place the class vectors take.
+
+    Raises:
+        ValueError: there are such flags.
+    """
+    flags = [f"--attributes {args.attributes}"] * (args.attributes != "att") + ["--normalise"] * args.normalise
+    if flags:
+        raise ValueError(
+            f"{', '.join(flags)}: the class vectors take the place of the attributes; leave one out, or add "
+            "--class-vectors-beside"
+        )
 
 
 def search(

@@ -222,3 +222,5 @@ def test_the_scripts_take_the_flags(tiny_features: Path, tmp_path: Path) -> None
     assert "SIDE INFORMATION: class vectors of v.npy" in done.stdout
     assert (tmp_path / "shapes-eszsl-vectors" / "results.json").is_file()
     assert_refused(run_command("train_dcrgan.py", *words, "--class-vectors-beside"), "which is absent")
+    unused = "--class-vectors", tmp_path / "v.npy", "--attributes", "original_att", "--normalise"
+    assert_refused(run_command("train_dcrgan.py", *words, *unused), "original_att, --normalise: the class vectors take")

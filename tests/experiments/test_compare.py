@@ -15,7 +15,7 @@ from command_line import run as run_command
 from torch import Tensor
 
 from zsl.common.files import write_json
-from zsl.experiments.compare import Difference, check_comparable, compare, read_run
+from zsl.experiments.compare import Difference, check_comparable, compare, read_run, table
 from zsl.scores.bootstrap import Level, Resamples, equal_weights, resampled_weights
 from zsl.scores.details import Details, save_details
 from zsl.scores.summary import scores_of
@@ -253,6 +253,17 @@ def test_the_scripts_refusal_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert "compare runs on one" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_runs_of_two_versions_are_named(tmp_path: Path) -> None:
+    """Results of other versions are in no table; where they are compared, a line says so."""
+    folders = [write_run(tmp_path / name, {0: details(0)}) for name in ("a", "b", "c")]
+    for folder, version in zip(folders, (3, 4, "4, file 0123456789ab"), strict=True):
+        write_json(folder / "config.json", {"benchmark": "toy", "method_version": version})
+    a, b, own = map(read_run, folders)
+    differences = compare(a.details, b.details, resamples=10)
+    assert "NOT THE SAME VERSION: 3 and 4; " in table(a, b, differences)
+    assert "VERSION" not in table(b, own, differences)
 
 
 def test_a_run_that_looked_at_the_test_is_named(tmp_path: Path) -> None:

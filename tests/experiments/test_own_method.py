@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from toy_runs import toy_experiment
 
 from zsl.cli import run_script
 from zsl.dcrgan.config import DCRGANConfig
+from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method, version_of
 from zsl.experiments.results import read_results
@@ -29,6 +31,7 @@ from zsl.experiments.table import finished_methods, run_methods, scores_table
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.split import RowsFacts
 from zsl.scores.evaluate import evaluate
+from zsl.scores.model import BrokenMethod
 from zsl.training.method import Method
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "own-method" / "nearest_mean.py"
@@ -253,8 +256,16 @@ def test_a_table_with_a_method_that_fails_is_written_and_ends_with_an_error(
     file.write_text(file.read_text().replace("torch.linalg.solve(gram", "torch.linalg.solve(0 * gram"))
     words = ["--features", tiny_features, "--data", tiny_features.parents[2], "--runs", runs, "--seeds", "0"]
     words += ["--workers", "1", "--methods", "eszsl", f"{file}:METHOD"]
+    broken = file.with_name("broken.py")
+    text = (
+        TEMPLATE.read_text()
+        .replace('"nearest-mean"', '"broken"')
+        .replace("    means = torch", "    {}[0]\n    means = torch")
+    )
+    broken.write_text(text)
+    words += [f"{broken}:METHOD"]
     monkeypatch.setattr(sys, "argv", ["table.py", *map(str, words)])
-    with pytest.raises(SystemExit, match=f"error: 1 failed in training, of which the table says why: {NAME}$"):
+    with pytest.raises(SystemExit, match=f"error: 2 failed in training, of which the table says why: {NAME}, broken$"):
         run_script(module.main, module.Args)
     text = (runs / "shapes-table" / "table.md").read_text()
     assert "eszsl" in text
@@ -281,6 +292,8 @@ FAULTS = {
     "has a name with a slash": ('"nearest-mean"', '"../mine"', "METHOD =", "has the name '../mine'; letters, digits"),
     "has no name": ('"nearest-mean"', '""', "METHOD =", "has the name ''; letters, digits"),
     "has a number for a name": ('"nearest-mean"', "3", "METHOD =", "has the name 3; letters, digits"),
+    "takes no seed": ("@stage  #", "#", "steps=", "train_nearest_mean does not take seed; put @stage above it"),
+    "takes no log": (", *, log: Log = silent", "", "steps=", "train_nearest_mean does not take log; add the"),
     "has no steps": (STEPS, "steps=()", "METHOD =", "has steps (); one_step(train) makes those of a function"),
     "has a function for steps": (STEPS, "steps=train_nearest_mean", "METHOD =", "has steps <function"),
     "has functions among its steps": (STEPS, "steps=(train_nearest_mean,)", "METHOD =", "has steps (<function"),
@@ -299,6 +312,88 @@ FAULTS = {
     "has no function for keep": ('goal="acc_zsl"', 'keep="all"', "METHOD =", "keep is 'all'; it should be a function"),
     "has a flag for transductive": ('goal="acc_zsl"', "transductive=True", "METHOD =", "transductive is True; it"),
 }  # fmt: skip
+
+
+SCORES = "return -torch.cdist(features, self.means).square()"
+ZSL_SCORES = "return self.gzsl_scores(features)[:, -len(self.zsl_classes) :]"
+BREACHES = {
+    # what replaces what, what the message says
+    "a column too few": (ZSL_SCORES, f"{ZSL_SCORES}[:, 1:]", r"ZSL scores of test_unseen are \[\d+, 3\]; .*, 4\]"),
+    "columns too many": (ZSL_SCORES, "return self.gzsl_scores(features)", r"ZSL scores of test_unseen are \[\d+, 16\]"),
+    "one column for all": (SCORES, f"{SCORES}[:, :1]", r"GZSL scores of test_seen are \[\d+, 1\]; .*, 16\]"),
+    "arrays of NumPy": (SCORES, f"{SCORES}.numpy()", "GZSL scores of test_seen are ndarray"),
+    "positions for ids": ('("zsl_classes", train.unseen)', '("zsl_classes", torch.arange(len(train.unseen)))',
+                          "zsl_classes lack class .* of test_unseen; needed are the class ids"),
+    "seen classes alone": ("torch.cat([train.seen, train.unseen])", "train.seen", "gzsl_classes lack class .* of zsl_"),
+    "no class of its own": ("torch.cat([train.seen, train.unseen])", "torch.cat([train.seen[1:], train.unseen])",
+                            "gzsl_classes that are not zsl_classes lack class .* of test_seen"),
+    "a class twice": ("train.seen, train.unseen]", "train.seen, train.unseen, train.seen[:1]]", "class ids .n., each"),
+    "a tensor for a model": ("return NearestMean(train, torch.cat([means, inferred]))", "return means",
+                             "the method returned a Tensor without gzsl_classes; needed is a ZeroShotModel"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gamma", ["auto", 0.5])
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_model_that_breaks_the_contract_is_not_scored(
+    breach: str, gamma: Gamma, file: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    old, new, says = BREACHES[breach]
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(BrokenMethod, match=says if gamma == "auto" else None):
+        experiment.run(own(file), tmp_path / "run", gamma=gamma)
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_an_error_in_training_is_named_by_file_and_line_also_of_a_relative_path(
+    file: Path, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    file.write_text(file.read_text().replace("    means = torch.stack", "    train.no_such()\n    means = torch.stack"))
+    number = file.read_text().splitlines().index("    train.no_such()") + 1
+    method = own(Path(file.name))
+    with pytest.raises(BrokenMethod, match=f"^my_method.py:{number}: AttributeError: .* has no attribute 'no_such'; "):
+        method.train(experiment.train, method.config, seed=0)
+    file.write_text(file.read_text().replace("METHOD = Method(", "raise RuntimeError\nMETHOD = Method("))
+    number = file.read_text().splitlines().index("raise RuntimeError") + 1
+    with pytest.raises(ValueError, match=f"^my_method.py:{number}: RuntimeError"):
+        own(Path(file.name))
+
+
+CHANGES = {
+    "training data": ("    means = torch.stack", "    train.features.sub_(0.2).mul_(1.5)\n    means = torch.stack"),
+    "attributes by NumPy": ("    attributes, centre", "    train.attributes.numpy()[:] += 1\n    attributes, centre"),
+    "test data": (SCORES, f"features -= 0.2\n        {SCORES}"),
+    "test data by NumPy": (SCORES, f"features.numpy()[:] -= 0.2\n        {SCORES}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_it_changes_in_the_data_changes_no_other_training(
+    what: str, file: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    data = experiment.train.features, experiment.train.attributes, experiment.test.seen.features
+    before = [tensor.clone() for tensor in data]
+    old, new = CHANGES[what]
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    results = experiment.run(own(file), tmp_path / "run", gamma=0.5)
+    assert all(map(torch.equal, data, before))
+    assert len({replace(entry, seed=0) for entry in results.seeds}) == 1  # a closed form has no seed
+
+
+def test_a_model_is_scored_without_its_dropout_on_folds_too(file: Path, experiment: Experiment) -> None:
+    """The γ of its folds would be that of other scores."""
+    plain = own(file)
+    file.write_text(
+        file.read_text().replace(
+            "(features, self.means)", "(nn.functional.dropout(features, training=self.training), self.means)"
+        )
+    )
+    train, test = next(iter(experiment.calibration.values()))
+    scores = [evaluate(each.train(train, each.config, seed=0), test, lambda note: None) for each in (plain, own(file))]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -23,7 +23,14 @@ from zsl.experiments.methods import find_method
 from zsl.experiments.published import LABEL
 from zsl.experiments.search import select
 from zsl.experiments.selection import Selection, read_selection
-from zsl.experiments.table import finished_methods, read_costs, run_methods, scores_table
+from zsl.experiments.table import (
+    answers_of,
+    finished_methods,
+    left_out_text,
+    read_costs,
+    run_methods,
+    scores_table,
+)
 from zsl.experiments.trainer import Trainer
 from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
@@ -271,6 +278,20 @@ def experiment(accelerator: Accelerator) -> Experiment:
     return toy_experiment(accelerator)
 
 
+def test_a_run_without_all_its_answers_is_not_ranked(
+    experiment: Experiment, folds: Folds, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table of finished runs was lost with it, or the run was ranked by the seeds that were left."""
+    results = run_methods(experiment, folds, ["eszsl", "sae", "exem"], start, tmp_path, 0)
+    answers = answers_of(tmp_path, results)
+    assert {name: list(seeds) for name, seeds in answers.items()} == {name: [0, 1] for name in results}
+    (tmp_path / "eszsl" / "seed-1" / "details.safetensors").unlink()
+    (tmp_path / "sae" / "seed-0" / "details.safetensors").write_bytes(b"damaged")
+    assert list(answers_of(tmp_path, results)) == ["exem"]
+    assert "eszsl has no answers of seed 1; train it anew" in caplog.text
+    assert "details.safetensors is not a whole file of test details" in caplog.text
+
+
 def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     experiment: Experiment, folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +317,11 @@ def test_the_table_has_a_line_a_method_and_is_not_made_twice(
     assert list(finished_methods(tmp_path, only)) == ["C-1"]  # and the rows that are whole are not lost
     damaged.write_text(whole)
     of_one_seed = {"C-1": replace(only["C-1"], seeds=only["C-1"].seeds[:1])}
-    assert list(finished_methods(tmp_path, of_one_seed)) == ["C-1"]
+    left_out: dict[str, str] = {}
+    assert list(finished_methods(tmp_path, of_one_seed, left_out)) == ["C-1"]
+    assert left_out_text(left_out) == "Not in this table, for other seeds (0 1): eszsl, C-5, published.\n"
+    with pytest.raises(ValueError, match="--every 4 is for the row published, which --methods does not name"):
+        run_methods(experiment, folds, ["C-1"], start, tmp_path, 0, 4)
     assert results["C-1"].config["classifiers"]["weight_ss"] == 0.0
     assert results["published"].protocol == LABEL
     assert results["published"].rows_read == results["C-5"].rows_read

@@ -33,6 +33,7 @@ class Run:
     side_information: str
     details: dict[int, Details]  # by seed
     protocol: str = HONEST
+    version: str = ""  # of the methods when it was trained; "" where it is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ def read_run(folder: Path, seeds: Sequence[int] | None = None) -> Run:
         _check_rows(details[first], other, f"seed {first} of {folder}", f"seed {seed}")
     facts = read_object(folder / CONFIG_FILE)
     side_information, protocol = facts.get("side_information", ATTRIBUTES), facts.get("protocol", HONEST)
-    return Run(folder, facts.get("benchmark", "unknown"), side_information, details, protocol)
+    version = str(facts.get("method_version", "")).split(",")[0]  # without the file of a user's own method
+    return Run(folder, facts.get("benchmark", "unknown"), side_information, details, protocol, version)
 
 
 def check_comparable(a: Run, b: Run) -> None:
@@ -168,6 +170,9 @@ def table(a: Run, b: Run, differences: Sequence[Difference]) -> str:
     lines = [f"{name}: {run.folder}, seeds {' '.join(map(str, run.details))}" for name, run in (("A", a), ("B", b))]
     if a.side_information != b.side_information:
         lines.append(f"NOT THE SAME SIDE INFORMATION: A has {a.side_information}, B has {b.side_information}")
+    if a.version != b.version:
+        versions = " and ".join(run.version or "unknown" for run in (a, b))
+        lines.append(f"NOT THE SAME VERSION: {versions}; the methods changed between them, so train the older run anew")
     for name, run in (("A", a), ("B", b)):
         if not run.protocol.startswith(HONEST):
             lines.append(f"{name} IS NOT HONEST: {run.protocol}")

@@ -12,11 +12,19 @@ import re
 import sys
 import traceback
 from dataclasses import asdict, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+from torch import Tensor
+
 from zsl.common.config import override
+from zsl.common.room import make_room
+from zsl.features.split import TrainSplit
+from zsl.scores.model import BrokenMethod
+from zsl.training.journal import StepsBehind
+from zsl.training.log import Log
 from zsl.training.method import Goal, Method, Step
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # the name of a method, which also names folders
@@ -50,7 +58,8 @@ def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
         )
     method = getattr(module, attribute)
     _check(method, reserved, f"{path}:{_line_of(path, attribute)}: {attribute}")
-    return replace(method, version=hashlib.sha256(path.read_bytes()).hexdigest(), source=text)
+    steps = tuple(replace(step, run=partial(_run, path, step)) for step in method.steps)
+    return replace(method, steps=steps, version=hashlib.sha256(path.read_bytes()).hexdigest(), source=text)
 
 
 def _load(path: Path) -> ModuleType:
@@ -71,10 +80,40 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
+def _run(path: Path, step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log) -> Any:
+    """Run a step of the user's file on a copy of the data, and name the line of an error.
+
+    Other seeds and other methods are given the same data, so that what the file changes in them stays its own.
+
+    Raises:
+        BrokenMethod: the code raises an error that the program has no words for.
+    """
+    copies = {name: getattr(train, name).clone() for name in ("labels", "attributes", "seen", "unseen", "rows")}
+    try:
+        return step.run(replace(train, features=_copy(train.features), **copies), before, config, seed, log)
+    except (OSError, FloatingPointError, MemoryError, StepsBehind):
+        raise
+    except Exception as error:  # the user's file can raise any error
+        if "allocate" in str(error):  # PyTorch reports a lack of memory so
+            raise
+        place = f"{path}:{_line_of_error(error, path)}"
+        raise BrokenMethod(
+            f"{place}: {type(error).__name__}: {error}; ZSL_TRACEBACK=1 shows how the program came there"
+        ) from error
+
+
+def _copy(features: Tensor) -> Tensor:
+    """Copy features [N, D], which may be larger than memory."""
+    return features.clone() if features.is_cuda else make_room(*features.shape).copy_(features)
+
+
 def _line_of_error(error: Exception, path: Path) -> int:
-    if isinstance(error, SyntaxError) and error.filename == str(path):
+    def is_own(file: str | None) -> bool:
+        return file is not None and Path(file).resolve() == path.resolve()
+
+    if isinstance(error, SyntaxError) and is_own(error.filename):
         return error.lineno or 1
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
     return (lines[-1] if lines else None) or 1
 
 

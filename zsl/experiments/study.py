@@ -29,7 +29,7 @@ from zsl.datasets.places import features_folder, shards_folder
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.results import Results
-from zsl.experiments.table import PUBLISHED, run_methods, start_of
+from zsl.experiments.table import PUBLISHED, check_every, run_methods, start_of
 from zsl.experiments.workers import open_trainer
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.extract import ExtractSettings, extract_features
@@ -156,7 +156,7 @@ class Study:
         """Check the study before any work, because the same errors later would cost hours.
 
         Raises:
-            ValueError: a method, backbone or seed is unknown or occurs twice, or there is none.
+            ValueError: a method, backbone or seed is unknown or occurs twice, or there is none; or as in `check_every`.
         """
         for name in self.methods:
             if name != PUBLISHED:
@@ -164,6 +164,7 @@ class Study:
         for flag, values in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"--{flag} {' '.join(map(str, values))}: at least one is needed, and each once")
+        check_every(self.every, self.methods)
 
 
 @dataclass(frozen=True, kw_only=True)

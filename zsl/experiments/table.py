@@ -18,6 +18,7 @@ from zsl.common.records import read_record, write_record
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import FORMS, NAME, VARIANTS, form_of
+from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import PUBLISHED_FILE, Experiment
 from zsl.experiments.methods import OTHERS, find_method
 from zsl.experiments.results import REMEDY, RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
@@ -25,15 +26,18 @@ from zsl.experiments.run import SCORES_FILE
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
+from zsl.scores.details import Details
+from zsl.scores.model import BrokenMethod
 from zsl.training.method import Method
 
 log = logging.getLogger(__name__)
 Content = TypeVar("Content")
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 COST_FILE = "cost.json"
-# Of a training: too little memory, a term that is not finite, a matrix that a solver refuses.  Any other ValueError
-# stops the table: a stage that could read a test row raises one, and so does a folder of another run.
-FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError)
+# Of a training: too little memory, a term that is not finite, a matrix that a solver refuses, a user's own method that
+# breaks its contract.  Any other ValueError stops the table: a stage that could read a test row raises one, and so does
+# a folder of another run.
+FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError, BrokenMethod)
 PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
@@ -57,9 +61,10 @@ def run_methods(
     method that fails in training; None: such an error stops all.
 
     Raises:
-        ValueError: there is no method, a name is unknown, or a name occurs twice.
+        ValueError: there is no method, a name is unknown, or a name occurs twice; or as in `check_every`.
     """
     methods = _find_methods(names, start)
+    check_every(every, methods)
     choices = _Choices(
         data=data, folds=folds, start=start, folder=folder, budget=budget, trainer=data.trainer or Trainer()
     )
@@ -80,6 +85,16 @@ def run_methods(
         if _finished_seeds(folder / name) != before:
             _add_cost(folder / name / COST_FILE, cost_so_far())
     return results
+
+
+def check_every(every: int | None, rows: Iterable[str]) -> None:
+    """Check that a number of steps between two looks at test rows is for a row that has looks.
+
+    Raises:
+        ValueError: there is a number, but no such row.
+    """
+    if every is not None and PUBLISHED not in rows:
+        raise ValueError(f"--every {every} is for the row {PUBLISHED}, which --methods does not name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +173,15 @@ def _find_methods(names: Sequence[str], start: Start) -> dict[str, Method]:
     return {row: method for row, (_, method) in zip(rows, methods, strict=True)}
 
 
-def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, Results]:
-    """Add the results of earlier calls in `folder` to `results`, so that a table never loses rows.
+def finished_methods(
+    folder: Path, results: Mapping[str, Results], left_out: dict[str, str] | None = None
+) -> dict[str, Results]:
+    """Add the results of earlier calls in `folder` to `results`, so that a table keeps its rows.
 
     An earlier result must be readable, and have the same features, attributes, seeds and version.  A variant must also
     have the configuration that the folder's search chose last for its form.
+
+    left_out: gets what is unlike in each whole result that is not taken.
     """
     paths = {form.suffix: folder / f"{NAME}{form.suffix}-selection/{SELECTION_FILE}" for form in FORMS}
     choices = {
@@ -179,8 +198,11 @@ def finished_methods(folder: Path, results: Mapping[str, Results]) -> dict[str, 
             finished[name] = results[name]
         elif name in others:
             earlier = _readable(read_results, folder / name / RESULTS_FILE)
-            if earlier is not None and _belongs(earlier, kind, choices):
+            unlike = earlier and _unlike(earlier, kind, choices)
+            if earlier is not None and not unlike:
                 finished[name] = earlier
+            elif unlike and left_out is not None:
+                left_out[name] = unlike
     return finished
 
 
@@ -193,21 +215,64 @@ def _readable(read: Callable[[Path], Content], path: Path) -> Content | None:
         return None
 
 
-def _belongs(result: Results, kind: Sequence[object], choices: Mapping[str, Mapping[str, object]]) -> bool:
-    """Whether an earlier result is of this kind; a variant of DCR-GAN must have the choice for its form."""
-    if _kind(result)[: len(kind)] != list(kind):
-        return False
+def _unlike(result: Results, kind: Mapping[str, object], choices: Mapping[str, Mapping[str, object]]) -> str:
+    """What keeps an earlier result out of a table of this kind, in words; "" where it belongs there.
+
+    A variant of DCR-GAN must have the choice for its form.
+    """
+    own = _kind(result)
+    for what, value in kind.items():
+        if own[what] != value:
+            return f"other {what}" + f" ({own[what]})" * (what in ("seeds", "version"))
     variant = VARIANTS.get(result.method)
     if variant is None or variant.start is not None:
-        return True
+        return ""
     choice = choices[form_of(variant.name).suffix]
-    return flatten(result.config) == flatten(dict(choice)) | dict(variant.settings)
+    chosen = flatten(result.config) == flatten(dict(choice)) | dict(variant.settings)
+    return "" if chosen else "another configuration than the last search chose"
 
 
-def _kind(result: Results) -> list[object]:
-    facts = [result.benchmark, result.features, result.attributes_hash, result.splits]
-    version = str(result.method_version).split(",")[0]  # without the file of a user's own method
-    return [*facts, version, sorted(entry.seed for entry in result.seeds)]
+def _kind(result: Results) -> dict[str, object]:
+    return {
+        "benchmark": result.benchmark,
+        "features": result.features,
+        "attributes": result.attributes_hash,
+        "splits": result.splits,
+        "version": str(result.method_version).split(",")[0],  # without the file of a user's own method
+        "seeds": " ".join(str(seed) for seed in sorted(entry.seed for entry in result.seeds)),
+    }
+
+
+def answers_of(folder: Path, results: Mapping[str, Results]) -> dict[str, dict[int, Details]]:
+    """Read the answers of the honest runs in `folder` for each test image, by seed; a ranking needs them.
+
+    A run whose answers are not whole is left out, which a warning says: its scores are in the table all the same.
+    """
+    answers = {}
+    for name, result in results.items():
+        if not result.is_honest:
+            continue
+        seeds = [entry.seed for entry in result.seeds]
+        try:
+            details = read_run(folder / name, seeds).details
+        except (ValueError, OSError) as error:
+            log.warning("left out of the ranking: %s", error)
+            continue
+        absent = [seed for seed in seeds if seed not in details]
+        if absent:
+            log.warning(
+                "left out of the ranking: %s has no answers of seed %d; train it anew", folder / name, absent[0]
+            )
+            continue
+        answers[name] = details
+    return answers
+
+
+def left_out_text(left_out: Mapping[str, str]) -> str:
+    """Say which earlier results are not in the table and why, a line for each reason."""
+    reasons = dict.fromkeys(left_out.values())
+    named = {why: ", ".join(name for name in left_out if left_out[name] == why) for why in reasons}
+    return "".join(f"Not in this table, for {why}: {names}.\n" for why, names in named.items())
 
 
 def scores_table(

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsl.common.room import make_room, pieces
 from zsl.features.split import LabelledFeatures, TestSplit
 from zsl.scores.details import Details
-from zsl.scores.model import ZeroShotModel
+from zsl.scores.model import BrokenMethod, ZeroShotModel, check_parts, check_shape
 from zsl.scores.summary import Scores, scores_of
 
 Note = dict[str, Any]  # that test rows were opened: which, and what for
@@ -39,8 +39,14 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     second look at them leaves a trace, whatever became of the first one.
 
     Raises:
+        BrokenMethod: the model lacks a part, the classes of its columns are not those of the test, or its scores have
+            another shape.
         FloatingPointError: a feature is not finite, or a score is NaN or +inf; the message names the row.
     """
+    check_parts(model)
+    check_classes(model, test)
+    if isinstance(model, nn.Module):
+        model.eval()  # a dropout that goes on would score other features than those of the images
     record({"test_seen": asdict(test.seen.facts), "test_unseen": asdict(test.unseen.facts)})
     seen, unseen = test.seen, test.unseen
     for part, name in ((seen, "test_seen"), (unseen, "test_unseen")):
@@ -65,21 +71,50 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     )
 
 
+def check_classes(model: ZeroShotModel, test: TestSplit) -> None:
+    """Check that the classes of a model's columns are those of the test.
+
+    Ids of other classes, such as positions among the unseen ones, would give numbers that look like scores.
+
+    Raises:
+        BrokenMethod: they are others.
+    """
+    gzsl, zsl = model.gzsl_classes.cpu(), model.zsl_classes.cpu()
+    _refuse_classes(zsl, test.unseen.labels.cpu(), "zsl_classes", "test_unseen")
+    _refuse_classes(gzsl, zsl, "gzsl_classes", "zsl_classes")
+    seen = gzsl[~torch.isin(gzsl, zsl)]
+    _refuse_classes(seen, test.seen.labels.cpu(), "gzsl_classes that are not zsl_classes", "test_seen")
+
+
+def _refuse_classes(has: Tensor, needs: Tensor, name: str, whose: str) -> None:
+    """Refuse classes `has` [n] that lack one of `needs` [m]."""
+    absent = needs[~torch.isin(needs, has)]
+    if len(absent):
+        raise BrokenMethod(
+            f"the model's {name} lack class {int(absent[0])} of {whose}; needed are the class ids `unseen` and `seen` "
+            "of the TrainSplit (docs/own-method.md)"
+        )
+
+
 def score_in_pieces(
     scores_of: Callable[[Tensor], Tensor], classes: Tensor, part: LabelledFeatures, what: str, *, keep: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Score the images of `part` in pieces: scores [N, n] float32, and the predicted one of the `classes` [n], [N].
 
     Both are on the CPU.  A benchmark of common size is one piece.  A model may hold several matrices with a row for
-    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.
+    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.  A model
+    gets copies of the features, so that one that changes what it is given changes no later score.
 
     Raises:
+        BrokenMethod: the scores have another shape.
         FloatingPointError: a score is NaN or +inf; the message names the row.
     """
     count = len(part.features)
     predicted, kept = torch.empty(count, dtype=classes.dtype), make_room(count, len(classes) if keep else 0)
     for some in pieces(count, 4 * len(classes)):
-        scores = scores_of(part.features[some])
+        features = part.features[some].clone()
+        scores = scores_of(features)
+        check_shape(scores, len(features), classes, what)
         check_scores(scores, None if part.rows is None else part.rows[some], what)
         predicted[some] = classes[scores.argmax(dim=1)].cpu()
         if keep:

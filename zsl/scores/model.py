@@ -21,6 +21,44 @@ class ZeroShotModel(Protocol):
         """Map features [N, D] to scores of all classes [N, S + U]."""
 
 
+class BrokenMethod(ValueError):
+    """Error: a method, or a model that it made, breaks its contract (docs/own-method.md)."""
+
+
+def check_parts(model: Any) -> None:
+    """Check that a model has the parts of a ZeroShotModel.
+
+    Raises:
+        BrokenMethod: it lacks one, or its class ids are no tensor of different numbers.
+    """
+    for name in ("gzsl_classes", "zsl_classes", "gzsl_scores", "zsl_scores"):
+        if not hasattr(model, name):
+            raise BrokenMethod(
+                f"the method returned a {type(model).__name__} without {name}; needed is a ZeroShotModel "
+                "(docs/own-method.md)"
+            )
+    for name in ("gzsl_classes", "zsl_classes"):
+        ids = getattr(model, name)
+        if not isinstance(ids, Tensor) or ids.ndim != 1 or ids.dtype.is_floating_point or len(ids.unique()) < len(ids):
+            raise BrokenMethod(f"the model's {name} are {ids}; needed is a tensor of class ids [n], each once")
+
+
+def check_shape(scores: Any, count: int, classes: Tensor, what: str) -> None:
+    """Check that `scores` have a row for each of `count` images and a column for each of the `classes` [n].
+
+    Other columns would be taken for the classes of the first ones, and one column would spread to all.
+
+    Raises:
+        BrokenMethod: they are no tensor, or of another shape.
+    """
+    shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if shape != [count, len(classes)]:
+        raise BrokenMethod(
+            f"the model's {what} are {shape}; needed is a tensor [{count}, {len(classes)}], a row for each image and a "
+            "column for each class (docs/own-method.md)"
+        )
+
+
 class Calibrated(nn.Module):
     """A model with calibrated stacking: γ is subtracted from the GZSL scores of seen classes (Chao et al. 2016).
 
@@ -33,8 +71,13 @@ class Calibrated(nn.Module):
     gamma: Tensor
 
     def __init__(self, model: ZeroShotModel, gamma: float, seen: Tensor) -> None:
-        """Calibrate `model` with `gamma`; `seen` holds the ids of the seen classes [S]."""
+        """Calibrate `model` with `gamma`; `seen` holds the ids of the seen classes [S].
+
+        Raises:
+            BrokenMethod: `model` is no ZeroShotModel.
+        """
         super().__init__()
+        check_parts(model)
         self.model: Any = model
         self.register_buffer("zsl_classes", model.zsl_classes, persistent=False)
         self.register_buffer("gzsl_classes", model.gzsl_classes, persistent=False)
@@ -53,4 +96,6 @@ class Calibrated(nn.Module):
 
     def gzsl_scores(self, features: Tensor) -> Tensor:
         """Map features [N, D] to calibrated scores of all classes [N, S + U]."""
-        return self.model.gzsl_scores(features) + self.calibration
+        scores = self.model.gzsl_scores(features)
+        check_shape(scores, len(features), self.gzsl_classes, "GZSL scores")
+        return scores + self.calibration

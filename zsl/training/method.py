@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -43,12 +44,26 @@ class Step:
 
 
 def one_step(train_model: TrainModel) -> tuple[Step, ...]:
-    """Make the steps of a method that trains its model in one step."""
+    """Make the steps of a method that trains its model in one step.
+
+    Raises:
+        ValueError: the function does not take `seed` or `log`.
+    """
+    # `stage` takes the seed itself, and passes the log on to the function that it decorates.
+    if not _takes("seed", signature(train_model, follow_wrapped=False)):
+        raise ValueError(f"{train_model.__name__} does not take seed; put @stage above it, which does")
+    if not _takes("log", signature(train_model)):
+        raise ValueError(f"{train_model.__name__} does not take log; add the parameter `log: Log = silent`")
 
     def run(train: TrainSplit, _: Any, config: Any, seed: int, log: Log) -> Any:
         return train_model(train, config, seed=seed, log=log)
 
     return (Step(name=f"{train_model.__module__}.{train_model.__name__}", run=run),)
+
+
+def _takes(word: str, of_function: Signature) -> bool:
+    """Whether a function takes a keyword of this name."""
+    return any(name == word or item.kind is Parameter.VAR_KEYWORD for name, item in of_function.parameters.items())
 
 
 @dataclass(frozen=True, kw_only=True)
