@@ -742,6 +742,14 @@ def test_of_many_runs_each_is_compared_with_the_first(pristine: Path, monkeypatc
     assert "with the first" in notes[0]
 
 
+def test_two_runs_of_two_versions_of_the_methods_are_compared_with_a_note(pristine: Path) -> None:
+    one, other = (read_report_run(pristine / name) for name in ("eszsl", "honest"))
+    assert not difference_table([one, other])[1]
+    later = replace(other, results=replace(other.results, method_version=999))
+    (note,) = difference_table([one, later])[1]
+    assert note.startswith(f"{one.name} and {other.name} are of two versions of the methods")
+
+
 def test_runs_on_other_rows_are_compared_in_scores_alone_and_it_is_said(runs: Path) -> None:
     for path in (runs / "eszsl").glob(f"seed-*/{DETAILS_FILE}"):
         details = load_details(path)

@@ -65,8 +65,8 @@ def paper_form() -> Recipe:
     It was chosen by AUSUC on validation folds of CUB's first 50 classes, 288², EfficientNet-Lite 0, seed 0.  AUSUC is
     52.1 with square roots of attributes, 50.5 without, and 49.6 with square roots of features, too.  The classifiers'
     values moved it from 50.5.  200 steps in place of 450 have 48.9, and 512 hidden units in place of 1024 have 47.5.
-    900 steps, 2048 hidden units, other rates and other R have less, too.  Cycle weights of 0.1 have 53.0, which one seed
-    on three folds cannot tell from 52.1 (docs/results.md).  Calibration folds chose γ.
+    900 steps, 2048 hidden units, other rates and other R have less, too.  Cycle weights of 0.1 have 53.0, which one
+    seed on three folds cannot tell from 52.1 (docs/results.md).  Calibration folds chose γ.
     """
     config = DCRGANConfig(
         attribute_power=0.5,

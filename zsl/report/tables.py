@@ -177,6 +177,11 @@ def difference_table(runs: Sequence[ReportRun], subject: ReportRun | None = None
             notes.append(f"{a.name} and {b.name} cannot be compared: {error}.")
             continue
         rows += [_difference(a, b, d) for d in compare(a.details, b.details, resamples=RESAMPLES)]
+        if len({str(run.results.method_version).split(",")[0] for run in (a, b)}) > 1:
+            notes.append(
+                f"{a.name} and {b.name} are of two versions of the methods, which changed in between; train the older "
+                "one anew."
+            )
     columns = ("A", "B", "score", "A %", "B %", "B − A", "low", "high", "B better", "sd of one seed's B − A")
     return (Table(columns=columns, rows=tuple(rows)) if rows else None), notes
 
