@@ -26,10 +26,9 @@ from zsl.datasets.places import benchmark_name
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import ungrouped
+from zsl.experiments.methods import PUBLISHED, ungrouped
 from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import (
-    PUBLISHED,
     answers_of,
     finished_methods,
     left_out_text,

@@ -39,7 +39,7 @@ def is_own_method(text: str) -> bool:
 def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
     """Run the code of the file in `path/to/file.py:NAME`, and return its method `NAME`.
 
-    reserved: names of built-in methods, which the method may not have.
+    reserved: names of built-in methods, of groups and of rows of tables, which the method may not have.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -130,7 +130,7 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
     if not isinstance(method.name, str) or not NAME.fullmatch(method.name):
         raise ValueError(f"{where} has the name {method.name!r}; letters, digits and . _ + - make a name")
     if method.name in reserved:
-        raise ValueError(f"{where} has the name {method.name!r} of a built-in method; give it another one")
+        raise ValueError(f"{where} has the name {method.name!r} of something built-in; give it another one")
     steps = method.steps if isinstance(method.steps, tuple) else ()
     if not steps or not all(isinstance(step, Step) and callable(step.run) for step in steps):
         raise ValueError(f"{where} has steps {method.steps!r}; one_step(train) makes those of a function")

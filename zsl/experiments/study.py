@@ -27,9 +27,9 @@ from zsl.datasets.class_vectors import ClassVectors
 from zsl.datasets.pack import open_or_draw_shards, open_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import find_method
+from zsl.experiments.methods import PUBLISHED, find_method
 from zsl.experiments.results import Results
-from zsl.experiments.table import PUBLISHED, check_every, run_methods, start_of
+from zsl.experiments.table import check_every, run_methods, start_of
 from zsl.experiments.workers import open_trainer
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.extract import ExtractSettings, extract_features

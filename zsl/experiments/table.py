@@ -20,7 +20,7 @@ from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.variants import FORMS, NAME, VARIANTS, form_of
 from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import PUBLISHED_FILE, Experiment
-from zsl.experiments.methods import OTHERS, find_method
+from zsl.experiments.methods import OTHERS, PUBLISHED, find_method
 from zsl.experiments.results import REMEDY, RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
 from zsl.experiments.run import SCORES_FILE
 from zsl.experiments.search import select
@@ -38,7 +38,6 @@ COST_FILE = "cost.json"
 # breaks its contract.  Any other ValueError stops the table: a stage that could read a test row raises one, and so does
 # a folder of another run.
 FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError, BrokenMethod)
-PUBLISHED = "published"  # the row of C-5 by the published protocol
 
 
 def run_methods(
