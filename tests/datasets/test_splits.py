@@ -647,17 +647,17 @@ def test_a_model_that_was_trained_on_a_test_row_is_not_scored(tmp_path: Path, ac
 
 def test_the_evaluator_tells_before_it_scores() -> None:
     class Broken:
-        zsl_classes = gzsl_classes = torch.tensor([0, 1])
+        zsl_classes, gzsl_classes = torch.tensor([1]), torch.tensor([0, 1])
 
         def zsl_scores(self, features: torch.Tensor) -> torch.Tensor:
             raise RuntimeError
 
         gzsl_scores = zsl_scores
 
-    part = LabelledFeatures(torch.zeros(2, 3), torch.tensor([0, 1]), np.array([4, 6]))
+    seen, unseen = (LabelledFeatures(torch.zeros(2, 3), torch.full((2,), label), np.array([4, 6])) for label in (0, 1))
     notes: list[dict[str, Any]] = []
     with pytest.raises(RuntimeError):
-        evaluate(Broken(), TestSplit(seen=part, unseen=part), notes.append)
+        evaluate(Broken(), TestSplit(seen=seen, unseen=unseen), notes.append)
     assert notes == [{part: {"count": 2, "hash": rows_hash(np.array([4, 6]))} for part in ("test_seen", "test_unseen")}]
 
 

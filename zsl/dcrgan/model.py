@@ -36,6 +36,7 @@ class DCRGAN(nn.Module):
 
     zsl_classes: Tensor  # [U] ids of the columns of `zsl_scores`
     gzsl_classes: Tensor  # [S + U] ids of the columns of `gzsl_scores`
+    leaves_features = True  # scoring changes no feature, and what is remembered goes by their place, so no copies
 
     def __init__(self, synthesizer: Synthesizer, zsl: Ensemble, gzsl: Ensemble, config: ClassifierConfig) -> None:
         """Fuse the heads of `zsl` and `gzsl`, trained on features of `synthesizer`, by the weights of `config`."""

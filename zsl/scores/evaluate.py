@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,10 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     for part, name in ((seen, "test_seen"), (unseen, "test_unseen")):
         check_finite(part.features, part.rows, f"features of {name}")
     gzsl, zsl = (model.gzsl_scores, model.gzsl_classes), (model.zsl_scores, model.zsl_classes)
-    seen_scores, seen_predicted = score_in_pieces(*gzsl, seen, "GZSL scores of test_seen")
-    unseen_scores, unseen_predicted = score_in_pieces(*gzsl, unseen, "GZSL scores of test_unseen")
-    _, zsl_predicted = score_in_pieces(*zsl, unseen, "ZSL scores of test_unseen", keep=False)
+    score = partial(score_in_pieces, copies=not getattr(model, "leaves_features", False))
+    seen_scores, seen_predicted = score(*gzsl, seen, "GZSL scores of test_seen")
+    unseen_scores, unseen_predicted = score(*gzsl, unseen, "GZSL scores of test_unseen")
+    _, zsl_predicted = score(*zsl, unseen, "ZSL scores of test_unseen", keep=False)
     return Details(
         zsl_classes=model.zsl_classes.cpu(),
         gzsl_classes=model.gzsl_classes.cpu(),
@@ -97,13 +99,19 @@ def _refuse_classes(has: Tensor, needs: Tensor, name: str, whose: str) -> None:
 
 
 def score_in_pieces(
-    scores_of: Callable[[Tensor], Tensor], classes: Tensor, part: LabelledFeatures, what: str, *, keep: bool = True
+    scores_of: Callable[[Tensor], Tensor],
+    classes: Tensor,
+    part: LabelledFeatures,
+    what: str,
+    *,
+    keep: bool = True,
+    copies: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Score the images of `part` in pieces: scores [N, n] float32, and the predicted one of the `classes` [n], [N].
 
     Both are on the CPU.  A benchmark of common size is one piece.  A model may hold several matrices with a row for
-    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.  A model
-    gets copies of the features, so that one that changes what it is given changes no later score.
+    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.  With
+    `copies` the model gets copies of the features, so that one that changes what it is given changes no later score.
 
     Raises:
         BrokenMethod: the scores have another shape.
@@ -112,7 +120,7 @@ def score_in_pieces(
     count = len(part.features)
     predicted, kept = torch.empty(count, dtype=classes.dtype), make_room(count, len(classes) if keep else 0)
     for some in pieces(count, 4 * len(classes)):
-        features = part.features[some].clone()
+        features = part.features[some].clone() if copies else part.features[some]
         scores = scores_of(features)
         check_shape(scores, len(features), classes, what)
         check_scores(scores, None if part.rows is None else part.rows[some], what)

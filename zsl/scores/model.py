@@ -86,6 +86,11 @@ class Calibrated(nn.Module):
         self.eval()
 
     @property
+    def leaves_features(self) -> bool:
+        """Whether scoring is known to change no feature; the evaluator gives other models copies."""
+        return getattr(self.model, "leaves_features", False)
+
+    @property
     def calibration(self) -> Tensor:
         """The summand of the GZSL scores [S + U]: −γ for seen classes, 0 for unseen classes."""
         return torch.where(self.is_seen, -self.gamma, 0.0)
