@@ -54,11 +54,9 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
     patience = InitProcessGroupKwargs(timeout=timedelta(days=1))
     accelerator = Accelerator(mixed_precision=mixed_precision, cpu=use_cpu, kwargs_handlers=[patience])
     _check_processes(accelerator)
-    if accelerator.device.type == "cpu":
-        # accelerate launch sets OMP_NUM_THREADS=1; here the processes of a machine share its cores.
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, available_cores() // local))
-        keep_freed_memory()
+    # accelerate launch sets OMP_NUM_THREADS=1; here the processes of a machine share its cores.  For a GPU they decode.
+    torch.set_num_threads(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    keep_freed_memory()
     return accelerator
 
 
@@ -137,7 +135,8 @@ def training_precision() -> Precision:
 def keep_freed_memory() -> None:
     """Let the C library reuse large blocks of memory, instead of returning each block to the system.
 
-    The activations of a model on a CPU are such blocks; ResNet-101 in bf16 gains 9 %.  It has an effect on glibc only.
+    The activations of a model on a CPU are such blocks; ResNet-101 in bf16 gains 9 %.  So are the pixels of photos; 16
+    threads decode up to a quarter more.  It has an effect on glibc only.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
