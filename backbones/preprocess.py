@@ -39,6 +39,11 @@ class Transform:
         if self.crop_pct is not None and self.size[0] != self.size[1]:
             raise ValueError(f"crop_pct needs a square input, that of this model is {self.size[0]} x {self.size[1]}")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a transformed photo: [3, *size], or five crops of it."""
+        return (3, *self.size) if self.crops == 1 else (self.crops, 3, *self.size)
+
     def __call__(self, image: Tensor) -> Tensor:
         """Scale uint8 [3, h, w] to uint8 [3, *size], or to five crops [5, 3, *size], with antialiasing in integers.
 

@@ -149,6 +149,8 @@ def _padded(encode: Encode, batch_size: int) -> Encode:
     """Return `encode` with batches that all have the same shape, which compilers and engines ask for."""
 
     def encode_padded(images: Tensor) -> Tensor:
+        if len(images) == batch_size:  # without a copy, a batch for a GPU stays in memory that it reads fast
+            return encode(images)
         padding = images.new_zeros(batch_size - len(images), *images.shape[1:])
         return encode(torch.cat([images, padding]))[: len(images)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from zsl.common.profile import span
 OnError = Literal["stop", "quarantine"]
 Decoder = Literal["cpu", "nvjpeg"]
 AHEAD = 4  # number of batches that are read ahead, and for a GPU also decoded
+PART = 16  # most photos that a thread decodes at once
+BUFFER = 4 << 20  # bytes of a shard that are read at once
 Item = TypeVar("Item")
 
 
@@ -81,20 +84,19 @@ def stream_batches(
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
 
         def decode(batch: Batch) -> Batch:
-            target = device if decoder == "nvjpeg" else None
             with span("decoding and transform"):
-                results = list(pool.map(lambda sample: _decode(sample, batch.shard, views, target), batch.samples))
-            failures = tuple(result for result in results if isinstance(result, Failure))
+                room = [_room(len(batch.samples), view, device, decoder) for view in views]
+                size = max(1, min(PART, -(-len(batch.samples) // threads)))
+                parts = [(start, batch.samples[start : start + size]) for start in range(0, len(batch.samples), size)]
+                decoding = pool.map(lambda part: _decode_part(part[0], part[1], batch.shard, views, room), parts)
+                failures = {place: failure for found in decoding for place, failure in found.items()}
             if failures and on_error == "stop":
-                raise ValueError(str(failures[0]))
-            images = [result for result in results if not isinstance(result, Failure)]
-            stacked = [_stack(view, device) for view in zip(*images, strict=True)]
-            good = tuple(
-                sample for sample, result in zip(batch.samples, results, strict=True) if not isinstance(result, Failure)
-            )
+                raise ValueError(str(failures[min(failures)]))
+            good = [place for place in range(len(batch.samples)) if place not in failures]
+            filled = [images[good] if failures else images for images in room] if good else []
             return replace(
-                batch, samples=good, images=stacked[0] if stacked else None, others=tuple(stacked[1:]),
-                failures=batch.failures + failures,
+                batch, samples=tuple(batch.samples[place] for place in good), images=filled[0] if filled else None,
+                others=tuple(filled[1:]), failures=(*batch.failures, *map(failures.__getitem__, sorted(failures))),
             )  # fmt: skip
 
         encoded = _read(shards, lambda shard: open_shard(location, shard, allow_pipe=allow_pipe), batch_size, on_error)
@@ -112,8 +114,9 @@ def _read(
 ) -> Iterator[Batch]:
     for shard in shards:
         try:
-            with opened(shard) as stream:
-                yield from _shard_batches(stream, shard, batch_size, on_error)
+            # Each read waits for its turn in Python, which takes long beside threads that decode.
+            with opened(shard) as stream, io.BufferedReader(stream, BUFFER) as buffered:  # type: ignore[type-var]
+                yield from _shard_batches(buffered, shard, batch_size, on_error)
         except (ValueError, FileNotFoundError) as error:
             if on_error == "stop":
                 raise
@@ -134,22 +137,36 @@ def _shard_batches(stream: IO[bytes], shard: Shard, batch_size: int, on_error: O
         lost.clear()
 
 
-def _decode(
-    sample: Sample, shard: Shard, transforms: Sequence[backbones.Transform], device: torch.device | None
-) -> tuple[Tensor, ...] | Failure:
-    try:
-        with span("decoding"):
-            pixels = backbones.decode_image(sample.image, sample.box, device=device)
-        with span("transform"):
-            return tuple(transform(pixels) for transform in transforms)
-    except ValueError as error:  # a lack of memory, or a fault of torch, is no fault of the photo
-        return Failure(shard=shard.file, row=sample.row, label=sample.label, file=sample.file, reason=str(error))
+def _room(count: int, transform: backbones.Transform, device: torch.device, decoder: Decoder) -> Tensor:
+    """Memory for the decoded photos of a batch: on the GPU if it decodes them; a GPU reads pinned memory fast."""
+    if decoder == "nvjpeg":
+        return torch.empty(count, *transform.shape, dtype=torch.uint8, device=device)
+    return torch.empty(count, *transform.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
 
 
-def _stack(images: Sequence[Tensor], device: torch.device) -> Tensor:
-    """One batch of images, in memory that a GPU reads fast if that is where it goes."""
-    stacked = torch.stack(list(images))
-    return stacked.pin_memory() if device.type == "cuda" and stacked.device.type == "cpu" else stacked
+def _decode_part(
+    start: int, samples: Sequence[Sample], shard: Shard, transforms: Sequence[backbones.Transform],
+    room: Sequence[Tensor],
+) -> dict[int, Failure]:  # fmt: skip
+    """Decode some photos of a batch into `room` from place `start` on, and return the failures by place.
+
+    Threads take turns in Python.  So a thread gets several photos at once, and each photo takes few calls.
+    """
+    failures: dict[int, Failure] = {}
+    for place, sample in enumerate(samples, start):
+        try:
+            with span("decoding"):
+                pixels = backbones.decode_image(
+                    sample.image, sample.box, device=room[0].device if room[0].is_cuda else None
+                )
+            with span("transform"):
+                for images, transform in zip(room, transforms, strict=True):
+                    images[place].copy_(transform(pixels))
+        except ValueError as error:  # a lack of memory, or a fault of torch, is no fault of the photo
+            failures[place] = Failure(
+                shard=shard.file, row=sample.row, label=sample.label, file=sample.file, reason=str(error)
+            )
+    return failures
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[tuple[Item, ...], bool]]:
