@@ -345,6 +345,14 @@ def test_an_export_answers_the_same_in_an_empty_folder_with_all_else_gone(
         assert [e["name"] for e in one["attributes_for"]] == [e["name"] for e in other["attributes_for"]]
 
 
+def test_a_run_that_lost_the_model_of_a_seed_does_not_answer_from_the_others(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "seed-0")
+    with pytest.raises(FileNotFoundError, match=r"lacks the model of seed 0, which is in its results\.json.*--seeds 1"):
+        load_predictor(tmp_path / "run")
+    assert list(load_predictor(tmp_path / "run", (1,)).models) == [1]
+
+
 @pytest.mark.parametrize("file", ["train.safetensors", "seed-1/model.safetensors", "seed-1/synthesizer.safetensors"])
 def test_an_export_that_lacks_a_file_or_has_one_of_another_export_is_refused(
     file: str, tiny_reader: Reader, tmp_path: Path

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from zsl.common.files import read_object
 from zsl.common.records import write_record
 from zsl.common.tensors import write_tensors, written_hash
 from zsl.datasets.class_names import NAMES_FILE, default_names, read_names, write_names
@@ -36,6 +37,7 @@ from zsl.dcrgan.saved import (
     save_synthesizer,
     save_train,
 )
+from zsl.experiments.results import RESULTS_FILE
 from zsl.features.split import TrainSplit
 from zsl.scores.model import Calibrated
 
@@ -180,4 +182,18 @@ def _find_seeds(folder: Path, seeds: Sequence[int]) -> Sequence[int]:
     if absent or not present:
         wanted = f"seed {absent[0]}" if present else "seed that can predict"
         raise FileNotFoundError(f"{folder} has no {wanted}; there are {', '.join(map(str, present)) or 'none'}")
+    lost = [] if seeds else sorted(_seeds_with_results(folder) - set(present))
+    if lost:
+        raise FileNotFoundError(
+            f"{folder} lacks the model of seed {lost[0]}, which is in its {RESULTS_FILE}; train it again with the "
+            f"command of the run, or take the others with --seeds {' '.join(map(str, present))}"
+        )
     return seeds or present
+
+
+def _seeds_with_results(folder: Path) -> set[int]:
+    """The seeds in the results of a run; none for an export, and for a run that is not finished."""
+    path = folder / RESULTS_FILE
+    listed = read_object(path, REMEDY).get("seeds") if path.is_file() else None
+    scores = listed if isinstance(listed, list) else []
+    return {item["seed"] for item in scores if isinstance(item, dict) and isinstance(item.get("seed"), int)}
