@@ -162,6 +162,13 @@ def test_what_was_trained_before_a_kill_counts_towards_the_budget(
     assert whole.trials == 4  # the recipe (8 steps), 4 steps, and two fusion weights; not 2 steps
 
 
+def test_a_shorter_search_does_not_replace_the_choice_of_a_longer_one(folds: Folds, tmp_path: Path) -> None:
+    longer = search(method(STEPS, WEIGHTS), folds, tmp_path)
+    with pytest.raises(ValueError, match=rf"best of {longer.trials} trials, and this budget allows 3.*another --name"):
+        search(method(STEPS, WEIGHTS), folds, tmp_path, budget=0)
+    assert search(method(STEPS, WEIGHTS), folds, tmp_path) == longer
+
+
 @pytest.mark.parametrize("torn", ["", '{"method": "dcr', None])
 def test_a_file_of_trials_that_was_cut_short_is_gone_on_with(folds: Folds, tmp_path: Path, torn: str | None) -> None:
     whole = search(method(STEPS), folds, tmp_path)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from zsl.common.config import Settings, flatten, override
-from zsl.common.files import read_json_lines, write_text
+from zsl.common.files import read_json_lines, read_object, write_text
 from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.records import as_record, write_record
 from zsl.datasets.splits import attributes_hash
 from zsl.experiments.methods import version_of
-from zsl.experiments.selection import SELECTION_FILE, FoldHashes, Selection, Trial
+from zsl.experiments.selection import REMEDY, SELECTION_FILE, FoldHashes, Selection, Trial
 from zsl.experiments.trainer import Folds, Trainer, key_of
 from zsl.features.facts import describe_features, with_parts
 from zsl.features.manifest import Manifest
@@ -53,13 +53,14 @@ def select(
     other searches.
 
     Raises:
-        ValueError: the folder holds a search on other folds or features.
+        ValueError: the folder holds a search on other folds or features, or the choice of a longer search.
     """
     facts = describe_trials(method, manifest, folds, seed) | {"goal": goal}
     trainer = trainer or Trainer()
     trials = Trials(folder / TRIALS_FILE, facts)
     on_folds = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
     best, count = _search(method, trials, on_folds, goal, budget)
+    _check_not_shorter(folder / SELECTION_FILE, count, goal)
     calibration_trial = None
     if calibration:
         config = override(method.configured(method.config), flatten(best.config))
@@ -74,6 +75,17 @@ def select(
     write_record(folder / SELECTION_FILE, selection)
     clear_steps(folder)
     return selection
+
+
+def _check_not_shorter(path: Path, count: int, goal: Goal) -> None:
+    """Refuse to replace the choice in the file `path` by that of `count` trials, if it was made of more."""
+    before = read_object(path, REMEDY) if path.is_file() else {}
+    trials = before.get("trials")
+    if isinstance(trials, int) and trials > count and before.get("goal") == goal:
+        raise ValueError(
+            f"{path} is the best of {trials} trials, and this budget allows {count}; give the search that budget, or "
+            "another --name"
+        )
 
 
 def calibrate(
