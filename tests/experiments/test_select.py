@@ -405,6 +405,9 @@ def test_a_run_of_another_feature_table_is_refused_in_words(experiment: Experime
     imported = replace(experiment.table, manifest=replace(experiment.table.manifest, imported=IMPORTED))
     with pytest.raises(ValueError, match=r"run with other features .features\.imported_sha256: None there, 'f' now"):
         replace(experiment, table=imported).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
+    by_engine = replace(experiment.table, manifest=replace(experiment.table.manifest, engine="openvino"))
+    with pytest.raises(ValueError, match=r"run with other features .features\.engine: None there, 'openvino' now"):
+        replace(experiment, table=by_engine).honest(eszsl, eszsl.config, tmp_path, trainer=Trainer())
     killed = tmp_path / "killed"  # a seed's checkpoints without the folder's config.json
     method = find_method("dcrgan", ALL_STAGES)
     with pytest.raises(KeyboardInterrupt):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -284,14 +285,22 @@ def test_what_any_part_was_tuned_on_the_join_was_tuned_on() -> None:
     assert join_tables([three, toy_part("d", 6)]).manifest.finetuned is None
 
 
+def without(facts: dict[str, Any], *fields: str) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in fields}
+
+
 def test_facts_of_earlier_files_are_those_of_tables_alone() -> None:
     facts = describe_features(toy_part("a").manifest).as_json
-    older = {**facts, "features": {key: value for key, value in facts["features"].items() if key != "parts"}}
+    older = {**facts, "features": without(facts["features"], "parts", "engine")}
     assert with_parts(older) == with_parts(facts) == facts
     assert with_parts({"selection": older, "features": older["features"]})["selection"] == facts
     joined = describe_features(join_tables([toy_part("a"), toy_part("b", 7)]).manifest)
     assert [part.dim for part in joined.features.parts] == [5, 7]
     assert (joined.backbone, joined.features.dim) == ("a+b", 12)
+    of_now = joined.as_json
+    parts = [without(part, "engine") for part in of_now["features"]["parts"]]
+    before_engines = {**of_now, "features": {**without(of_now["features"], "engine"), "parts": parts}}
+    assert with_parts(before_engines) == of_now
 
 
 def test_the_doctor_looks_for_each_part(tiny_join: Path) -> None:

@@ -26,6 +26,7 @@ class FeatureFacts:
     transform: TransformFacts | None
     encode: EncodeFacts | None
     imported_sha256: str | None  # of the file that the table was imported from
+    engine: str | None = None  # the program that ran the encoder; None: PyTorch
     parts: tuple[FeatureFacts, ...] = ()  # of joined backbones, in the order of their columns
 
 
@@ -78,6 +79,7 @@ def _facts_of(manifest: Manifest) -> FeatureFacts:
         transform=manifest.transform,
         encode=manifest.encode,
         imported_sha256=manifest.imported.sha256 if manifest.imported else None,
+        engine=manifest.engine,
         parts=tuple(map(_facts_of, manifest.parts)) if len(manifest.parts) > 1 else (),
     )
 
@@ -95,12 +97,20 @@ def differing_facts(then: TableFacts, now: TableFacts) -> dict[str, tuple[Any, A
 
 
 def with_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of facts with the fields that files of earlier versions lack: `features.parts`, `side_information`."""
+    """The JSON of facts with what files of earlier versions lack: fields of `features`, and `side_information`."""
     features, selection = content.get("features"), content.get("selection")
-    added: dict[str, Any] = {"features": {"parts": []} | features} if isinstance(features, dict) else {}
+    added: dict[str, Any] = {"features": _with_all_fields(features)} if isinstance(features, dict) else {}
     if "attributes" in content:
         added["side_information"] = content.get("side_information", ATTRIBUTES)
     return content | added | ({"selection": with_parts(selection)} if isinstance(selection, dict) else {})
+
+
+def _with_all_fields(features: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of `FeatureFacts` with `engine` and `parts`, in the parts, too."""
+    parts = features.get("parts", [])
+    if isinstance(parts, list):
+        parts = [_with_all_fields(part) if isinstance(part, dict) else part for part in parts]
+    return {"engine": None} | features | {"parts": parts}
 
 
 def describe_data(table: FeatureTable, splits: Splits) -> DataFacts:
