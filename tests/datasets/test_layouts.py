@@ -148,6 +148,10 @@ def link_to_itself(raw: Raw) -> None:
     (raw.of("ant") / "self.jpg").symlink_to("self.jpg")
 
 
+def link_to_where_no_one_may_look(raw: Raw) -> None:
+    (raw.of("ant") / "far.jpg").symlink_to("x" * 300)  # root may look everywhere, but no name is so long
+
+
 REFUSED: dict[str, tuple[Callable[[Raw], None], str]] = {
     "too deep": (too_deep, r"ant/more/still/deeper\.jpg lies too deep; photos are expected in (images|JPEGImages)/<"),
     "loose": (loose, r"loose\.jpg lies in no class folder; photos are expected in (images|JPEGImages)/<"),
@@ -164,6 +168,10 @@ REFUSED: dict[str, tuple[Callable[[Raw], None], str]] = {
     "pipe": (pipe, r"ant/pipe\.jpg: it is neither file nor folder"),
     "circle": (circle, r"ant/circle: it is a link to a folder that it lies in"),
     "link to itself": (link_to_itself, r"ant/self\.jpg: it is a link to self\.jpg, which leads in a circle"),
+    "link to where no one may look": (
+        link_to_where_no_one_may_look,
+        r"ant/far\.jpg: it is a link to x{300}, which cannot be opened \(File name too",
+    ),
 }
 
 
@@ -182,6 +190,18 @@ def test_what_cannot_be_opened_gets_no_answer_and_a_reason(raw: Raw, fault: str)
     spoil(raw)
     (unread,) = [answer for answer in find_photos([str(raw.of("ant"))]) if isinstance(answer, Unread)]
     assert unread.reason in message.replace("\\", "")
+
+
+def test_a_link_that_cannot_be_followed_ends_no_batch(raw: Raw) -> None:
+    link_to_where_no_one_may_look(raw)
+    files = [str(raw.of("ant") / "far.jpg"), *map(str, raw.of("ant").glob("*.jpg"))]
+    for words in ([str(raw.of("ant"))], files):
+        found = list(find_photos(words))
+        faults = {photo.reason for photo in found if isinstance(photo, Unread)}
+        assert len(faults) == 1
+        assert faults.pop().endswith("cannot be opened (File name too long)")
+        assert any(isinstance(photo, Path) for photo in found)
+    assert all(isinstance(photo, Path) for photo in find_photos([str(raw.of("ant") / "*.jpg")]))
 
 
 def test_a_folder_that_cannot_be_opened_ends_no_batch(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:

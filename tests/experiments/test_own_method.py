@@ -18,9 +18,10 @@ from tiny_configs import ALL_STAGES
 from toy import toy_splits
 from toy_runs import toy_experiment
 
+from backbones.tuned import TunedGamma
 from zsl.cli import run_script
 from zsl.dcrgan.config import DCRGANConfig
-from zsl.experiments.calibration import Gamma
+from zsl.experiments.calibration import Gamma, tuned_gamma
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method, version_of
 from zsl.experiments.results import read_results
@@ -363,6 +364,24 @@ def test_an_error_in_training_is_named_by_file_and_line_also_of_a_relative_path(
         own(Path(file.name))
 
 
+@pytest.mark.parametrize("error", ["KeyError('x')", "ValueError('x')", "RuntimeError('x')"])
+def test_an_error_in_scoring_is_named_by_file_and_line_and_costs_a_table_its_row_alone(
+    error: str, file: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    file.write_text(file.read_text().replace(SCORES, f"raise {error}\n        {SCORES}"))
+    number = file.read_text().splitlines().index(f"        raise {error}") + 1
+    place = f"{file}:{number}: {error.partition('(')[0]}: "
+    method = own(file)
+    with pytest.raises(BrokenMethod, match=f"^{place}"):
+        experiment.run(method, tmp_path / "run", gamma=0.5)
+    failures: dict[str, str] = {}
+    folds: Folds = dict(list(experiment.calibration.items())[:2])
+    names = [f"{file}:METHOD", "eszsl"]
+    results = run_methods(experiment, folds, names, start, tmp_path / "t", 0, failures=failures)
+    assert list(results) == ["eszsl"]
+    assert failures[NAME].startswith(f"BrokenMethod: {place}")
+
+
 CHANGES = {
     "training data": ("    means = torch.stack", "    train.features.sub_(0.2).mul_(1.5)\n    means = torch.stack"),
     "attributes by NumPy": ("    attributes, centre", "    train.attributes.numpy()[:] += 1\n    attributes, centre"),
@@ -383,6 +402,18 @@ def test_what_it_changes_in_the_data_changes_no_other_training(
     results = experiment.run(own(file), tmp_path / "run", gamma=0.5)
     assert all(map(torch.equal, data, before))
     assert len({replace(entry, seed=0) for entry in results.seeds}) == 1  # a closed form has no seed
+
+
+def test_what_it_changes_while_a_yardstick_of_gamma_is_made_changes_no_training(
+    file: Path, experiment: Experiment
+) -> None:
+    """The yardstick of a fine-tuned backbone's γ is that of scores of training photos."""
+    train = experiment.train
+    before = train.features.clone()
+    file.write_text(file.read_text().replace(*CHANGES["test data"], 1))
+    gamma = TunedGamma(method=NAME, config_sha256="", unit="alg", value=1.0, folds=3, harmonic=0.0)
+    tuned_gamma(gamma, own(file), own(file).config, experiment.table, train, Trainer())
+    assert torch.equal(train.features, before)
 
 
 def test_a_model_is_scored_without_its_dropout_on_folds_too(file: Path, experiment: Experiment) -> None:

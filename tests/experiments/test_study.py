@@ -208,6 +208,22 @@ def test_a_method_that_fails_on_a_backbone_costs_its_row_alone(
     assert f"FAILED {both(weights)[0]}, sae: FloatingPointError" in markdown(rows, failures)
 
 
+def test_a_method_that_failed_is_named_where_its_backbone_fails_later(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, error in (("eszsl", FloatingPointError("loss is nan")), ("sae", ValueError("another run"))):
+
+        def fails(*args: object, error: Exception = error) -> None:
+            raise error
+
+        step = replace(OTHERS[name].steps[0], run=fails)
+        monkeypatch.setitem(OTHERS, name, replace(OTHERS[name], steps=(step,)))
+    entry = both(weights)[0]
+    rows, failures = run_study(study_of(data, entry), accelerator)
+    assert not rows
+    assert failures == {entry: "another run", f"{entry}, eszsl": "FloatingPointError: loss is nan"}
+
+
 def table_of(data: Path, weights: dict[str, Path], name: str, accelerator: Accelerator) -> Path:
     (entry,) = names_of([f"{name}@{weights[name]}"])
     table = find_or_extract(study_of(data, str(entry)), entry, accelerator)

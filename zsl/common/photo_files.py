@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ JUNK = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "#recycle", "@recycle",
     "@__thumb",
 }  # fmt: skip
+ABSENT = (errno.ENOENT, errno.ENOTDIR)  # errors that say that nothing has this name
 READ_FORMATS = "neither JPEG nor PNG (nor GIF, WebP, BMP or TIFF)"
 
 
@@ -81,21 +83,16 @@ def _says(question: Callable[[], bool]) -> bool:
 
 def file_fault(path: Path) -> str:
     """Why `path` is no file that can be opened, in words; "" where it is one."""
-    if path.is_file():
-        return ""
-    if path.is_symlink() and not path.exists():
-        return f"a link to {path.readlink()}, which {'is not there' if _leads_somewhere(path) else 'leads in a circle'}"
-    if path.is_dir():
-        return "a folder"
-    return "neither file nor folder" if path.exists() else "not there"
-
-
-def _leads_somewhere(link: Path) -> bool:
     try:
-        link.stat()
+        mode = path.stat().st_mode
     except OSError as error:
-        return error.errno != errno.ELOOP
-    return True
+        if not _says(path.is_symlink):
+            return "not there" if error.errno in ABSENT else f"not to be opened ({error.strerror})"
+        why = {errno.ELOOP: "leads in a circle"} | dict.fromkeys(ABSENT, "is not there")
+        return f"a link to {path.readlink()}, which {why.get(error.errno or 0, f'cannot be opened ({error.strerror})')}"
+    if stat.S_ISREG(mode):
+        return ""
+    return "a folder" if stat.S_ISDIR(mode) else "neither file nor folder"
 
 
 def list_photos(root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from zsl.experiments.trainer import Folds, Trainer, key_of
 from zsl.features.split import TrainSplit
 from zsl.features.table import FeatureTable
 from zsl.scores.curves import seen_margins
+from zsl.scores.model import ask, needs_copies
 from zsl.scores.units import UNITS, Yardstick, gamma_in, logit_gap
 from zsl.training.method import Method
 
@@ -164,7 +165,9 @@ class _YardstickCall:
         model = self.trainer.model(self.method, self.fitted, self.config, seed=0)
         is_seen = torch.isin(model.gzsl_classes, self.fitted.seen)
         with torch.no_grad():
-            of_fitted, of_others = model.gzsl_scores(self.fitted.features), model.gzsl_scores(self.others.features)
+            of_fitted, of_others = (
+                ask(model.gzsl_scores, part.features, copies=needs_copies(model)) for part in (self.fitted, self.others)
+            )
         return Yardstick(
             margins=seen_margins(of_others, is_seen).cpu(),
             alg=logit_gap(of_fitted, self.fitted.labels, model.gzsl_classes, is_seen),

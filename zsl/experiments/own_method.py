@@ -22,7 +22,7 @@ from torch import Tensor
 from zsl.common.config import override
 from zsl.common.room import make_room
 from zsl.features.split import TrainSplit
-from zsl.scores.model import BrokenMethod
+from zsl.scores.model import OWN_MODULE, broken_at
 from zsl.training.journal import StepsBehind
 from zsl.training.log import Log
 from zsl.training.method import Goal, Method, Step
@@ -64,7 +64,7 @@ def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
 
 def _load(path: Path) -> ModuleType:
     """Import a file as a module, once.  A file with another path or content is another module and shares no steps."""
-    name = f"own_method_{hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]}"
+    name = f"{OWN_MODULE}{hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]}"
     if name in sys.modules:  # its classes stay the same, so that another process finds those of a configuration
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -96,10 +96,7 @@ def _run(path: Path, step: Step, train: TrainSplit, before: Any, config: Any, se
     except Exception as error:  # the user's file can raise any error
         if "allocate" in str(error):  # PyTorch reports a lack of memory so
             raise
-        place = f"{path}:{_line_of_error(error, path)}"
-        raise BrokenMethod(
-            f"{place}: {type(error).__name__}: {error}; ZSL_TRACEBACK=1 shows how the program came there"
-        ) from error
+        raise broken_at(f"{path}:{_line_of_error(error, path)}", error) from error
 
 
 def _copy(features: Tensor) -> Tensor:

@@ -212,15 +212,15 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
         what=f"backbones of {study.folder}",
     )  # fmt: skip
     for entry in study.entries:
+        of_methods: dict[str, str] = {}
         try:
             with work.piece(study.piece(entry)):
-                of_methods: dict[str, str] = {}
                 rows += _run_backbone(study, entry, accelerator, first, of_methods)
-                failures |= {f"{entry}, {name}": message for name, message in of_methods.items()}
         except (ValueError, OSError, FloatingPointError) as error:
             failures[str(entry)] = str(error).strip() or type(error).__name__
         except (RuntimeError, AssertionError, MemoryError) as error:  # of a model, or of too small a device
             failures[str(entry)] = f"{type(error).__name__}: {error}".strip(": \n")
+        failures |= {f"{entry}, {name}": message for name, message in of_methods.items()}
         if str(entry) in failures:
             log.warning("%s failed, going on with the others: %s", entry, failures[str(entry)])
     return rows, failures

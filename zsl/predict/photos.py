@@ -14,7 +14,7 @@ from torch import Tensor
 
 import backbones
 from backbones.photo_limits import MEMORY_MEGABYTES
-from zsl.common.photo_files import list_entries
+from zsl.common.photo_files import file_fault, list_entries
 from zsl.common.ranges import Positive, check_flags
 from zsl.common.text import printable as text_of_bytes
 
@@ -71,13 +71,16 @@ def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Pa
 
 def _expand(word: str) -> list[Path | Unread]:
     path = Path(word)
-    if path.is_dir():
-        return _in_folder(path) or [Unread(word, f"a folder without photos ({', '.join(backbones.FORMATS)})")]
-    if path.is_file():
+    try:
+        if path.is_dir():
+            return _in_folder(path) or [Unread(word, f"a folder without photos ({', '.join(backbones.FORMATS)})")]
+    except OSError as error:
+        return [Unread(word, f"cannot be opened ({error.strerror})")]
+    if not file_fault(path):
         return [path]
     if glob.has_magic(word):
         found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
-        matches: list[Path | Unread] = [p for p in map(Path, found) if p.is_file()]
+        matches: list[Path | Unread] = [p for p in map(Path, found) if not file_fault(p)]
         return matches or [Unread(word, "no file matches this pattern")]
     return [Unread(word, "no such file or folder")]
 

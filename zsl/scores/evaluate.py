@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zsl.common.room import make_room, pieces
 from zsl.features.split import LabelledFeatures, TestSplit
 from zsl.scores.details import Details
-from zsl.scores.model import BrokenMethod, ZeroShotModel, check_parts, check_shape
+from zsl.scores.model import BrokenMethod, ZeroShotModel, ask, check_parts, check_shape, needs_copies
 from zsl.scores.summary import Scores, scores_of
 
 Note = dict[str, Any]  # that test rows were opened: which, and what for
@@ -40,8 +40,8 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     second look at them leaves a trace, whatever became of the first one.
 
     Raises:
-        BrokenMethod: the model lacks a part, the classes of its columns are not those of the test, or its scores have
-            another shape.
+        BrokenMethod: the model lacks a part, the classes of its columns are not those of the test, its scores have
+            another shape, or a user's own method cannot compute them.
         FloatingPointError: a feature is not finite, or a score is NaN or +inf; the message names the row.
     """
     check_parts(model)
@@ -53,7 +53,7 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     for part, name in ((seen, "test_seen"), (unseen, "test_unseen")):
         check_finite(part.features, part.rows, f"features of {name}")
     gzsl, zsl = (model.gzsl_scores, model.gzsl_classes), (model.zsl_scores, model.zsl_classes)
-    score = partial(score_in_pieces, copies=not getattr(model, "leaves_features", False))
+    score = partial(score_in_pieces, copies=needs_copies(model))
     seen_scores, seen_predicted = score(*gzsl, seen, "GZSL scores of test_seen")
     unseen_scores, unseen_predicted = score(*gzsl, unseen, "GZSL scores of test_unseen")
     _, zsl_predicted = score(*zsl, unseen, "ZSL scores of test_unseen", keep=False)
@@ -110,18 +110,18 @@ def score_in_pieces(
     """Score the images of `part` in pieces: scores [N, n] float32, and the predicted one of the `classes` [n], [N].
 
     Both are on the CPU.  A benchmark of common size is one piece.  A model may hold several matrices with a row for
-    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.  With
-    `copies` the model gets copies of the features, so that one that changes what it is given changes no later score.
+    each image of a piece.  Of all images together only the scores are held, and without `keep` not even these.
+    copies: as in `ask`.
 
     Raises:
-        BrokenMethod: the scores have another shape.
+        BrokenMethod: the scores have another shape, or a user's own method cannot compute them.
         FloatingPointError: a score is NaN or +inf; the message names the row.
     """
     count = len(part.features)
     predicted, kept = torch.empty(count, dtype=classes.dtype), make_room(count, len(classes) if keep else 0)
     for some in pieces(count, 4 * len(classes)):
-        features = part.features[some].clone() if copies else part.features[some]
-        scores = scores_of(features)
+        features = part.features[some]
+        scores = ask(scores_of, features, copies=copies)
         check_shape(scores, len(features), classes, what)
         check_scores(scores, None if part.rows is None else part.rows[some], what)
         predicted[some] = classes[scores.argmax(dim=1)].cpu()

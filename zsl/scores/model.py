@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+OWN_MODULE = "own_method_"  # how the name of a module begins that is the file of a user's own method
 
 
 class ZeroShotModel(Protocol):
@@ -23,6 +27,45 @@ class ZeroShotModel(Protocol):
 
 class BrokenMethod(ValueError):
     """Error: a method, or a model that it made, breaks its contract (docs/own-method.md)."""
+
+
+def ask(scores_of: Callable[[Tensor], Tensor], features: Tensor, *, copies: bool = True) -> Tensor:
+    """Return the scores of `features` [N, D], or name the line of a user's own method in which an error came up.
+
+    With `copies` the model gets copies of the features, so that one that changes what it is given changes nothing else.
+
+    Raises:
+        BrokenMethod: the code of a user's own method raises an error that the program has no words for.
+    """
+    try:
+        return scores_of(features.clone() if copies else features)
+    except (OSError, FloatingPointError, MemoryError, BrokenMethod):
+        raise
+    except Exception as error:  # the user's file can raise any error
+        place = _own_place(error)
+        if place is None or "allocate" in str(error):  # PyTorch reports a lack of memory so
+            raise
+        raise broken_at(place, error) from error
+
+
+def needs_copies(model: Any) -> bool:
+    """Whether a model is given copies of features: all are, but those that are known to change none."""
+    return not getattr(model, "leaves_features", False)
+
+
+def broken_at(place: str, error: Exception) -> BrokenMethod:
+    """Make the one line for an error in the user's file; `place` is FILE:LINE."""
+    return BrokenMethod(f"{place}: {type(error).__name__}: {error}; ZSL_TRACEBACK=1 shows how the program came there")
+
+
+def _own_place(error: Exception) -> str | None:
+    """The last line of a user's own method on the way to an error; None for an error of other code."""
+    places = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(OWN_MODULE)
+    ]
+    return places[-1] if places else None
 
 
 def check_parts(model: Any) -> None:
@@ -87,8 +130,8 @@ class Calibrated(nn.Module):
 
     @property
     def leaves_features(self) -> bool:
-        """Whether scoring is known to change no feature; the evaluator gives other models copies."""
-        return getattr(self.model, "leaves_features", False)
+        """Whether scoring is known to change no feature; other models are given copies."""
+        return not needs_copies(self.model)
 
     @property
     def calibration(self) -> Tensor:
