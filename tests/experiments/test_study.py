@@ -378,6 +378,15 @@ def test_the_markdown_has_each_number_in_its_column() -> None:
     }  # fmt: skip
 
 
+def test_rows_that_only_an_earlier_call_had_are_named(tmp_path: Path) -> None:
+    assert "earlier call" not in write_study(ROWS, {}, tmp_path)
+    assert "earlier call" not in write_study(ROWS, {}, tmp_path)
+    text = write_study(ROWS[:1], {}, tmp_path)
+    for lost in ROWS[1:]:
+        assert f"{lost.backbone}, {lost.method}" in text.splitlines()[-1]
+    assert f"{ROWS[0].backbone}, {ROWS[0].method}" not in text.splitlines()[-1]
+
+
 def test_the_csv_reads_back_unrounded(tmp_path: Path) -> None:
     write_study(ROWS, {}, tmp_path)
     with (tmp_path / "study.csv").open(newline="") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from zsl.common.drawing import COLOURS, INK, MARKERS, drawing, finish
 from zsl.common.files import write_text
 from zsl.common.markdown import markdown_table
-from zsl.common.spreadsheet import write_csv
+from zsl.common.spreadsheet import plain_cell, raw_cell, write_csv
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.results import TABLE, percent
 from zsl.experiments.study import Row
@@ -28,10 +29,11 @@ WIDTH, LEAST_HEIGHT, LEGEND_LINE = 8.0, 4.4, 0.24  # inches
 def write_study(rows: Sequence[Row], failures: Mapping[str, str], folder: Path) -> str:
     """Write `study.md`, `study.csv`, `study.svg` and `study.png` into `folder`, and return the Markdown.
 
-    Without any extraction rate there is no plot; the plot of an earlier call is then removed.
+    Without any extraction rate there is no plot; the plot of an earlier call is then removed.  Rows that only an
+    earlier call had are named below the table.
     """
-    text = markdown(rows, failures)
     markdown_file, csv_file, *plots = (folder / name for name in STUDY_FILES)
+    text = markdown(rows, failures) + _not_asked_for(rows, csv_file)
     write_text(markdown_file, text)
     write_study_csv(rows, csv_file)
     timed = [row for row in rows if row.images_per_second is not None]
@@ -41,6 +43,22 @@ def write_study(rows: Sequence[Row], failures: Mapping[str, str], folder: Path) 
         for path in plots:
             path.unlink(missing_ok=True)
     return text
+
+
+def _not_asked_for(rows: Sequence[Row], csv_file: Path) -> str:
+    """Name the rows of an earlier call that `rows` lacks; empty if there are none."""
+    if not csv_file.is_file():
+        return ""
+    with csv_file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        earlier = [(line.get("backbone") or "", line.get("method") or "") for line in csv.DictReader(stream)]
+    now = {(plain_cell(row.backbone), plain_cell(row.method)) for row in rows}
+    names = dict.fromkeys(", ".join(map(raw_cell, pair)) for pair in earlier if pair not in now)
+    if not names:
+        return ""
+    return (
+        f"\nNot in this table, but in that of an earlier call: {'; '.join(names)}.  A call with all backbones and "
+        "methods has them again, without training them anew.\n"
+    )
 
 
 # --- Markdown and CSV ------------------------------------------------------------------------------------------------
