@@ -37,7 +37,7 @@ from zsl.dcrgan.saved import (
     save_synthesizer,
     save_train,
 )
-from zsl.experiments.results import RESULTS_FILE
+from zsl.experiments.results import CONFIG_FILE, RESULTS_FILE
 from zsl.features.split import TrainSplit
 from zsl.scores.model import Calibrated
 
@@ -192,8 +192,9 @@ def _find_seeds(folder: Path, seeds: Sequence[int]) -> Sequence[int]:
 
 
 def _seeds_with_results(folder: Path) -> set[int]:
-    """The seeds in the results of a run; none for an export, and for a run that is not finished."""
+    """The seeds in the results of a run; none for an unfinished run, or for an export, which may leave some out."""
     path = folder / RESULTS_FILE
-    listed = read_object(path, REMEDY).get("seeds") if path.is_file() else None
+    is_finished_run = path.is_file() and (folder / CONFIG_FILE).is_file()
+    listed = read_object(path, REMEDY).get("seeds") if is_finished_run else None
     scores = listed if isinstance(listed, list) else []
     return {item["seed"] for item in scores if isinstance(item, dict) and isinstance(item.get("seed"), int)}
