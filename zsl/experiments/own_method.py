@@ -20,6 +20,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from zsl.common.config import override
+from zsl.common.memory import is_lack_of_memory
 from zsl.common.room import make_room
 from zsl.features.split import TrainSplit
 from zsl.scores.model import OWN_MODULE, broken_at
@@ -91,10 +92,10 @@ def _run(path: Path, step: Step, train: TrainSplit, before: Any, config: Any, se
     copies = {name: getattr(train, name).clone() for name in ("labels", "attributes", "seen", "unseen", "rows")}
     try:
         return step.run(replace(train, features=_copy(train.features), **copies), before, config, seed, log)
-    except (OSError, FloatingPointError, MemoryError, StepsBehind):
+    except (OSError, FloatingPointError, StepsBehind):
         raise
     except Exception as error:  # the user's file can raise any error
-        if "allocate" in str(error):  # PyTorch reports a lack of memory so
+        if is_lack_of_memory(error):
             raise
         raise broken_at(f"{path}:{_line_of_error(error, path)}", error) from error
 
