@@ -417,6 +417,68 @@ def test_what_it_changes_while_a_yardstick_of_gamma_is_made_changes_no_training(
     assert torch.equal(train.features, before)
 
 
+TWO_STEPS = """
+from dataclasses import dataclass, replace
+
+import torch
+
+from zsl.baselines.compatibility import ClassScorer
+from zsl.training.method import Method, Step
+
+@dataclass(kw_only=True)
+class Config:
+    net: int = 1
+    head: int = 1
+
+class Scorer(ClassScorer):
+    def __init__(self, train, values):
+        super().__init__(train)
+        self.values = values
+
+def net(train, _, config, seed, log):
+    config.head = 5  # a configuration that is not frozen
+    return RESULT
+
+def head(train, before, config, seed, log):
+    before["values"] += config.head  # the result of the step before, in place
+    return Scorer(train, before["values"])
+
+STEPS = Step(name="net", run=net, part=lambda config: replace(config, head=0)), Step(name="net", run=head)
+METHOD = Method(name="two", steps=STEPS, config=Config())
+"""
+
+
+def two_steps(folder: Path, result: str = '{"values": torch.full((3,), 10.0 * config.net)}') -> Method:
+    folder.mkdir(exist_ok=True)
+    (folder / "two.py").write_text(TWO_STEPS.replace("RESULT", result))
+    return own(folder / "two.py")
+
+
+def test_what_a_step_changes_in_the_result_before_it_changes_no_other_configuration(
+    tmp_path: Path, experiment: Experiment
+) -> None:
+    method, trainer = two_steps(tmp_path), Trainer()
+    heads = [trainer.model(method, experiment.train, replace(method.config, head=head), seed=0) for head in (1, 2, 1)]
+    assert [head.values.tolist() for head in heads] == [[11.0] * 3, [12.0] * 3, [11.0] * 3]
+    assert (trainer.trainings, method.config.head) == (1, 1)
+
+
+def test_a_result_that_cannot_be_copied_is_shared_and_a_warning_says_so(
+    tmp_path: Path, experiment: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = two_steps(tmp_path, '{"values": 10.0 * torch.ones(3, requires_grad=True)}')
+    for _ in range(2):
+        assert method.train(experiment.train, method.config, seed=0).values.tolist() == [11.0] * 3
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path / 'two.py'}: step 'net' gets the one result of the step before")
+
+
+def test_steps_of_one_name_in_two_files_are_not_confused(tmp_path: Path, experiment: Experiment) -> None:
+    trainer, methods = Trainer(), [two_steps(tmp_path / "a"), two_steps(tmp_path / "b", '{"values": torch.zeros(3)}')]
+    models = [trainer.model(method, experiment.train, method.config, seed=0) for method in methods]
+    assert [model.values.tolist() for model in models] == [[11.0] * 3, [1.0] * 3]
+
+
 def test_a_model_is_scored_without_its_dropout_on_folds_too(file: Path, experiment: Experiment) -> None:
     """The γ of its folds would be that of other scores."""
     plain = own(file)
