@@ -135,6 +135,17 @@ def test_a_table_that_is_there_needs_no_weights(data: Path, tiny_features: Path,
     assert rows[0].unseen_classes == "clean"
 
 
+def test_a_table_of_which_an_array_was_deleted_is_made_again(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = study_of(data, both(weights)[0])
+    features = np.array(find_or_extract(study, study.entries[0], accelerator).features)
+    (path,) = data.glob("shapes/features/*/features.npy")
+    path.unlink()
+    assert np.array_equal(find_or_extract(study, study.entries[0], accelerator).features, features)
+    assert caplog.messages == [f"the feature table in {path.parent} lacks a file, so it is made again"]
+
+
 def test_class_vectors_stand_in_place_of_attributes_and_the_study_says_so(
     data: Path, tiny_features: Path, accelerator: Accelerator
 ) -> None:

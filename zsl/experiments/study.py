@@ -35,10 +35,10 @@ from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fo
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.join import SIGN, check_distinct, join_tables, part_names
 from zsl.features.load import load_folds, load_splits
-from zsl.features.manifest import MANIFEST_FILE, Manifest
+from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 from zsl.features.origin import check_shards
 from zsl.features.split import TestSplit, TrainSplit, split_features
-from zsl.features.table import FeatureTable, read_features
+from zsl.features.table import FeatureTable, lacks_files, read_features
 
 COST_FILE = "cost.json"
 
@@ -249,17 +249,27 @@ def _find_shards(study: Study) -> ShardIndex | None:
 def _find_or_extract(study: Study, part: Part, accelerator: Accelerator) -> FeatureTable:
     name, options = named_options(part.name, study.options)
     folder = features_folder(study.data, study.benchmark, f"{find_preset(name).full_name}{options.tag}")
-    if part.weights is None and (folder / MANIFEST_FILE).is_file():
+    if part.weights is None and _has_table(folder):
         return read_features(folder)  # the table is enough; its weights are not needed
     backbone = load_backbone(name, part.weights, options)
     folder = features_folder(study.data, study.benchmark, backbone.name)
-    if not (folder / MANIFEST_FILE).is_file():
+    if not _has_table(folder):
         index = open_or_draw_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
         extract_features(
             backbone, study.shards or shards_folder(study.data, study.benchmark), index, folder, accelerator,
             ExtractSettings(batch_size=study.batch_size, allow_pipe=study.allow_pipe),
         )  # fmt: skip
     return read_features(folder)
+
+
+def _has_table(folder: Path) -> bool:
+    """Whether there is a feature table in `folder`; one of which a file was deleted is to be made again."""
+    if not (folder / MANIFEST_FILE).is_file():
+        return False
+    if lacks_files(folder, read_manifest(folder / MANIFEST_FILE)):
+        log.warning("the feature table in %s lacks a file, so it is made again", folder)
+        return False
+    return True
 
 
 def _run_backbone(
