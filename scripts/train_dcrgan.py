@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zsl.baselines.clip import NAME as CLIP
 from zsl.cli import (
     ConfigFlags,
     FeatureArgs,
@@ -39,7 +38,7 @@ from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits
 from zsl.experiments.calibration import Gamma
 from zsl.experiments.experiment import Experiment, Protocol
-from zsl.experiments.methods import method_and_recipe
+from zsl.experiments.methods import check_vectors, method_and_recipe
 from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
@@ -48,7 +47,6 @@ from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
-from zsl.features.text_vectors import check_same_model
 from zsl.training.method import Method
 from zsl.training.trackers import LogWith, check_tracker
 
@@ -110,8 +108,7 @@ def main(args: Args) -> None:
     vectors = args.read_vectors()
     if vectors is not None and not vectors.beside:
         check_attributes_unused(args)
-    if method.name == CLIP:
-        check_same_model(vectors, table.manifest)
+    check_vectors([method.name], vectors, table.manifest)
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise, vectors=vectors,

@@ -309,6 +309,7 @@ def test_a_study_of_several_processes_is_refused(data: Path, accelerator: Accele
         (("test_vit", "test_vit"), ("eszsl",), "each once"),
         (("test_vit",), ("eszls",), "no method 'eszls'"),
         (("test_vit",), (), "at least one"),
+        (("test_vit",), ("eszsl", "clip"), "--method clip needs --class-vectors"),
     ],
 )
 def test_a_typing_error_is_refused_before_anything_is_done(

@@ -27,7 +27,7 @@ from zsl.datasets.class_vectors import ClassVectors
 from zsl.datasets.pack import open_or_draw_shards, open_shards
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import PUBLISHED, find_method
+from zsl.experiments.methods import PUBLISHED, check_vectors, find_method
 from zsl.experiments.results import Results
 from zsl.experiments.table import check_every, run_methods, start_of
 from zsl.experiments.workers import open_trainer
@@ -156,7 +156,8 @@ class Study:
         """Check the study before any work, because the same errors later would cost hours.
 
         Raises:
-            ValueError: a method, backbone or seed is unknown or occurs twice, or there is none; or as in `check_every`.
+            ValueError: a method, backbone or seed is unknown or occurs twice, or there is none; or as in `check_every`
+                and `check_vectors`.
         """
         for name in self.methods:
             if name != PUBLISHED:
@@ -165,6 +166,7 @@ class Study:
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"--{flag} {' '.join(map(str, values))}: at least one is needed, and each once")
         check_every(self.every, self.methods)
+        check_vectors(self.methods, self.vectors, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,6 +377,7 @@ def run_on_table(
 
     Returns the results by the name of the method.
     """
+    check_vectors(study.methods, study.vectors, table.manifest)
     splits = load_splits(study.benchmark, study.data, table, vectors=study.vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)
