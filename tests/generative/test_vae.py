@@ -87,8 +87,12 @@ def test_draws_have_mean_and_deviation_and_lead_gradients_to_both() -> None:
 def test_a_warm_up_is_a_line_between_two_shares_of_the_training() -> None:
     factors = [vae.linear_warm_up(progress, 0.2, 0.6) for progress in (0.0, 0.2, 0.3, 0.4, 0.6, 1.0)]
     assert factors == pytest.approx([0.0, 0.0, 0.25, 0.5, 1.0, 1.0])
-    with pytest.raises(ValueError, match="its end must be after its start"):
-        vae.linear_warm_up(0.5, 0.6, 0.6)
+
+
+@pytest.mark.parametrize("name", ["kl_warm_up", "cross_warm_up", "distance_warm_up"])
+def test_a_warm_up_that_ends_where_it_starts_is_refused_before_any_training(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0.6 0.6; its end must be after its start"):
+        override(AlignmentConfig(), {name: (0.6, 0.6)})
 
 
 # CADA-VAE

@@ -29,3 +29,11 @@ class DCRGANConfig(InputConfig):
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
     gan: GANConfig = field(default_factory=GANConfig)
     classifiers: ClassifierConfig = field(default_factory=ClassifierConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compile and self.gan.critic_layers > 1:
+            raise ValueError(
+                f"--config.compile: a critic of {self.gan.critic_layers} hidden layers needs second derivatives, which "
+                "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
+            )

@@ -51,6 +51,10 @@ class AlignmentConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for name in ("kl_warm_up", "cross_warm_up", "distance_warm_up"):
+            start, end = getattr(self, name)
+            if end <= start:
+                raise ValueError(f"{type(self).__name__}: {name} is {start} {end}; its end must be after its start")
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weights of the terms at a step, from 0 on."""
