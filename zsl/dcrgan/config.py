@@ -37,3 +37,16 @@ class DCRGANConfig(InputConfig):
                 f"--config.compile: a critic of {self.gan.critic_layers} hidden layers needs second derivatives, which "
                 "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
             )
+
+    @property
+    def uses_representations(self) -> bool:
+        """Whether R(a) enters a network: as an input of G or D, or as what F2 learns."""
+        gan, regressors = self.gan, self.regressors
+        of_f2 = regressors.pretrain_epochs_representations
+        return (
+            gan.generator_sees == "all"
+            or gan.critic_sees == "all"
+            or gan.cycle_representations > 0
+            or (gan.semantic_transductive and gan.unseen_cycle_representations > 0)
+            or (regressors.pretrain_epochs if of_f2 is None else of_f2) > 0
+        )
