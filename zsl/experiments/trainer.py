@@ -19,7 +19,7 @@ from zsl.features.split import RowsRead, TestSplit, TrainSplit
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
 from zsl.training.journal import Journal, StepsBehind
-from zsl.training.log import Entry, Log, silent
+from zsl.training.log import Entry, Log, LogInMemory, silent
 from zsl.training.method import Method, Step
 
 CAPACITY = 16  # results of each step that a Trainer keeps: for five seeds, three folds and several calibration folds
@@ -69,7 +69,7 @@ class Trainer:
         value = None
         for step in method.steps:
             results = self._results.setdefault(step.name, {})
-            key = _name(train, seed, step.part(config))
+            key = _name(step, train, seed, step.part(config))
             if key in results:
                 log.repeat(results[key].log)
                 train.reads.extend(results[key].reads)
@@ -144,23 +144,27 @@ class _FoldCall:
 
 def _run(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log, folder: Path | None) -> _Result:
     reads = len(train.reads)
-    if folder is None or step.resumes is None:
-        value = step.run(train, before, config, seed, log)
+    if folder is not None and step.resumes is not None:
+        value, log = _resume(step, train, before, config, seed, folder)
     else:
-        value = _resume(step, train, before, config, seed, folder)
+        log = LogInMemory() if log is silent else log  # whoever shares the result later may keep a log
+        value = step.run(train, before, config, seed, log)
     return _Result(value=value, log=log.entries(), reads=train.reads[reads:])
 
 
-def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, folder: Path) -> Any:
-    """Run a step from its checkpoint below `folder`, or from the start if the checkpoint has too many steps."""
+def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, folder: Path) -> tuple[Any, Journal]:
+    """Run a step from its checkpoint below `folder`, or from the start if the checkpoint has too many steps.
+
+    Returns the step's result and its log.
+    """
     assert step.resumes is not None
-    name = _name(train, seed, step.resumes(config))
+    name = _name(step, train, seed, step.resumes(config))
     journal = Journal(folder / f"steps-{name[:12]}" / "metrics.jsonl", run=name)
     try:
-        return step.run(train, before, config, seed, journal)
+        return step.run(train, before, config, seed, journal), journal
     except StepsBehind:
         journal.clear()
-        return step.run(train, before, config, seed, journal)
+        return step.run(train, before, config, seed, journal), journal
 
 
 def _forget_oldest(results: dict[str, _Result], capacity: int) -> None:
@@ -169,9 +173,9 @@ def _forget_oldest(results: dict[str, _Result], capacity: int) -> None:
         del results[next(iter(results))]
 
 
-def _name(train: TrainSplit, seed: int, part: Any) -> str:
-    """Compute a hash of data, seed and a part of a configuration."""
-    return hashlib.sha256(f"{train.fingerprint} {seed} {key_of(part)}".encode()).hexdigest()
+def _name(step: Step, train: TrainSplit, seed: int, part: Any) -> str:
+    """Compute a hash of step, data, seed and a part of a configuration."""
+    return hashlib.sha256(f"{step.name} {train.fingerprint} {seed} {key_of(part)}".encode()).hexdigest()
 
 
 def key_of(config: Any) -> str:
