@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from tiny import Rank
 from tiny_configs import ALL_STAGES
 
-import zsl.experiments.study
+import zsl.experiments.study_features
 from backbones.tuned import FINETUNED
 from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
@@ -32,7 +32,9 @@ from zsl.datasets.class_vectors import read_class_vectors
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments import study_table
 from zsl.experiments.methods import OTHERS
-from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
+from zsl.experiments.study import Row, run_study
+from zsl.experiments.study_features import find_or_extract
+from zsl.experiments.study_plan import Study, names_of
 from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
 from zsl.features.load import load_splits
 from zsl.features.table import read_features
@@ -118,7 +120,7 @@ def test_a_finished_study_opens_no_test_row_again_and_extracts_nothing(
     kept = {name: (study.folder / name).read_bytes() for name in STUDY_FILES}
     features = files_of(data / "shapes" / "features")
     seeds = {path: when for path, when in files_of(study.folder).items() if "/seed-" in path or "test_access" in path}
-    monkeypatch.setattr(zsl.experiments.study, "extract_features", None)  # a call would be an error
+    monkeypatch.setattr(zsl.experiments.study_features, "extract_features", None)  # a call would be an error
     assert write_study(*run_study(study, accelerator), study.folder) == first
     assert {name: (study.folder / name).read_bytes() for name in STUDY_FILES} == kept
     assert files_of(data / "shapes" / "features") == features
@@ -198,7 +200,7 @@ def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(
     def breaks(*args: object, **options: object) -> None:
         raise next(errors)
 
-    monkeypatch.setattr(zsl.experiments.study, "extract_features", breaks)
+    monkeypatch.setattr(zsl.experiments.study_features, "extract_features", breaks)
     rows, failures = run_study(study_of(data, *both(weights)), accelerator)
     assert not rows
     assert list(failures.values()) == ["RuntimeError: shapes do not fit", "AssertionError"]
