@@ -34,10 +34,11 @@ class TrainModel(Protocol):
 class Step:
     """A part of training whose result several configurations can share.
 
-    Equal `part(config)`, data and seed give equal results.  So a `Trainer` runs the step once for all of them.
+    Equal `part(config)`, data and seed give equal results.  So a `Trainer` runs the step once for all of them.  A step
+    leaves the result of the step before as it is; that of a user's own method works on a copy.
     """
 
-    name: str  # unique among all steps of all methods
+    name: str  # unique among all steps of all methods; `load_own_method` sees to it for a user's own ones
     run: Callable[[TrainSplit, Any, Any, int, Log], Any]  # split, result of the step before, config, seed, log
     part: Part = lambda config: config
     resumes: Part | None = None  # the part of the config that the step's checkpoints depend on; None: no checkpoints
