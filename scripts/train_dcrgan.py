@@ -37,9 +37,10 @@ from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits
 from zsl.experiments.calibration import Gamma
-from zsl.experiments.experiment import Experiment, Protocol
+from zsl.experiments.experiment import Experiment, Protocol, check_protocol
 from zsl.experiments.methods import check_vectors, method_and_recipe
 from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
+from zsl.experiments.run import check_seeds
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
 from zsl.experiments.trainer import Trainer
@@ -105,6 +106,9 @@ def main(args: Args) -> None:
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
+    check_protocol(method, args.protocol, args.every)  # here, because a search may come before the run
+    check_seeds(args.seeds)
+    gamma = check_gamma(args.gamma)
     vectors = args.read_vectors()
     if vectors is not None and not vectors.beside:
         check_attributes_unused(args)
@@ -130,7 +134,7 @@ def main(args: Args) -> None:
             log_with=args.log_with, profile=args.profile, trainer=trainer,
         )  # fmt: skip
         results = data.run(
-            replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
+            replace(method, config=config), folder, recipe=recipe, gamma=gamma, selection=selection,
             protocol=args.protocol, every=args.every,
         )  # fmt: skip
     if accelerator.is_main_process:

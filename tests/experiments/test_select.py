@@ -394,6 +394,8 @@ def test_names_are_checked_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run_methods(experiment, folds, names, start, tmp_path, 0)
+    with pytest.raises(ValueError, match="--seeds 0 0: a seed that occurs twice"):
+        run_methods(replace(experiment, seeds=(0, 0)), folds, ["eszsl"], start, tmp_path, 0)
     assert not list(tmp_path.iterdir())
 
 
