@@ -312,6 +312,7 @@ FAULTS = {
                                       "do not fit its config: NearestMeanConfig: ridge is -1.0"),
     "has another goal": ('goal="acc_zsl"', 'goal="accuracy"', "METHOD =", "goal 'accuracy'; it should be harmonic"),
     "has no function for looks": ('goal="acc_zsl"', "looks=3", "METHOD =", "looks is 3; it should be a function"),
+    "has no function for epochs": ('goal="acc_zsl"', "epochs=3", "METHOD =", "epochs is 3; it should be a function"),
     "has no function for keep": ('goal="acc_zsl"', 'keep="all"', "METHOD =", "keep is 'all'; it should be a function"),
     "has a flag for transductive": ('goal="acc_zsl"', "transductive=True", "METHOD =", "transductive is True; it"),
 }  # fmt: skip

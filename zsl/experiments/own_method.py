@@ -171,7 +171,7 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
         raise ValueError(f"{where}: its config cannot be written as JSON, as each run does: {error}") from error
     if method.goal not in get_args(Goal):
         raise ValueError(f"{where} has the goal {method.goal!r}; it should be {' or '.join(get_args(Goal))}")
-    for ability in ("transductive", "looks", "oracle", "keep"):
+    for ability in ("transductive", "looks", "epochs", "oracle", "keep"):
         value = getattr(method, ability)
         if not callable(value) and (value is not None or ability == "transductive"):
             or_none = " or None" * (ability != "transductive")
