@@ -137,6 +137,18 @@ def test_another_seed_trains_anew_and_another_part_only_the_steps_that_have_it(c
     assert runs(Config()) == runs(Config(second=1)) == runs(Config(first=1)) == []
 
 
+def test_a_step_shares_nothing_whose_step_before_was_another_one(counted: Counted) -> None:
+    """Even where its own part of the configuration says nothing of the step before."""
+    train, trainer = toy_splits()[0], Trainer()
+    first, second = counted.method.steps
+    method = replace(counted.method, steps=(first, replace(second, part=lambda config: replace(config, first=0))))
+    for number in range(2):
+        (_, of_first), _ = trainer.model(method, train, Config(first=number), seed=0)
+        assert of_first == number
+    trainer.model(method, train, Config(), seed=0)
+    assert counted.runs == ["first", "second"] * 2
+
+
 def test_the_oldest_is_forgotten(counted: Counted) -> None:
     """Each may hold a copy of all features."""
     train, trainer = toy_splits()[0], Trainer()

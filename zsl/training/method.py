@@ -34,8 +34,9 @@ class TrainModel(Protocol):
 class Step:
     """A part of training whose result several configurations can share.
 
-    Equal `part(config)`, data and seed give equal results.  So a `Trainer` runs the step once for all of them.  A step
-    leaves the result of the step before as it is; that of a user's own method works on a copy.
+    Equal `part(config)`, data and seed, and one result of the step before, give equal results.  So a `Trainer` runs the
+    step once for all of them.  It leaves the result of the step before as it is, or works on a copy, as the step of a
+    user's own method does.
     """
 
     name: str  # unique among all steps of all methods; `load_own_method` sees to it for a user's own ones
