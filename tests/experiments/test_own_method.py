@@ -277,6 +277,7 @@ def test_a_table_with_a_method_that_fails_is_written_and_ends_with_an_error(
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 STEPS = "steps=one_step(train_nearest_mean)"
+A_STEP = "steps=(__import__('dataclasses').replace(one_step(train_nearest_mean)[0], name='my_step'"
 FAULTS = {
     # what replaces what, the line, what the message says
     "does not parse": ("Positive = 0.1", "Positive = = 0.1", "ridge: Positive = =", "SyntaxError: invalid syntax"),
@@ -300,6 +301,8 @@ FAULTS = {
     "has no steps": (STEPS, "steps=()", "METHOD =", "has steps (); one_step(train) makes those of a function"),
     "has a function for steps": (STEPS, "steps=train_nearest_mean", "METHOD =", "has steps <function"),
     "has functions among its steps": (STEPS, "steps=(train_nearest_mean,)", "METHOD =", "has steps (<function"),
+    "has a number for a part": (STEPS, f"{A_STEP}, part=lambda config: 3),)", "METHOD =", "part of its step 'my_"),
+    "has a part that fails": (STEPS, f"{A_STEP}, resumes=lambda config: 1 / 0),)", "METHOD =", "resumes of its step"),
     "has a dict for config": ("config=NearestMeanConfig()", 'config={"ridge": 1}', "METHOD =", "has the config {"),
     "has a class for config": ("config=NearestMeanConfig()", "config=NearestMeanConfig", "METHOD =", "has the config"),
     "has a config that is no JSON": ("config=NearestMeanConfig()", "config=NearestMeanConfig(ridge=torch.ones(1))",

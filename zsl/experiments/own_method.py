@@ -169,6 +169,9 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
         json.dumps(asdict(method.config))
     except TypeError as error:
         raise ValueError(f"{where}: its config cannot be written as JSON, as each run does: {error}") from error
+    for step in steps:
+        for what, part in (("part", step.part), ("resumes", step.resumes)):
+            _check_part(part, method.config, f"{where}: {what} of its step {step.name!r}")
     if method.goal not in get_args(Goal):
         raise ValueError(f"{where} has the goal {method.goal!r}; it should be {' or '.join(get_args(Goal))}")
     for ability in ("transductive", "looks", "epochs", "oracle", "keep"):
@@ -182,3 +185,11 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
             override(method.config, overrides)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: its rounds or settings do not fit its config: {error}") from error
+
+
+def _check_part(part: Any, config: Any, where: str) -> None:
+    """Check that a step's part of the configuration is one that a result can be known by."""
+    try:
+        json.dumps(None if part is None else asdict(part(config)))
+    except Exception as error:  # the user's function can raise any error
+        raise ValueError(f"{where} should give a configuration, such as replace(config, …): {error}") from error
