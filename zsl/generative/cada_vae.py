@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zsl.common.ranges import Count, NotNegative, Positive, Share, Whole, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import HeadsConfig
-from zsl.generative.method import GenerativeConfig, both_forms, each
+from zsl.generative.method import GenerativeConfig, both_forms
 from zsl.generative.vae import (
     Decoder,
     Encoder,
@@ -23,6 +23,7 @@ from zsl.generative.vae import (
 )
 from zsl.training.log import Log, silent
 from zsl.training.loop import Terms, minimise
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 WarmUp = tuple[Share, Share]  # a weight rises from 0 at the first share of the training to its value at the second

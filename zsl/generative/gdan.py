@@ -19,11 +19,12 @@ from zsl.dcrgan.wgan import start_generator
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import HeadsConfig
 from zsl.generative.losses import another_class, squared_distance
-from zsl.generative.method import GenerativeConfig, both_forms, each
+from zsl.generative.method import GenerativeConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Gaussians, kl_divergence, reparametrise
 from zsl.training.log import Log, silent
 from zsl.training.loop import Terms, descend, minimise
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 

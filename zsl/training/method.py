@@ -130,3 +130,8 @@ class Method:
 def candidates(*configs: Any) -> tuple[Mapping[str, Any], ...]:
     """Make a round of `Method.rounds` that tries these configurations."""
     return tuple({item.name: getattr(config, item.name) for item in fields(config)} for config in configs)
+
+
+def each(path: str, *values: object) -> tuple[Overrides, ...]:
+    """Make a round of `Method.rounds` that tries these values of one field, named by its dotted path."""
+    return tuple({path: value} for value in values)
