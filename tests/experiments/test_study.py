@@ -23,9 +23,10 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from tiny import Rank
 from tiny_configs import ALL_STAGES
+from toy import toy_table
 
 import zsl.experiments.study_features
-from backbones.tuned import FINETUNED
+from backbones.tuned import FINETUNED, Rows, TunedFacts
 from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
 from zsl.datasets.class_vectors import read_class_vectors
@@ -33,10 +34,11 @@ from zsl.dcrgan.recipes import Recipe
 from zsl.experiments import study_table
 from zsl.experiments.methods import OTHERS
 from zsl.experiments.study import Row, run_study
-from zsl.experiments.study_features import find_or_extract
+from zsl.experiments.study_features import find_or_extract, fold_tables
 from zsl.experiments.study_plan import Study, names_of
 from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
 from zsl.features.load import load_splits
+from zsl.features.pretraining import TaughtBefore
 from zsl.features.table import read_features
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study.py"
@@ -146,6 +148,29 @@ def test_a_table_of_which_an_array_was_deleted_is_made_again(
     path.unlink()
     assert np.array_equal(find_or_extract(study, study.entries[0], accelerator).features, features)
     assert caplog.messages == [f"the feature table in {path.parent} lacks a file, so it is made again"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("a class list is damaged"), "a class list is damaged"),
+        (TaughtBefore("x"), "on all seen classes, so"),
+    ],
+)
+def test_only_weights_that_know_a_fold_are_said_to_know_it(
+    error: ValueError, message: str, data: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(zsl.experiments.study_features, "load_splits", fail)
+    study, table = study_of(data, "test_vit@tuned.safetensors"), toy_table()[0]
+    tuned = TunedFacts(
+        benchmark="toy", fold=None, trainval=Rows(count=1, hash="a"), split_hashes=(), classes=(), started_from=None
+    )
+    table = replace(table, manifest=replace(table.manifest, finetuned=tuned))
+    with pytest.raises(ValueError, match=message):
+        fold_tables(study, study.entries[0], table, accelerator)
 
 
 def test_class_vectors_stand_in_place_of_attributes_and_the_study_says_so(

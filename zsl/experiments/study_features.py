@@ -21,6 +21,7 @@ from zsl.features.join import join_tables
 from zsl.features.load import load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 from zsl.features.origin import check_shards
+from zsl.features.pretraining import TaughtBefore
 from zsl.features.table import FeatureTable, lacks_files, read_features
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def _may_choose(study: Study, table: FeatureTable, fold: int) -> bool:
     """Whether the weights behind `table` know no validation class of `fold`."""
     try:
         load_splits(study.benchmark, study.data, table, fold=fold)
-    except ValueError:
+    except TaughtBefore:
         return False
     return True
 
