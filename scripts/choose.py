@@ -19,7 +19,7 @@ from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
 from zsl.dcrgan.variants import DEFAULT
-from zsl.experiments.methods import method_and_recipe
+from zsl.experiments.methods import check_vectors, method_and_recipe
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
 from zsl.experiments.workers import open_trainer
@@ -47,10 +47,11 @@ def main(args: Args) -> None:
     device = accelerator.device
     table = args.read_table()
     vectors = args.read_vectors()
+    method, _ = method_and_recipe(args.method, args.benchmark)
+    check_vectors([method.name], vectors, table.manifest)
     folds = load_folds(args.benchmark, args.data, table, device, args.folds, vectors)
     calibration = load_calibration(table, load_splits(args.benchmark, args.data, table, vectors=vectors), device)
     name = benchmark_name(args.benchmark)
-    method, _ = method_and_recipe(args.method, args.benchmark)
     folder = args.runs / (args.name or f"{name}-{method.name}-selection")
     pieces = max(len(folds), len(calibration))
     with sole_process(folder), open_trainer(args.workers, pieces, table, accelerator) as trainer:

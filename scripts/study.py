@@ -53,7 +53,8 @@ class Args(VectorArgs):
 def main(args: Args) -> None:
     """Extract and train what is missing, and print the table and its files."""
     from zsl.experiments.methods import ungrouped
-    from zsl.experiments.study import Study, names_of, run_study
+    from zsl.experiments.study import run_study
+    from zsl.experiments.study_plan import Study, names_of
     from zsl.experiments.study_table import STUDY_FILES, write_study
 
     study = Study(

@@ -18,7 +18,7 @@ from zsl.common.compute import make_accelerator
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.places import benchmark_name
-from zsl.experiments.methods import method_and_recipe
+from zsl.experiments.methods import check_vectors, method_and_recipe
 from zsl.features.load import load_folds
 
 
@@ -43,7 +43,9 @@ def main(args: Args) -> None:
 
     device = make_accelerator("no").device
     table = args.read_table()
-    folds = load_folds(args.benchmark, args.data, table, device, args.folds, args.read_vectors())
+    vectors = args.read_vectors()
+    check_vectors(args.methods, vectors, table.manifest)
+    folds = load_folds(args.benchmark, args.data, table, device, args.folds, vectors)
     dim = table.features.shape[1]
     methods = [method_and_recipe(name, args.benchmark, recipe=args.recipe, feature_dim=dim)[0] for name in args.methods]
     without = [method.name for method in methods if not method.takes_recipe]

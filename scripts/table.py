@@ -15,7 +15,6 @@ import zsl.common.early  # noqa: F401  (before the imports that take seconds)
 
 from dataclasses import dataclass
 
-from zsl.baselines.clip import NAME as CLIP
 from zsl.baselines.registry import BASELINES
 from zsl.cli import FeatureArgs, run_script
 from zsl.common.compute import make_accelerator
@@ -26,7 +25,7 @@ from zsl.datasets.places import benchmark_name
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.dcrgan.variants import NAME, VARIANTS
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import PUBLISHED, ungrouped
+from zsl.experiments.methods import PUBLISHED, check_vectors, ungrouped
 from zsl.experiments.ranking import draw_ranking, rank_methods, ranking_text
 from zsl.experiments.table import (
     answers_of,
@@ -40,7 +39,6 @@ from zsl.experiments.table import (
 from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_folds, load_splits
 from zsl.features.split import split_features
-from zsl.features.text_vectors import check_same_model
 from zsl.report.published_numbers import published_harmonic
 
 
@@ -64,8 +62,7 @@ def main(args: Args) -> None:
     accelerator = make_accelerator("no")
     table = args.read_table()
     vectors = args.read_vectors()
-    if CLIP in args.methods:
-        check_same_model(vectors, table.manifest)
+    check_vectors(args.methods, vectors, table.manifest)
     splits = load_splits(args.benchmark, args.data, table, vectors=vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zsl.baselines.clip import NAME as CLIP
 from zsl.cli import (
     ConfigFlags,
     FeatureArgs,
@@ -38,9 +37,10 @@ from zsl.datasets.places import benchmark_name
 from zsl.datasets.split_file import AttributeKind
 from zsl.datasets.splits import Splits
 from zsl.experiments.calibration import Gamma
-from zsl.experiments.experiment import Experiment, Protocol
-from zsl.experiments.methods import method_and_recipe
+from zsl.experiments.experiment import Experiment, Protocol, check_protocol
+from zsl.experiments.methods import check_vectors, method_and_recipe
 from zsl.experiments.results import RESULTS_FILE, ladder_text, protocol_text, score_table
+from zsl.experiments.run import check_seeds
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE
 from zsl.experiments.trainer import Trainer
@@ -48,7 +48,6 @@ from zsl.experiments.workers import open_trainer
 from zsl.features.load import load_calibration, load_splits
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable
-from zsl.features.text_vectors import check_same_model
 from zsl.training.method import Method
 from zsl.training.trackers import LogWith, check_tracker
 
@@ -107,11 +106,13 @@ def main(args: Args) -> None:
     config = settle_config(
         method, args.config, has_recipe=args.recipe is not None, precision=args.precision, selection=args.selection
     )
+    check_protocol(method, args.protocol, args.every)  # here, because a search may come before the run
+    check_seeds(args.seeds)
+    gamma = check_gamma(args.gamma)
     vectors = args.read_vectors()
     if vectors is not None and not vectors.beside:
         check_attributes_unused(args)
-    if method.name == CLIP:
-        check_same_model(vectors, table.manifest)
+    check_vectors([method.name], vectors, table.manifest)
     splits = load_splits(
         args.benchmark, args.data, table, args.splits,
         fold=args.fold, attributes=args.attributes, normalise=args.normalise, vectors=vectors,
@@ -133,7 +134,7 @@ def main(args: Args) -> None:
             log_with=args.log_with, profile=args.profile, trainer=trainer,
         )  # fmt: skip
         results = data.run(
-            replace(method, config=config), folder, recipe=recipe, gamma=check_gamma(args.gamma), selection=selection,
+            replace(method, config=config), folder, recipe=recipe, gamma=gamma, selection=selection,
             protocol=args.protocol, every=args.every,
         )  # fmt: skip
     if accelerator.is_main_process:

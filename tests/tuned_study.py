@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from zsl.experiments.study import Study, names_of
+from zsl.experiments.study_plan import Study, names_of
 
 
 def study_of_weights(entry: str, tiny_shapes: Path, folder: Path) -> Study:

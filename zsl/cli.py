@@ -17,6 +17,7 @@ from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
 from zsl.common.files import in_words
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
+from zsl.common.memory import is_lack_of_memory
 from zsl.common.ranges import check_flags
 from zsl.datasets.class_vectors import ClassVectors, read_class_vectors
 from zsl.datasets.places import SHAPES
@@ -134,9 +135,8 @@ def run_script(
             raise
         sys.exit(f"error: {in_words(error) if isinstance(error, OSError) else error}")
     except (MemoryError, RuntimeError) as error:
-        # PyTorch reports a lack of memory as a RuntimeError, which other faults of the program are too.
-        if os.environ.get("ZSL_TRACEBACK") or not (isinstance(error, MemoryError) or "allocate" in str(error)):
-            raise
+        if os.environ.get("ZSL_TRACEBACK") or not is_lack_of_memory(error):
+            raise  # other faults of the program are RuntimeErrors, too
         reason = "".join(str(error).splitlines()[:1])
         sys.exit(f"error: memory is not enough ({reason}); give smaller numbers, or fewer data at once")
     except KeyboardInterrupt:

@@ -22,8 +22,9 @@ from backbones.openclip import embed_texts, open_model, open_tokenizer
 from backbones.presets import find_preset, unseen_classes
 from shards import read_index
 from zsl.baselines import clip
+from zsl.cli import run_script
 from zsl.datasets.class_names import read_names
-from zsl.datasets.class_vectors import read_class_vectors, write_class_vectors
+from zsl.datasets.class_vectors import Origin, read_class_vectors, write_class_vectors
 from zsl.datasets.places import shards_folder
 from zsl.datasets.prompts import make_prompts, templates_of
 from zsl.experiments import methods
@@ -210,6 +211,29 @@ def test_scores_are_those_of_a_plain_loop_over_cosines(
         check_same_model(other, table.manifest)
     with pytest.raises(ValueError, match="needs --class-vectors"):
         check_same_model(None, table.manifest)
+
+
+@pytest.mark.parametrize(("script", "flag"), [("choose.py", "--method"), ("sweep.py", "--methods")])
+def test_each_script_wants_class_vectors_of_the_features_model(
+    script: str,
+    flag: str,
+    tiny_features: Path,
+    tmp_path: Path,
+    accelerator: Accelerator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, data = load_script(script), tiny_features.parents[2]
+    monkeypatch.setattr(module, "make_accelerator", lambda precision: accelerator)
+    words = ["--features", tiny_features, "--data", data, "--runs", tmp_path / "runs", flag, "clip"]
+    splits = load_splits("shapes", data, read_features(tiny_features))
+    vectors = np.ones((len(splits.class_names), 64), np.float32)  # of the features' size, so that only a hash tells
+    origin = Origin(kind="class names", source="another model", image_tower_sha256="0" * 64)
+    write_class_vectors(tmp_path / "v.npy", splits.class_names, vectors, origin)
+    for more, message in (([], "needs --class-vectors"), (["--class-vectors", tmp_path / "v.npy"], "another model")):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, [*words, *more])])
+        with pytest.raises(SystemExit, match=message):
+            run_script(module.main, module.Args)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_vectors_of_another_size_are_refused() -> None:

@@ -161,9 +161,11 @@ def test_a_compiled_critic_learns_what_a_plain_one_learns(monkeypatch: pytest.Mo
     )
     for name, value in plain.items():
         torch.testing.assert_close(fast[name], value, rtol=1e-8, atol=1e-12)
-    deep = dataclasses.replace(config, critic_layers=2)
+
+
+def test_a_deep_critic_that_is_to_be_compiled_is_refused_before_any_training() -> None:
     with pytest.raises(ValueError, match="a critic of 2 hidden layers needs second derivatives"):
-        train_gan(train, representations, regressors, deep, compiles=True, seed=0)
+        DCRGANConfig(compile=True, gan=GANConfig(critic_layers=2))
 
 
 def test_where_nothing_compiles_the_plain_function_is_used(caplog: pytest.LogCaptureFixture) -> None:

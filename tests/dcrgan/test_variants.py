@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from tiny_configs import ALL_STAGES
+from tiny_configs import ALL_STAGES, TINY, state
 from toy import toy_splits
 
 from zsl.common.config import override
@@ -90,6 +90,26 @@ def test_variants_do_not_train_on_unseen_attributes_unless_they_say_so() -> None
             made.append(train_gan(own, representations, regressors, config.gan, seed=0)[0].state_dict())
         equal = all(torch.equal(made[0][key], made[1][key]) for key in made[0])
         assert equal is (name != "transductive"), name
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_representations_that_nothing_uses_are_not_trained_and_the_model_is_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, _ = toy_splits()
+    config = find_method(name, TINY).configured(TINY)
+    lean = name.removesuffix("+") in ("A", "f-CLSWGAN")
+    assert config.uses_representations is not lean
+    assert override(config, {"regressors.pretrain_epochs_representations": 1}).uses_representations
+    if lean:
+        models = [train_dcrgan(replace(train, reads=[]), config, seed=0)]
+        monkeypatch.setattr(DCRGANConfig, "uses_representations", True)
+        models.append(train_dcrgan(replace(train, reads=[]), config, seed=0))
+        stages = [{read.stage for read in model.synthesizer.train.reads} for model in models]
+        assert stages[1] - stages[0] == {"train_metric", "train_srn"}
+        states = [state(model) for model in models]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_an_override_names_a_field_that_there_is() -> None:

@@ -277,6 +277,7 @@ def test_a_table_with_a_method_that_fails_is_written_and_ends_with_an_error(
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 STEPS = "steps=one_step(train_nearest_mean)"
+A_STEP = "steps=(__import__('dataclasses').replace(one_step(train_nearest_mean)[0], name='my_step'"
 FAULTS = {
     # what replaces what, the line, what the message says
     "does not parse": ("Positive = 0.1", "Positive = = 0.1", "ridge: Positive = =", "SyntaxError: invalid syntax"),
@@ -300,6 +301,8 @@ FAULTS = {
     "has no steps": (STEPS, "steps=()", "METHOD =", "has steps (); one_step(train) makes those of a function"),
     "has a function for steps": (STEPS, "steps=train_nearest_mean", "METHOD =", "has steps <function"),
     "has functions among its steps": (STEPS, "steps=(train_nearest_mean,)", "METHOD =", "has steps (<function"),
+    "has a number for a part": (STEPS, f"{A_STEP}, part=lambda config: 3),)", "METHOD =", "part of its step 'my_"),
+    "has a part that fails": (STEPS, f"{A_STEP}, resumes=lambda config: 1 / 0),)", "METHOD =", "resumes of its step"),
     "has a dict for config": ("config=NearestMeanConfig()", 'config={"ridge": 1}', "METHOD =", "has the config {"),
     "has a class for config": ("config=NearestMeanConfig()", "config=NearestMeanConfig", "METHOD =", "has the config"),
     "has a config that is no JSON": ("config=NearestMeanConfig()", "config=NearestMeanConfig(ridge=torch.ones(1))",
@@ -312,6 +315,7 @@ FAULTS = {
                                       "do not fit its config: NearestMeanConfig: ridge is -1.0"),
     "has another goal": ('goal="acc_zsl"', 'goal="accuracy"', "METHOD =", "goal 'accuracy'; it should be harmonic"),
     "has no function for looks": ('goal="acc_zsl"', "looks=3", "METHOD =", "looks is 3; it should be a function"),
+    "has no function for epochs": ('goal="acc_zsl"', "epochs=3", "METHOD =", "epochs is 3; it should be a function"),
     "has no function for keep": ('goal="acc_zsl"', 'keep="all"', "METHOD =", "keep is 'all'; it should be a function"),
     "has a flag for transductive": ('goal="acc_zsl"', "transductive=True", "METHOD =", "transductive is True; it"),
 }  # fmt: skip
@@ -353,10 +357,11 @@ def test_an_error_in_training_is_named_by_file_and_line_also_of_a_relative_path(
     file: Path, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
-    file.write_text(file.read_text().replace("    means = torch.stack", "    train.no_such()\n    means = torch.stack"))
-    number = file.read_text().splitlines().index("    train.no_such()") + 1
+    text = file.read_text()
+    file.write_text(text.replace("    means = torch.stack", "    train.allocate()\n    means = torch.stack"))
+    number = file.read_text().splitlines().index("    train.allocate()") + 1
     method = own(Path(file.name))
-    with pytest.raises(BrokenMethod, match=f"^my_method.py:{number}: AttributeError: .* has no attribute 'no_such'; "):
+    with pytest.raises(BrokenMethod, match=f"^my_method.py:{number}: AttributeError: .* has no attribute 'allocate'; "):
         method.train(experiment.train, method.config, seed=0)
     file.write_text(file.read_text().replace("METHOD = Method(", "raise RuntimeError\nMETHOD = Method("))
     number = file.read_text().splitlines().index("raise RuntimeError") + 1
@@ -364,7 +369,7 @@ def test_an_error_in_training_is_named_by_file_and_line_also_of_a_relative_path(
         own(Path(file.name))
 
 
-@pytest.mark.parametrize("error", ["KeyError('x')", "ValueError('x')", "RuntimeError('x')"])
+@pytest.mark.parametrize("error", ["KeyError('x')", "ValueError('cannot allocate x')", "RuntimeError('x')"])
 def test_an_error_in_scoring_is_named_by_file_and_line_and_costs_a_table_its_row_alone(
     error: str, file: Path, experiment: Experiment, tmp_path: Path
 ) -> None:
@@ -414,6 +419,68 @@ def test_what_it_changes_while_a_yardstick_of_gamma_is_made_changes_no_training(
     gamma = TunedGamma(method=NAME, config_sha256="", unit="alg", value=1.0, folds=3, harmonic=0.0)
     tuned_gamma(gamma, own(file), own(file).config, experiment.table, train, Trainer())
     assert torch.equal(train.features, before)
+
+
+TWO_STEPS = """
+from dataclasses import dataclass, replace
+
+import torch
+
+from zsl.baselines.compatibility import ClassScorer
+from zsl.training.method import Method, Step
+
+@dataclass(kw_only=True)
+class Config:
+    net: int = 1
+    head: int = 1
+
+class Scorer(ClassScorer):
+    def __init__(self, train, values):
+        super().__init__(train)
+        self.values = values
+
+def net(train, _, config, seed, log):
+    config.head = 5  # a configuration that is not frozen
+    return RESULT
+
+def head(train, before, config, seed, log):
+    before["values"] += config.head  # the result of the step before, in place
+    return Scorer(train, before["values"])
+
+STEPS = Step(name="net", run=net, part=lambda config: replace(config, head=0)), Step(name="net", run=head)
+METHOD = Method(name="two", steps=STEPS, config=Config())
+"""
+
+
+def two_steps(folder: Path, result: str = '{"values": torch.full((3,), 10.0 * config.net)}') -> Method:
+    folder.mkdir(exist_ok=True)
+    (folder / "two.py").write_text(TWO_STEPS.replace("RESULT", result))
+    return own(folder / "two.py")
+
+
+def test_what_a_step_changes_in_the_result_before_it_changes_no_other_configuration(
+    tmp_path: Path, experiment: Experiment
+) -> None:
+    method, trainer = two_steps(tmp_path), Trainer()
+    heads = [trainer.model(method, experiment.train, replace(method.config, head=head), seed=0) for head in (1, 2, 1)]
+    assert [head.values.tolist() for head in heads] == [[11.0] * 3, [12.0] * 3, [11.0] * 3]
+    assert (trainer.trainings, method.config.head) == (1, 1)
+
+
+def test_a_result_that_cannot_be_copied_is_shared_and_a_warning_says_so(
+    tmp_path: Path, experiment: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = two_steps(tmp_path, '{"values": 10.0 * torch.ones(3, requires_grad=True)}')
+    for _ in range(2):
+        assert method.train(experiment.train, method.config, seed=0).values.tolist() == [11.0] * 3
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path / 'two.py'}: step 'net' gets the one result of the step before")
+
+
+def test_steps_of_one_name_in_two_files_are_not_confused(tmp_path: Path, experiment: Experiment) -> None:
+    trainer, methods = Trainer(), [two_steps(tmp_path / "a"), two_steps(tmp_path / "b", '{"values": torch.zeros(3)}')]
+    models = [trainer.model(method, experiment.train, method.config, seed=0) for method in methods]
+    assert [model.values.tolist() for model in models] == [[11.0] * 3, [1.0] * 3]
 
 
 def test_a_model_is_scored_without_its_dropout_on_folds_too(file: Path, experiment: Experiment) -> None:

@@ -18,10 +18,11 @@ from command_line import run as run_command
 from safetensors.torch import load_file
 from tiny_configs import TINY, state
 from toy import toy_splits
-from toy_runs import FACTS, NO_GAMMA
+from toy_runs import FACTS, NO_GAMMA, toy_experiment
 
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.variants import PLUS
+from zsl.experiments.methods import find_method
 from zsl.experiments.results import GammaFacts, Results, SeedScores, read_results, score_table, summarise
 from zsl.experiments.run import run_seeds
 from zsl.features.split import TrainSplit
@@ -82,6 +83,13 @@ def test_the_log_names_seed_stage_step_and_terms(tmp_path: Path, accelerator: Ac
     assert {line["stage"] for line in lines} == {"metric", "SRN", "DCR-GAN"} | heads
     assert {line["seed"] for line in lines} == {4}
     assert all(len(line) > 3 for line in lines)
+
+
+def test_a_line_that_a_kill_cut_short_does_not_stop_a_run_at_its_end(tmp_path: Path, accelerator: Accelerator) -> None:
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0" / "metrics.jsonl").write_text('{"stage": "mi')
+    toy_experiment(accelerator, seeds=(0,)).run(find_method("eszsl", TINY), tmp_path, gamma=0.0)  # it logs nothing
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 
 def test_the_saved_model_is_the_scored_one(tmp_path: Path, accelerator: Accelerator) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from command_line import load_script
+from numpy.linalg import LinAlgError
 from tiny_configs import ALL_STAGES
 from torch import Tensor
 from toy import toy_manifest, toy_splits
@@ -96,6 +97,26 @@ def test_fusion_weights_and_more_steps_cost_no_training_of_their_own(folds: Fold
         trainer=trainer,
     )
     assert trainer.trainings == len(folds)
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("not finite"), LinAlgError("singular")], ids=str)
+def test_settings_with_which_a_training_diverges_are_not_chosen(
+    error: Exception, folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Trainer.model
+
+    def diverge(self: Trainer, made: Method, train: TrainSplit, config: Any, **more: Any) -> Any:
+        if config.gan.steps == diverging:
+            raise error
+        return model(self, made, train, config, **more)
+
+    monkeypatch.setattr(Trainer, "model", diverge)
+    diverging = 4
+    assert search(method(STEPS), folds, tmp_path / "s").best == search(method(STEPS[1:]), folds, tmp_path / "t").best
+    assert caplog.messages == [f"dcrgan with {{'gan.steps': 4}} is not chosen: {error}"]
+    diverging = ALL_STAGES.gan.steps  # that of the start
+    with pytest.raises(type(error)):
+        search(method(STEPS), folds, tmp_path / "u")
 
 
 def test_without_budget_only_what_needs_no_training_is_tried(folds: Folds, tmp_path: Path) -> None:
@@ -373,6 +394,8 @@ def test_names_are_checked_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run_methods(experiment, folds, names, start, tmp_path, 0)
+    with pytest.raises(ValueError, match="--seeds 0 0: a seed that occurs twice"):
+        run_methods(replace(experiment, seeds=(0, 0)), folds, ["eszsl"], start, tmp_path, 0)
     assert not list(tmp_path.iterdir())
 
 

@@ -23,18 +23,22 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from tiny import Rank
 from tiny_configs import ALL_STAGES
+from toy import toy_table
 
-import zsl.experiments.study
-from backbones.tuned import FINETUNED
+import zsl.experiments.study_features
+from backbones.tuned import FINETUNED, Rows, TunedFacts
 from zsl.common.drawing import Plot, finish
 from zsl.common.files import read_json, write_json
 from zsl.datasets.class_vectors import read_class_vectors
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments import study_table
 from zsl.experiments.methods import OTHERS
-from zsl.experiments.study import Row, Study, find_or_extract, names_of, run_study
+from zsl.experiments.study import Row, run_study
+from zsl.experiments.study_features import find_or_extract, fold_tables
+from zsl.experiments.study_plan import Study, names_of
 from zsl.experiments.study_table import STUDY_FILES, markdown, write_study
 from zsl.features.load import load_splits
+from zsl.features.pretraining import TaughtBefore
 from zsl.features.table import read_features
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study.py"
@@ -118,7 +122,7 @@ def test_a_finished_study_opens_no_test_row_again_and_extracts_nothing(
     kept = {name: (study.folder / name).read_bytes() for name in STUDY_FILES}
     features = files_of(data / "shapes" / "features")
     seeds = {path: when for path, when in files_of(study.folder).items() if "/seed-" in path or "test_access" in path}
-    monkeypatch.setattr(zsl.experiments.study, "extract_features", None)  # a call would be an error
+    monkeypatch.setattr(zsl.experiments.study_features, "extract_features", None)  # a call would be an error
     assert write_study(*run_study(study, accelerator), study.folder) == first
     assert {name: (study.folder / name).read_bytes() for name in STUDY_FILES} == kept
     assert files_of(data / "shapes" / "features") == features
@@ -133,6 +137,40 @@ def test_a_table_that_is_there_needs_no_weights(data: Path, tiny_features: Path,
     rows, failures = run_study(study_of(data, "test_vit.r160_in1k", methods=("eszsl",)), accelerator)
     assert not failures
     assert rows[0].unseen_classes == "clean"
+
+
+def test_a_table_of_which_an_array_was_deleted_is_made_again(
+    data: Path, weights: dict[str, Path], accelerator: Accelerator, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = study_of(data, both(weights)[0])
+    features = np.array(find_or_extract(study, study.entries[0], accelerator).features)
+    (path,) = data.glob("shapes/features/*/features.npy")
+    path.unlink()
+    assert np.array_equal(find_or_extract(study, study.entries[0], accelerator).features, features)
+    assert caplog.messages == [f"the feature table in {path.parent} lacks a file, so it is made again"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("a class list is damaged"), "a class list is damaged"),
+        (TaughtBefore("x"), "on all seen classes, so"),
+    ],
+)
+def test_only_weights_that_know_a_fold_are_said_to_know_it(
+    error: ValueError, message: str, data: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(zsl.experiments.study_features, "load_splits", fail)
+    study, table = study_of(data, "test_vit@tuned.safetensors"), toy_table()[0]
+    tuned = TunedFacts(
+        benchmark="toy", fold=None, trainval=Rows(count=1, hash="a"), split_hashes=(), classes=(), started_from=None
+    )
+    table = replace(table, manifest=replace(table.manifest, finetuned=tuned))
+    with pytest.raises(ValueError, match=message):
+        fold_tables(study, study.entries[0], table, accelerator)
 
 
 def test_class_vectors_stand_in_place_of_attributes_and_the_study_says_so(
@@ -187,7 +225,7 @@ def test_a_model_that_breaks_is_reported_and_the_rest_goes_on(
     def breaks(*args: object, **options: object) -> None:
         raise next(errors)
 
-    monkeypatch.setattr(zsl.experiments.study, "extract_features", breaks)
+    monkeypatch.setattr(zsl.experiments.study_features, "extract_features", breaks)
     rows, failures = run_study(study_of(data, *both(weights)), accelerator)
     assert not rows
     assert list(failures.values()) == ["RuntimeError: shapes do not fit", "AssertionError"]
@@ -298,6 +336,7 @@ def test_a_study_of_several_processes_is_refused(data: Path, accelerator: Accele
         (("test_vit", "test_vit"), ("eszsl",), "each once"),
         (("test_vit",), ("eszls",), "no method 'eszls'"),
         (("test_vit",), (), "at least one"),
+        (("test_vit",), ("eszsl", "clip"), "--method clip needs --class-vectors"),
     ],
 )
 def test_a_typing_error_is_refused_before_anything_is_done(

@@ -116,6 +116,14 @@ def test_fields_that_cannot_be_swept_are_refused(tmp_path: Path) -> None:
         read_values("classifiers.gamma", ("1",), ALL_STAGES)
     with pytest.raises(ValueError, match=r"classifiers\.weight_ss of A is always 0\.0; sweep another method"):
         run(tmp_path, "A", field="classifiers.weight_ss")
+    with pytest.raises(ValueError, match=r"^eszsl with metric\.representation_dim = 2: no field .*; there are gamma"):
+        run(tmp_path, "C-5", "eszsl")
+    with pytest.raises(ValueError, match=r"^C-1 with classifiers\.weight_vs = 0: the fusion weights .* are all 0"):
+        sweep(
+            [find_method("C-1", ALL_STAGES)], "classifiers.weight_vs", [1, 0], FOLDS, tmp_path, manifest=MANIFEST,
+            seeds=(0,),
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())  # all configurations are checked before one is trained
     with pytest.raises(ValueError, match="--seeds 0 0: name one or several, each once"):
         run(tmp_path, seeds=(0, 0))
     with pytest.raises(ValueError, match="--methods C-3 C-3: name one or several"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from toy import toy_splits
 
 from zsl.experiments.trainer import CAPACITY, Trainer
 from zsl.features.split import TrainSplit
-from zsl.training.log import Log
+from zsl.training.log import Log, LogInMemory
 from zsl.training.method import Method, Step
 from zsl.training.stage import stage
 
@@ -54,26 +55,13 @@ class Counted:
         return before, config.second
 
 
-class Lines(Log):
-    """Keeps its notes."""
-
-    def __init__(self) -> None:
-        self.lines: list[dict[str, Any]] = []
-
-    def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
-        self.lines.append({"stage": stage, "step": step} | terms)
-
-    def entries(self) -> list[dict[str, Any]]:
-        return list(self.lines)
-
-
 @pytest.fixture
 def counted() -> Counted:
     return Counted()
 
 
 def test_a_split_of_equal_numbers_shares_what_another_trained(counted: Counted) -> None:
-    trainer, logs = Trainer(), (Lines(), Lines())
+    trainer, logs = Trainer(), (LogInMemory(), LogInMemory())
     splits = [toy_splits()[0] for _ in logs]
     assert splits[0].features.data_ptr() != splits[1].features.data_ptr()
     models = [
@@ -82,8 +70,32 @@ def test_a_split_of_equal_numbers_shares_what_another_trained(counted: Counted) 
     assert models[0] is models[1]
     assert counted.runs == ["first", "second"]
     assert trainer.trainings == 1
-    assert logs[0].lines == logs[1].lines != []  # whoever shares says what whoever trains says
+    assert logs[0].entries() == logs[1].entries() != []  # whoever shares says what whoever trains says
     assert [[read.stage for read in train.reads] for train in splits] == [["read_all"]] * 2
+
+
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_who_shares_what_was_trained_without_a_log_has_its_lines_all_the_same(
+    counted: Counted, in_folder: bool, tmp_path: Path
+) -> None:
+    """The yardstick of a fine-tuned backbone's γ may train the first seed's model."""
+    train, trainer, log = toy_splits()[0], Trainer(), LogInMemory()
+    first, second = counted.method.steps
+    method = replace(counted.method, steps=(replace(first, resumes=first.part), second))
+    trainer.model(method, train, Config(), seed=0, folder=tmp_path if in_folder else None)
+    trainer.model(method, train, Config(), seed=0, log=log)
+    assert counted.runs == ["first", "second"]
+    assert log.entries() == [{"stage": "first", "step": 0, "loss": 0.0}]
+
+
+def test_steps_of_equal_configurations_have_checkpoints_of_their_own(counted: Counted, tmp_path: Path) -> None:
+    first, second = counted.method.steps
+    for name in "ab":
+        step = replace(first, name=name, resumes=first.part)
+        Trainer().model(
+            replace(counted.method, steps=(step, second)), toy_splits()[0], Config(), seed=0, folder=tmp_path
+        )
+    assert len(list(tmp_path.glob("steps-*"))) == 2
 
 
 def one_number(name: str) -> Callable[[TrainSplit], TrainSplit]:
@@ -123,6 +135,18 @@ def test_another_seed_trains_anew_and_another_part_only_the_steps_that_have_it(c
     assert runs(Config(first=1)) == ["first", "second"]
     assert runs(Config(), seed=1) == ["first", "second"]
     assert runs(Config()) == runs(Config(second=1)) == runs(Config(first=1)) == []
+
+
+def test_a_step_shares_nothing_whose_step_before_was_another_one(counted: Counted) -> None:
+    """Even where its own part of the configuration says nothing of the step before."""
+    train, trainer = toy_splits()[0], Trainer()
+    first, second = counted.method.steps
+    method = replace(counted.method, steps=(first, replace(second, part=lambda config: replace(config, first=0))))
+    for number in range(2):
+        (_, of_first), _ = trainer.model(method, train, Config(first=number), seed=0)
+        assert of_first == number
+    trainer.model(method, train, Config(), seed=0)
+    assert counted.runs == ["first", "second"] * 2
 
 
 def test_the_oldest_is_forgotten(counted: Counted) -> None:

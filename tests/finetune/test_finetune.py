@@ -42,7 +42,8 @@ from zsl.datasets.splits import Splits
 from zsl.dcrgan.recipes import Recipe
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
-from zsl.experiments.study import names_of, run_study
+from zsl.experiments.study import run_study
+from zsl.experiments.study_plan import names_of
 from zsl.experiments.trainer import Trainer
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.facts import describe_data

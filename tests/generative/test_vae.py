@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -27,7 +28,9 @@ from zsl.generative.attribute_decoder import attribute_loss
 from zsl.generative.cada_vae import AlignedVAEs, AlignmentConfig
 from zsl.generative.embedding import Compatibility, instance_loss
 from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses, next_penalty_weight, vae_loss
-from zsl.generative.free import another_class, centre_loss
+from zsl.generative.free import centre_loss
+from zsl.generative.gdan import train_gdan
+from zsl.generative.losses import another_class
 from zsl.generative.registry import GENERATIVE
 from zsl.generative.tf_vaegan import FeedbackGenerator
 from zsl.generative.vae import Gaussians
@@ -87,8 +90,12 @@ def test_draws_have_mean_and_deviation_and_lead_gradients_to_both() -> None:
 def test_a_warm_up_is_a_line_between_two_shares_of_the_training() -> None:
     factors = [vae.linear_warm_up(progress, 0.2, 0.6) for progress in (0.0, 0.2, 0.3, 0.4, 0.6, 1.0)]
     assert factors == pytest.approx([0.0, 0.0, 0.25, 0.5, 1.0, 1.0])
-    with pytest.raises(ValueError, match="its end must be after its start"):
-        vae.linear_warm_up(0.5, 0.6, 0.6)
+
+
+@pytest.mark.parametrize("name", ["kl_warm_up", "cross_warm_up", "distance_warm_up"])
+def test_a_warm_up_that_ends_where_it_starts_is_refused_before_any_training(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0.6 0.6; its end must be after its start"):
+        override(AlignmentConfig(), {name: (0.6, 0.6)})
 
 
 # CADA-VAE
@@ -252,6 +259,11 @@ def test_every_other_class_is_drawn_and_a_single_class_is_no_error() -> None:
     drawn = another_class(torch.full((200,), 2), 4)
     assert set(drawn.tolist()) == {0, 1, 3}
     assert another_class(torch.zeros(3, dtype=torch.long), 1).tolist() == [0, 0, 0]
+    train, _ = toy_splits()
+    alone = train.labels == train.seen[0]
+    features, labels, rows = (values[alone] for values in (train.features, train.labels, train.rows))
+    single = replace(train, features=features, labels=labels, rows=rows, seen=train.seen[:1])
+    train_gdan(single, small("GDAN"), seed=0)  # it trains on pairs of an image and another class
 
 
 def test_free_brings_images_nearest_to_the_centre_of_their_class() -> None:

@@ -58,7 +58,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "discriminant": {"classifiers.fit": "discriminant", "gan.shortcut_ridge": 0.3},
     "linear sampling": {"sampling": "ldf", "gan.generator_sees": "all"},
     "attributes as given": {"attribute_norm": None},
-}
+    "no representations": {
+        "gan.generator_sees": "attributes", "gan.critic_sees": "attributes", "gan.cycle_representations": 0.0,
+    },
+}  # fmt: skip
 
 
 def toy_predictor(overrides: dict[str, Any]) -> Predictor:

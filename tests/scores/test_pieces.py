@@ -78,3 +78,21 @@ def test_shares_of_classes_are_those_of_a_loop() -> None:
     assert share.tolist() == [hit[labels == each].sum() / (labels == each).sum() for each in classes]
     with pytest.raises(ValueError, match="class 21 has no test image"):
         per_class_share(torch.from_numpy(hit), torch.from_numpy(labels), torch.tensor([4, 21]))
+
+
+@dataclass(eq=False)
+class NothingForOne(WholeNumbers):
+    """The same model, which holds every class impossible for the last image that it is given."""
+
+    def gzsl_scores(self, features: Tensor) -> Tensor:
+        scores = super().gzsl_scores(features)
+        scores[-1] = -torch.inf
+        return scores
+
+
+def test_an_image_without_a_possible_class_is_refused(toy: tuple[WholeNumbers, TrainSplit, TestSplit]) -> None:
+    """Its answer would be the first column, and its margin −inf minus −inf: two AUSUCs of one model."""
+    model, _, test = toy
+    assert test.seen.rows is not None
+    with pytest.raises(FloatingPointError, match=f"of test_seen: row {test.seen.rows[-1]} has -inf, and 1 rows are so"):
+        evaluate_details(NothingForOne(model.zsl_classes, model.gzsl_classes, model.weights), test)

@@ -1,13 +1,16 @@
 """What the flags of a training run amount to; those that contradict each other or do nothing are refused."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import Accelerator
+from command_line import load_script
 
-from zsl.cli import check_gamma, check_name, settle_config
+from zsl.cli import check_gamma, check_name, run_script, settle_config
 from zsl.common.config import override
 from zsl.dcrgan.classifiers import ClassifierConfig
 from zsl.dcrgan.recipes import find_recipe
@@ -102,6 +105,32 @@ def test_a_run_lies_below_the_folder_of_runs(name: str) -> None:
         check_name(name)
     check_name("a/b")
     check_name(None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--every", "5"), "--every 5 is for --protocol published"),
+        (("--seeds", "0", "0"), "a seed that occurs twice"),
+        (("--gamma", "1e40"), "at most 1e\\+30"),
+        (("--method", "eszsl", "--protocol", "published"), "eszsl has none: leave --protocol out"),
+    ],
+)
+def test_flags_that_a_run_refuses_are_refused_before_a_search(
+    words: tuple[str, ...],
+    message: str,
+    tiny_features: Path,
+    tmp_path: Path,
+    accelerator: Accelerator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = load_script("train_dcrgan.py")
+    monkeypatch.setattr(module, "make_accelerator", lambda precision: accelerator)
+    monkeypatch.setattr(module, "search", None)  # a call would be an error
+    given = ["--features", tiny_features, "--data", tiny_features.parents[2], "--runs", tmp_path / "runs"]
+    monkeypatch.setattr(sys, "argv", ["train_dcrgan.py", *map(str, given), "--selection", "auto", *words])
+    with pytest.raises(SystemExit, match=message):
+        run_script(module.main, module.Args, find_config=module.find_config)
 
 
 def test_fusion_weights_are_not_all_zero() -> None:

@@ -77,6 +77,23 @@ def test_more_steps_of_a_stage_go_on_from_fewer(tmp_path: Path) -> None:
         train_dcrgan(train, few, seed=0, log=Journal(tmp_path / "metrics.jsonl"))
 
 
+def test_a_stage_that_has_no_checkpoints_leaves_the_lines_of_its_last_start_alone(tmp_path: Path) -> None:
+    """A user's own method may log without `steps`, and then begins anew after a kill."""
+    path = tmp_path / "metrics.jsonl"
+    first = Journal(path)
+    first("metric", 0, {"loss": 3.0})
+    for step in range(2):
+        first("mine", step, {"loss": 1.0})
+    path.write_text(path.read_text() + '{"stage": "mi')
+    again = Journal(path)
+    again.repeat([{"stage": "metric", "step": 0, "loss": 3.0}, {"stage": "metric", "step": 100, "loss": 2.0}])
+    for step in range(2):
+        again("mine", step, {"loss": 1.0})
+    expected = [("metric", 0), ("metric", 100), ("mine", 0), ("mine", 1)]
+    assert [(entry["stage"], entry["step"]) for entry in again.entries()] == expected
+    assert len(path.read_text().splitlines()) == len(expected)
+
+
 def test_a_line_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     lines = [{"stage": "metric", "step": step, "loss": 1.0} for step in (0, 100)]

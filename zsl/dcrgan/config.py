@@ -29,3 +29,24 @@ class DCRGANConfig(InputConfig):
     regressors: RegressorConfig = field(default_factory=RegressorConfig)
     gan: GANConfig = field(default_factory=GANConfig)
     classifiers: ClassifierConfig = field(default_factory=ClassifierConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compile and self.gan.critic_layers > 1:
+            raise ValueError(
+                f"--config.compile: a critic of {self.gan.critic_layers} hidden layers needs second derivatives, which "
+                "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
+            )
+
+    @property
+    def uses_representations(self) -> bool:
+        """Whether R(a) enters a network: as an input of G or D, or as what F2 learns."""
+        gan, regressors = self.gan, self.regressors
+        of_f2 = regressors.pretrain_epochs_representations
+        return (
+            gan.generator_sees == "all"
+            or gan.critic_sees == "all"
+            or gan.cycle_representations > 0
+            or (gan.semantic_transductive and gan.unseen_cycle_representations > 0)
+            or (regressors.pretrain_epochs if of_f2 is None else of_f2) > 0
+        )

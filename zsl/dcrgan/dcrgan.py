@@ -28,15 +28,11 @@ def train_dcrgan(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log
 
 
 def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log: Log = silent) -> Synthesizer:
-    """Train the metric network, class representations, regressors and generator, without using `config.classifiers`."""
+    """Train the class representations, regressors and generator, without using `config.classifiers`."""
     scaler = attribute_scaler(train, config)
     train = as_networks_see(train, scaler, config)
     with matmul_precision(config.precision):
-        metric = train_metric(train, config.metric, seed=seed, log=log)
-        prototypes = class_prototypes(metric, train, unit=config.unit_prototypes)
-        if config.prototype_std is not None:
-            prototypes = rescale(prototypes, config.prototype_std)
-        srn, representations = _represent(train, prototypes, config, seed, log)
+        srn, representations = _represent(train, config, seed, log)
         regressors = train_regressors(train, representations, config.regressors, seed=seed, log=log)
         generator, regressors = train_gan(
             train, representations, regressors, config.gan, compiles=config.compile, seed=seed, log=log
@@ -48,10 +44,19 @@ def train_synthesizer(train: TrainSplit, config: DCRGANConfig, *, seed: int, log
     )  # fmt: skip
 
 
-def _represent(
-    train: TrainSplit, prototypes: Tensor, config: DCRGANConfig, seed: int, log: Log
-) -> tuple[SRN | None, Tensor]:
-    """Return the SRN and its output R(a) for all classes [C, R]; the SRN is None where they are sampled linearly."""
+def _represent(train: TrainSplit, config: DCRGANConfig, seed: int, log: Log) -> tuple[SRN | None, Tensor]:
+    """Train metric network and SRN, and return the SRN and its output R(a) for all classes [C, R].
+
+    The SRN is None where representations are sampled linearly.  Where nothing uses them, nothing is trained for them,
+    and they are zeros: so it is in f-CLSWGAN and in variant A.  Each stage has a random state of its own, so that the
+    other stages give the same bits either way.
+    """
+    if not config.uses_representations:
+        return None, train.features.new_zeros(len(train.attributes), config.metric.representation_dim)
+    metric = train_metric(train, config.metric, seed=seed, log=log)
+    prototypes = class_prototypes(metric, train, unit=config.unit_prototypes)
+    if config.prototype_std is not None:
+        prototypes = rescale(prototypes, config.prototype_std)
     if config.sampling == "ldf":
         return None, sample_linearly(train, prototypes, config.ldf_ridge)
     srn = train_srn(train, prototypes, config.srn, seed=seed, log=log)

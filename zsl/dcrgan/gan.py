@@ -61,16 +61,8 @@ def train_gan(
     F1 and F2 learn from generated features at the same time, unless they are frozen.  Every batch is of seen classes.
     So attributes of unseen classes are used only if `semantic_transductive` is set.
 
-    representations: R(a) of all classes [C, R].
-
-    Raises:
-        ValueError: D is to be compiled (`compiles`) and has more than one hidden layer.
+    representations: R(a) of all classes [C, R].  compiles: whether D's updates are, which one hidden layer allows.
     """
-    if compiles and config.critic_layers > 1:
-        raise ValueError(
-            f"--config.compile: a critic of {config.critic_layers} hidden layers needs second derivatives, which "
-            "torch.compile does not do; leave it out, or have --config.gan.critic-layers 1"
-        )
     condition_of = generator_condition(train.attributes, representations, config)
     critic_condition_of = {
         "features": train.attributes[:, :0],

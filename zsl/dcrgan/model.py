@@ -22,8 +22,8 @@ class Synthesizer:
 
     train: TrainSplit  # its features and attributes have the form that the networks take
     attribute_scaler: AttributeScaler  # maps attributes of the split file to that form
-    srn: SRN | None  # None where representations are sampled linearly
-    representations: Tensor  # R(a) of all classes [C, R]
+    srn: SRN | None  # None where representations are sampled linearly, or not used
+    representations: Tensor  # R(a) of all classes [C, R]; zeros where they are not used
     generator: Generator
     condition: Tensor  # the generator's input for each class [C, A + R]
     regressors: Regressors

@@ -209,7 +209,8 @@ def _load_synthesizer(tensors: Mapping[str, Tensor], train: TrainSplit, config: 
     shortcut = config.gan.shortcut_ridge is not None
     generator = Generator(condition.shape[1], attribute_dim, config.gan.hidden_dim, feature_dim, shortcut=shortcut)
     generator.load_state_dict(_part(tensors, "generator."))
-    srn = SRN(attribute_dim, representations.shape[1], config.srn.output) if config.sampling == "srn" else None
+    has_srn = config.sampling == "srn" and config.uses_representations
+    srn = SRN(attribute_dim, representations.shape[1], config.srn.output) if has_srn else None
     if srn is not None:
         srn.load_state_dict(_part(tensors, "srn."))
     regressors = Regressors(

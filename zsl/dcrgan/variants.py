@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from zsl.common.config import Overrides
 from zsl.dcrgan.config import DCRGANConfig
+from zsl.training.method import each
 
 YE, XIAN = "Ye et al. 2022", "Xian et al. 2018"
 NAME = "dcrgan"
@@ -130,20 +131,16 @@ def search_rounds(config: DCRGANConfig) -> tuple[tuple[Overrides, ...], ...]:
     plus = config.classifiers.fit == "discriminant"
     fused = config.classifiers.weight_ss or config.classifiers.weight_srs
     rounds = [*(_DISCRIMINANTS if plus else _SOFTMAX), *([_WEIGHTS] if fused else [])]
-    rounds += [_each("attribute_power", 0.5, 1.0), _each("feature_power", 0.5, 1.0)]
-    rounds += [_each("gan.steps", *((200, 50, 450) if plus else (200, 900))), _RATES]
+    rounds += [each("attribute_power", 0.5, 1.0), each("feature_power", 0.5, 1.0)]
+    rounds += [each("gan.steps", *((200, 50, 450) if plus else (200, 900))), _RATES]
     if config.gan.cycle_attributes:
         rounds.append(_CYCLES)
-    rounds.append(_each("gan.hidden_dim", 512, 2048))
+    rounds.append(each("gan.hidden_dim", 512, 2048))
     if config.gan.generator_sees == "all":
-        rounds.append(_each("metric.representation_dim", 10, 40, 80))
+        rounds.append(each("metric.representation_dim", 10, 40, 80))
     if config.gan.shortcut_ridge is not None:
-        rounds.append(_each("gan.shortcut_ridge", 0.1, 0.3, 1.0))
+        rounds.append(each("gan.shortcut_ridge", 0.1, 0.3, 1.0))
     return tuple(rounds)
-
-
-def _each(path: str, *values: object) -> tuple[Overrides, ...]:
-    return tuple({path: value} for value in values)
 
 
 _DISCRIMINANTS = (
@@ -154,9 +151,9 @@ _DISCRIMINANTS = (
     ),
 )
 _SOFTMAX = (
-    _each("classifiers.lr_vs", 3e-4, 1e-3, 3e-3),
-    _each("classifiers.epochs", 5, 20),
-    _each("classifiers.images_per_unseen_class", 200, 400, 800),
+    each("classifiers.lr_vs", 3e-4, 1e-3, 3e-3),
+    each("classifiers.epochs", 5, 20),
+    each("classifiers.images_per_unseen_class", 200, 400, 800),
 )
 _WEIGHTS = tuple(
     {"classifiers.weight_ss": ss, "classifiers.weight_srs": srs}

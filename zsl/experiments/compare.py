@@ -19,9 +19,8 @@ from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import ATTRIBUTES
 from zsl.experiments.results import CONFIG_FILE, HONEST
 from zsl.scores.bootstrap import COLUMNS, IMAGES, Level, Resamples, resampled_seeds
+from zsl.scores.curves import TIE
 from zsl.scores.details import DETAILS_FILE, Details, load_details
-
-TIE = 1e-12  # rounding error of sums of weights; unequal scores differ by more
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,23 @@ PUBLISHED_FILE = "published.json"
 Protocol = Literal["honest", "published"]
 
 
+def check_protocol(method: Method, protocol: Protocol, every: int | None) -> None:
+    """Check that the method has the looks at test rows that the protocol wants.
+
+    every: GAN steps between two looks; None: not asked for.
+
+    Raises:
+        ValueError: `every` is set with the honest protocol, or the method has no looks for the published one.
+    """
+    if every is not None and protocol == "honest":
+        raise ValueError(f"--every {every} is for --protocol published; the honest one has no looks at test rows")
+    if protocol == "published" and method.looks is None:
+        raise ValueError(
+            f"--protocol published looks at the test rows between steps of a GAN; {method.name} has none: leave "
+            "--protocol out"
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
     """The data of an experiment: feature table, splits and seeds."""
@@ -78,10 +95,9 @@ class Experiment:
         recipe: the recipe behind the configuration; its γ is taken where it fits.
 
         Raises:
-            ValueError: `every` is set with the honest protocol; or an error of `honest` or `published`.
+            ValueError: as in `check_protocol`; or an error of `honest` or `published`.
         """
-        if every is not None and protocol == "honest":
-            raise ValueError(f"--every {every} is for --protocol published; the honest one has no looks at test rows")
+        check_protocol(method, protocol, every)
         choice, config = None, method.configured(method.config)
         if selection is not None:
             choice = read_selection(selection, method, self.table.manifest, self.train.attributes)
@@ -136,11 +152,8 @@ class Experiment:
         Raises:
             ValueError: the method has no epochs to choose from.
         """
-        if method.looks is None:
-            raise ValueError(
-                f"--protocol published looks at the test rows between steps of a GAN; {method.name} has none: leave "
-                "--protocol out"
-            )
+        check_protocol(method, "published", every)
+        assert method.looks is not None
         looks = method.looks(config, every)  # refuses a wrong `every` before a file is written
         facts = replace(self._facts(method, config, gamma, selection), protocol=LABEL, every=looks[0][0])
         trainer = trainer or self.trainer or Trainer()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from zsl.baselines import clip
 from zsl.baselines.registry import BASELINES
+from zsl.datasets.class_vectors import ClassVectors
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import dcrgan_method
 from zsl.dcrgan.recipes import Recipe, find_recipe
 from zsl.dcrgan.variants import NAME, VARIANTS, form_of
 from zsl.experiments.own_method import is_own_method, load_own_method
+from zsl.features.manifest import Manifest
+from zsl.features.text_vectors import check_same_model
 from zsl.generative.registry import GENERATIVE
 from zsl.training.method import Method
 
@@ -59,6 +62,18 @@ def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) 
             f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
         )
     return dcrgan_method(name, config, variant_start=variant_start)
+
+
+def check_vectors(names: Collection[str], vectors: ClassVectors | None, manifest: Manifest | None) -> None:
+    """Check that the methods of these names can work with class vectors and features; `clip` wants them of one model.
+
+    manifest: of the features; None where there are none yet.
+
+    Raises:
+        ValueError: as in `check_same_model`.
+    """
+    if clip.NAME in names:
+        check_same_model(vectors, manifest)
 
 
 def method_and_recipe(

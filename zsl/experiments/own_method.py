@@ -5,14 +5,16 @@ Nothing else loads code from a file.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
+import logging
 import re
 import sys
 import traceback
 from dataclasses import asdict, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -20,6 +22,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from zsl.common.config import override
+from zsl.common.memory import is_lack_of_memory
 from zsl.common.room import make_room
 from zsl.features.split import TrainSplit
 from zsl.scores.model import OWN_MODULE, broken_at
@@ -27,6 +30,7 @@ from zsl.training.journal import StepsBehind
 from zsl.training.log import Log
 from zsl.training.method import Goal, Method, Step
 
+log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # the name of a method, which also names folders
 
 
@@ -58,8 +62,8 @@ def load_own_method(text: str, reserved: tuple[str, ...]) -> Method:
         )
     method = getattr(module, attribute)
     _check(method, reserved, f"{path}:{_line_of(path, attribute)}: {attribute}")
-    steps = tuple(replace(step, run=partial(_run, path, step)) for step in method.steps)
-    return replace(method, steps=steps, version=hashlib.sha256(path.read_bytes()).hexdigest(), source=text)
+    version = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(method, steps=_own_steps(method, module, path), version=version, source=text)
 
 
 def _load(path: Path) -> ModuleType:
@@ -80,21 +84,31 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _run(path: Path, step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log) -> Any:
-    """Run a step of the user's file on a copy of the data, and name the line of an error.
+def _own_steps(method: Method, module: ModuleType, path: Path) -> tuple[Step, ...]:
+    """Return the steps with names that no step of another file, method or place has, each of which runs by `_run`."""
+    return tuple(
+        replace(step, name=f"{module.__name__}: {method.name}, {number} {step.name}", run=partial(_run, path, step))
+        for number, step in enumerate(method.steps, 1)
+    )
 
-    Other seeds and other methods are given the same data, so that what the file changes in them stays its own.
+
+def _run(path: Path, step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log) -> Any:
+    """Run a step of the user's file on copies of all that it is given, and name the line of an error.
+
+    Other seeds, configurations and methods are given the same data, and other configurations the same result of the
+    step before.  So what the file changes in them stays its own.
 
     Raises:
         BrokenMethod: the code raises an error that the program has no words for.
     """
     copies = {name: getattr(train, name).clone() for name in ("labels", "attributes", "seen", "unseen", "rows")}
+    before, config = _copy_result(before, f"{path}: step {step.name!r}"), copy.deepcopy(config)
     try:
         return step.run(replace(train, features=_copy(train.features), **copies), before, config, seed, log)
-    except (OSError, FloatingPointError, MemoryError, StepsBehind):
+    except (OSError, FloatingPointError, StepsBehind):
         raise
     except Exception as error:  # the user's file can raise any error
-        if "allocate" in str(error):  # PyTorch reports a lack of memory so
+        if is_lack_of_memory(error):
             raise
         raise broken_at(f"{path}:{_line_of_error(error, path)}", error) from error
 
@@ -102,6 +116,24 @@ def _run(path: Path, step: Step, train: TrainSplit, before: Any, config: Any, se
 def _copy(features: Tensor) -> Tensor:
     """Copy features [N, D], which may be larger than memory."""
     return features.clone() if features.is_cuda else make_room(*features.shape).copy_(features)
+
+
+def _copy_result(result: Any, step: str) -> Any:
+    """Copy the result of the step before; one that cannot be copied is returned itself, and a warning says so."""
+    try:
+        return copy.deepcopy(result)
+    except Exception as error:  # any object can be in it, such as a tensor with a graph
+        if is_lack_of_memory(error):
+            raise
+        reason = str(error).partition(".")[0]
+        _warn(f"{step} gets the one result of the step before, which has no copy ({reason}): it must not change it")
+        return result
+
+
+@cache
+def _warn(text: str) -> None:
+    """Give a warning once."""
+    log.warning(text)
 
 
 def _line_of_error(error: Exception, path: Path) -> int:
@@ -137,9 +169,12 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
         json.dumps(asdict(method.config))
     except TypeError as error:
         raise ValueError(f"{where}: its config cannot be written as JSON, as each run does: {error}") from error
+    for step in steps:
+        for what, part in (("part", step.part), ("resumes", step.resumes)):
+            _check_part(part, method.config, f"{where}: {what} of its step {step.name!r}")
     if method.goal not in get_args(Goal):
         raise ValueError(f"{where} has the goal {method.goal!r}; it should be {' or '.join(get_args(Goal))}")
-    for ability in ("transductive", "looks", "oracle", "keep"):
+    for ability in ("transductive", "looks", "epochs", "oracle", "keep"):
         value = getattr(method, ability)
         if not callable(value) and (value is not None or ability == "transductive"):
             or_none = " or None" * (ability != "transductive")
@@ -150,3 +185,11 @@ def _check(method: Any, reserved: tuple[str, ...], where: str) -> None:
             override(method.config, overrides)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: its rounds or settings do not fit its config: {error}") from error
+
+
+def _check_part(part: Any, config: Any, where: str) -> None:
+    """Check that a step's part of the configuration is one that a result can be known by."""
+    try:
+        json.dumps(None if part is None else asdict(part(config)))
+    except Exception as error:  # the user's function can raise any error
+        raise ValueError(f"{where} should give a configuration, such as replace(config, …): {error}") from error

@@ -252,6 +252,5 @@ def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
     """Join the logs of all seeds in one `metrics.jsonl`, with the seed in each line."""
     with atomic_path(folder / LOG_FILE) as temporary, temporary.open("w") as stream:
         for seed in seeds:
-            path = folder / f"seed-{seed}" / LOG_FILE
-            for line in path.read_text().splitlines() if path.is_file() else ():  # closed forms log nothing
-                stream.write(json.dumps({"seed": seed} | json.loads(line)) + "\n")
+            for entry in Journal(folder / f"seed-{seed}" / LOG_FILE).entries():  # closed forms log nothing
+                stream.write(json.dumps({"seed": seed} | entry) + "\n")

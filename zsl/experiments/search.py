@@ -8,12 +8,16 @@ reads.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from numpy.linalg import LinAlgError
 
 from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json_lines, read_object, write_text
@@ -30,6 +34,10 @@ from zsl.scores.folds import score_folds
 from zsl.training.method import Goal, Method
 
 TRIALS_FILE, CALIBRATION_FILE = "trials.jsonl", "calibration.jsonl"
+# Of a training whose settings do not suit it: a term that is not finite, a matrix that a solver refuses.
+DIVERGED = (FloatingPointError, LinAlgError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+
+log = logging.getLogger(__name__)
 
 
 def select(
@@ -99,7 +107,10 @@ def calibrate(
 def _search(
     method: Method, trials: Trials, on_folds: Callable[[Any], list[Details]], goal: Goal, budget: int | None
 ) -> tuple[Trial, int]:
-    """Return the best trial, and the number of configurations that were tried."""
+    """Return the best trial, and the number of configurations that were tried.
+
+    A configuration whose training diverges is not chosen, and the search goes on; that of the start is to be sound.
+    """
     part = method.steps[0].part
     start = method.configured(method.config)
     rounds = [overrides for trials_of_round in method.rounds for overrides in trials_of_round]
@@ -116,7 +127,11 @@ def _search(
                 continue
             trained.add(key_of(part(config)))
             considered.add(key_of(config))
-            trial = trials.get(config, on_folds)
+            try:
+                trial = trials.get(config, on_folds)
+            except DIVERGED as error:
+                log.warning("%s with %s is not chosen: %s", method.name, dict(overrides), error)
+                continue
             if getattr(trial.scores, goal) > getattr(best.scores, goal):
                 best = trial
     return best, len(considered)

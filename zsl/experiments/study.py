@@ -8,163 +8,33 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from accelerate import Accelerator
 
-from backbones import EncodeOptions, find_preset, load_backbone, measure_cost
+from backbones import EncodeOptions, measure_cost
 from backbones.options import named_options
-from shards import Location, ShardIndex
-from shards.index import INDEX_FILE
 from zsl.common.files import read_object, write_json
 from zsl.common.long_work import PROGRESS_FILE, LongWork
-from zsl.common.ranges import Count, Whole, check_ranges
-from zsl.datasets.class_lists import FOLDS
-from zsl.datasets.class_vectors import ClassVectors
-from zsl.datasets.pack import open_or_draw_shards, open_shards
-from zsl.datasets.places import features_folder, shards_folder
 from zsl.experiments.experiment import Experiment
-from zsl.experiments.methods import PUBLISHED, find_method
+from zsl.experiments.methods import check_vectors
 from zsl.experiments.results import Results
-from zsl.experiments.table import check_every, run_methods, start_of
+from zsl.experiments.study_features import check_equal_inputs, crossfit_tables, find_or_extract, fold_tables
+from zsl.experiments.study_plan import Entry, Study
+from zsl.experiments.table import run_methods, start_of
 from zsl.experiments.workers import open_trainer
-from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
-from zsl.features.extract import ExtractSettings, extract_features
-from zsl.features.join import SIGN, check_distinct, join_tables, part_names
+from zsl.features.class_folds import class_fold_parts
 from zsl.features.load import load_folds, load_splits
-from zsl.features.manifest import MANIFEST_FILE, Manifest
-from zsl.features.origin import check_shards
+from zsl.features.manifest import Manifest
 from zsl.features.split import TestSplit, TrainSplit, split_features
-from zsl.features.table import FeatureTable, read_features
+from zsl.features.table import FeatureTable
 
-COST_FILE = "cost.json"
+BACKBONE_COST_FILE = "cost.json"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A backbone, with its published weights or with the weights of a file."""
-
-    name: str  # name of a preset or of a timm model, and its options of extraction
-    weights: Path | None = None
-
-    @property
-    def class_folds(self) -> dict[int, Path]:
-        """The weights of each class fold of a fine-tuning, beside the weights; none where it was not cross-fitted."""
-        return {} if self.weights is None else class_fold_weights(self.weights)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse `NAME` or `NAME@FILE`.
-
-        Raises:
-            ValueError: there is no backbone of that name.
-        """
-        name, at, file = text.partition("@")
-        find_preset(named_options(name)[0])
-        if at and not file:
-            raise ValueError(f"--backbones {text}: a weights file is to follow the @, as in {name}@runs/ft/weights.pth")
-        return cls(name=name, weights=Path(file) if file else None)
-
-    def of_fold(self, fold: int) -> Self:
-        """The part with the weights that scripts/finetune.py wrote for a validation fold, if it wrote any."""
-        file = self.weights and self.weights.parent / f"fold-{fold}" / self.weights.name
-        return replace(self, weights=file) if file and file.is_file() else self
-
-    def __str__(self) -> str:
-        return self.name if self.weights is None else f"{self.name}@{self.weights}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A backbone of the study, or several whose features are joined."""
-
-    parts: tuple[Part, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse `NAME` or `NAME@FILE`, or several of them with a + between two.
-
-        Raises:
-            ValueError: there is no backbone of that name, or a part is empty or occurs twice.
-        """
-        words: list[str] = []
-        for word in text.split(SIGN):
-            if words and "@" in words[-1] and not _is_backbone(word):
-                words[-1] += SIGN + word  # the sign is one of the file's name
-            else:
-                words.append(word)
-        if not all(words):
-            part_names(text)  # it has the message
-        parts = tuple(map(Part.parse, words))
-        check_distinct(words, words)
-        return cls(parts=parts)
-
-    def of_class_fold(self, number: int) -> Self:
-        """The entry with the weights that were cross-fitted for a class fold, where there are any."""
-        parts = (replace(part, weights=part.class_folds.get(number, part.weights)) for part in self.parts)
-        return replace(self, parts=tuple(parts))
-
-    def of_fold(self, fold: int) -> Self:
-        """The entry with the weights that were fine-tuned for a validation fold, where there are any."""
-        return replace(self, parts=tuple(part.of_fold(fold) for part in self.parts))
-
-    def __str__(self) -> str:
-        return SIGN.join(map(str, self.parts))
-
-
-def _is_backbone(text: str) -> bool:
-    """Whether the text before an @ is the name of a backbone."""
-    try:
-        find_preset(named_options(text.partition("@")[0])[0])
-    except ValueError:
-        return False
-    return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """The backbones, methods and seeds of a study, and its folders."""
-
-    benchmark: str
-    entries: tuple[Entry, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[Whole, ...]
-    folder: Path
-    data: Path
-    options: EncodeOptions = field(default_factory=EncodeOptions)
-    batch_size: Count = 32
-    budget: Whole | None = None  # most configurations of each method for which something is trained
-    every: Count | None = None  # GAN steps between two looks of the published protocol; None: a tenth of all steps
-    workers: Count | None = None  # processes that train at the same time; None: see `count_workers`
-    shards: Location | None = None  # folder or URL of the shards; None: below `data`
-    allow_pipe: bool = False  # whether `shards` may be a command
-    vectors: ClassVectors | None = None  # class vectors in place of attributes, or beside them
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def piece(self, entry: Entry) -> str:
-        """The work on one backbone, in the notes of times; with other methods or seeds it is another piece."""
-        return f"{entry}: {' '.join(self.methods)}, seeds {' '.join(map(str, self.seeds))}"
-
-    def check(self) -> None:
-        """Check the study before any work, because the same errors later would cost hours.
-
-        Raises:
-            ValueError: a method, backbone or seed is unknown or occurs twice, or there is none; or as in `check_every`.
-        """
-        for name in self.methods:
-            if name != PUBLISHED:
-                find_method(name, start_of(self.benchmark)(name))
-        for flag, values in (("backbones", self.entries), ("methods", self.methods), ("seeds", self.seeds)):
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"--{flag} {' '.join(map(str, values))}: at least one is needed, and each once")
-        check_every(self.every, self.methods)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,42 +96,6 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
     return rows, failures
 
 
-def find_or_extract(study: Study, entry: Entry, accelerator: Accelerator) -> FeatureTable:
-    """Read the feature table of `entry`, or extract it from the shards; those of its parts one after the other.
-
-    Raises:
-        FileNotFoundError: there are neither table nor weights, or no shards.
-        ValueError: the weights do not fit, the table is incomplete, or it was made from other shards.
-    """
-    table = join_tables([_find_or_extract(study, part, accelerator) for part in entry.parts])
-    if index := _find_shards(study):
-        check_shards(table.manifest, index)
-    return table
-
-
-def _find_shards(study: Study) -> ShardIndex | None:
-    """Read the index of the shards, to compare tables with; None if there are no shards, only tables."""
-    if study.shards is None and not (shards_folder(study.data, study.benchmark) / INDEX_FILE).is_file():
-        return None
-    return open_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
-
-
-def _find_or_extract(study: Study, part: Part, accelerator: Accelerator) -> FeatureTable:
-    name, options = named_options(part.name, study.options)
-    folder = features_folder(study.data, study.benchmark, f"{find_preset(name).full_name}{options.tag}")
-    if part.weights is None and (folder / MANIFEST_FILE).is_file():
-        return read_features(folder)  # the table is enough; its weights are not needed
-    backbone = load_backbone(name, part.weights, options)
-    folder = features_folder(study.data, study.benchmark, backbone.name)
-    if not (folder / MANIFEST_FILE).is_file():
-        index = open_or_draw_shards(study.benchmark, study.data, study.shards, allow_pipe=study.allow_pipe)
-        extract_features(
-            backbone, study.shards or shards_folder(study.data, study.benchmark), index, folder, accelerator,
-            ExtractSettings(batch_size=study.batch_size, allow_pipe=study.allow_pipe),
-        )  # fmt: skip
-    return read_features(folder)
-
-
 def _run_backbone(
     study: Study, entry: Entry, accelerator: Accelerator, first: list[Manifest], failures: dict[str, str]
 ) -> list[Row]:
@@ -271,81 +105,11 @@ def _run_backbone(
     for other in (table, *folds.values()):
         if not first:
             first.append(other.manifest)
-        _check_equal_inputs(other.manifest, first[0])
+        check_equal_inputs(other.manifest, first[0])
     folder = study.folder / table.manifest.backbone
     results = run_on_table(table, folds, study, folder, accelerator, failures, class_folds=bool(crossfit))
     cost = _cost_of(study, entry, table.manifest, folder)
     return [_row(entry, table.manifest, name, result, cost, tuple(sorted(folds))) for name, result in results.items()]
-
-
-def _check_equal_inputs(manifest: Manifest, first: Manifest) -> None:
-    """Check that a table has the photos and the precision of the study's first table."""
-    for key, remedy in (("shards_sha256", "other photos"), ("precision", "another precision")):
-        here, there = getattr(manifest, key), getattr(first, key)
-        if here != there:
-            raise ValueError(
-                f"the features of {manifest.backbone} were made with {key} {here}, those of "
-                f"{first.backbone} with {there}: {remedy} cannot stand in one table; delete one of the two "
-                "tables and give --precision"
-            )
-
-
-def crossfit_tables(
-    study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator
-) -> dict[int, FeatureTable]:
-    """Find the feature table of each class fold of a fine-tuning, for choices; none where it was not cross-fitted.
-
-    Raises:
-        ValueError: a fold is missing, or joined backbones have unlike folds.
-    """
-    tuned = [
-        (part, manifest.finetuned)
-        for part, manifest in zip(entry.parts, table.manifest.parts, strict=True)
-        if manifest.finetuned
-    ]
-    numbers = {str(part): set(part.class_folds) for part, _ in tuned}
-    if not any(numbers.values()):
-        return {}
-    check_all_folds(numbers, {facts.gamma.folds for _, facts in tuned if facts.gamma})
-    return {
-        number: find_or_extract(study, entry.of_class_fold(number), accelerator)
-        for number in sorted(set.intersection(*numbers.values()))
-    }
-
-
-def fold_tables(study: Study, entry: Entry, table: FeatureTable, accelerator: Accelerator) -> dict[int, FeatureTable]:
-    """Find the feature table of each validation fold, for choices.
-
-    Weights that were fine-tuned on all seen classes know each fold's validation classes.  For a fold, the weights that
-    were fine-tuned on its training classes replace them.  scripts/finetune.py writes these beside the others.
-
-    Raises:
-        ValueError: there are no such weights for any fold.
-    """
-    files = [part.weights for part in entry.parts if part.weights is not None]
-    if not table.manifest.finetuned or not files:
-        return dict.fromkeys(FOLDS, table)
-    tables = {}
-    for fold in FOLDS:
-        if _may_choose(study, table, fold):
-            tables[fold] = table
-        elif entry.of_fold(fold) != entry:
-            tables[fold] = find_or_extract(study, entry.of_fold(fold), accelerator)
-    if not tables:
-        raise ValueError(
-            f"{' or '.join(map(str, files))} was fine-tuned on all seen classes, so that nothing can be chosen on "
-            f"validation folds, and beside it is no {Path('fold-1') / files[0].name}; fine-tune without --skip-verdict"
-        )
-    return tables
-
-
-def _may_choose(study: Study, table: FeatureTable, fold: int) -> bool:
-    """Whether the weights behind `table` know no validation class of `fold`."""
-    try:
-        load_splits(study.benchmark, study.data, table, fold=fold)
-    except ValueError:
-        return False
-    return True
 
 
 def run_on_table(
@@ -365,6 +129,7 @@ def run_on_table(
 
     Returns the results by the name of the method.
     """
+    check_vectors(study.methods, study.vectors, table.manifest)
     splits = load_splits(study.benchmark, study.data, table, vectors=study.vectors)
     device = accelerator.device
     train, test = split_features(table, splits, device)
@@ -388,7 +153,7 @@ def _cost_of(study: Study, entry: Entry, manifest: Manifest, folder: Path) -> di
     costs = []
     for number, (part, facts) in enumerate(zip(entry.parts, manifest.parts, strict=True), 1):
         name, options = named_options(part.name, study.options)
-        file = COST_FILE if len(entry.parts) == 1 else f"{number}-{COST_FILE}"
+        file = BACKBONE_COST_FILE if len(entry.parts) == 1 else f"{number}-{BACKBONE_COST_FILE}"
         side = facts.transform.size[0] if facts.transform else None
         costs.append(_cost(folder / file, name, replace(options, image_size=side)))
     sums = {key: sum(cost[key] for cost in costs) for key in ("parameters", "flops")}
@@ -434,8 +199,3 @@ def _row(
         calibrated=not manifest.finetuned,
         measured_on=", ".join([compute.device if compute else "?", f"precision {manifest.precision}", *facts]),
     )
-
-
-def names_of(entries: Sequence[str]) -> tuple[Entry, ...]:
-    """Parse the words after `--backbones` into entries."""
-    return tuple(Entry.parse(text) for text in entries)

@@ -70,28 +70,23 @@ def sweep(
     """Train every method at every value with every seed on every fold, except the trials that `folder` holds.
 
     Raises:
-        ValueError: values, seeds or methods are empty or have a repetition, the field is fixed for a method, or the
-            folder holds a sweep on other folds or features.
+        ValueError: values, seeds or methods are empty or have a repetition, a method does not take a value of the
+            field, or the folder holds a sweep on other folds or features.
     """
     names = [method.name for method in methods]
     for flag, words in (("--values", values), ("--seeds", seeds), ("--methods", names)):
         if not words or len(set(words)) < len(words):
             raise ValueError(f"{flag} {' '.join(map(str, words)) or 'without any'}: name one or several, each once")
-    for method in methods:
-        if field in method.settings:
-            raise ValueError(f"{field} of {method.name} is always {method.settings[field]!r}; sweep another method")
+    configs = {(method.name, value): _configured(method, field, value) for value in values for method in methods}
     trainer = Trainer()
-    columns: dict[tuple[str, Any], tuple[list[float], ...]] = {
-        (method.name, value): tuple([] for _ in SCORES) for value in values for method in methods
-    }
+    columns: dict[tuple[str, Any], tuple[list[float], ...]] = {point: tuple([] for _ in SCORES) for point in configs}
     todo = [(seed, value) for seed in seeds for value in values]
     for seed, value in progress_bar(todo, what=f"sweep {field}", unit=" trainings"):
         for method in methods:  # methods with one generator follow each other, so that it is trained once
             facts = describe_trials(method, manifest, folds, seed)
             trials = Trials(folder / f"{method.name}-seed-{seed}.jsonl", facts)
-            config = method.configured(override(method.config, {field: value}))
             train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
-            trial = trials.get(config, train_and_test)
+            trial = trials.get(configs[method.name, value], train_and_test)
             for scores, name in zip(columns[method.name, value], SCORES.values(), strict=True):
                 scores.append(getattr(trial.scores, name))
         clear_steps(folder)
@@ -99,6 +94,20 @@ def sweep(
         Point(method=method, value=value, **dict(zip(SCORES.values(), scores, strict=True)))
         for (method, value), scores in columns.items()
     ]
+
+
+def _configured(method: Method, field: str, value: Any) -> Any:
+    """Return the configuration of `method` with this value of the field.
+
+    Raises:
+        ValueError: the field is fixed for the method, or absent, or its configuration refuses the value.
+    """
+    if field in method.settings:
+        raise ValueError(f"{field} of {method.name} is always {method.settings[field]!r}; sweep another method")
+    try:
+        return method.configured(override(method.config, {field: value}))
+    except ValueError as error:
+        raise ValueError(f"{method.name} with {field} = {value}: {error}") from error
 
 
 def write_sweep(points: Sequence[Point], field: str, folder: Path) -> str:

@@ -22,7 +22,7 @@ from zsl.experiments.compare import read_run
 from zsl.experiments.experiment import PUBLISHED_FILE, Experiment
 from zsl.experiments.methods import OTHERS, PUBLISHED, find_method
 from zsl.experiments.results import REMEDY, RESULTS_FILE, TABLE, UNCALIBRATED, Results, read_results, spread_text
-from zsl.experiments.run import SCORES_FILE
+from zsl.experiments.run import SCORES_FILE, check_seeds
 from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
@@ -60,10 +60,12 @@ def run_methods(
     method that fails in training; None: such an error stops all.
 
     Raises:
-        ValueError: there is no method, a name is unknown, or a name occurs twice; or as in `check_every`.
+        ValueError: there is no method, a name is unknown, or a name occurs twice; or as in `check_every` and
+            `check_seeds`.
     """
     methods = _find_methods(names, start)
     check_every(every, methods)
+    check_seeds(data.seeds)  # here, because a search comes before the runs
     choices = _Choices(
         data=data, folds=folds, start=start, folder=folder, budget=budget, trainer=data.trainer or Trainer()
     )

@@ -19,7 +19,7 @@ from zsl.features.split import RowsRead, TestSplit, TrainSplit
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
 from zsl.training.journal import Journal, StepsBehind
-from zsl.training.log import Entry, Log, silent
+from zsl.training.log import Entry, Log, LogInMemory, silent
 from zsl.training.method import Method, Step
 
 CAPACITY = 16  # results of each step that a Trainer keeps: for five seeds, three folds and several calibration folds
@@ -66,16 +66,16 @@ class Trainer:
         folder: Path | None = None,
     ) -> Any:
         """Train a model; `folder`, if set, keeps the checkpoints of steps that can resume."""
-        value = None
+        value, key = None, ""
         for step in method.steps:
             results = self._results.setdefault(step.name, {})
-            key = _name(train, seed, step.part(config))
+            before, key = key, _name(step, train, seed, step.part(config), key)
             if key in results:
                 log.repeat(results[key].log)
                 train.reads.extend(results[key].reads)
             else:
                 self.trainings += step is method.steps[0]
-                results[key] = _run(step, train, value, config, seed, log, folder)
+                results[key] = _run(step, train, value, config, seed, log, folder, before)
                 _forget_oldest(results, self.capacity)
             value = results[key].value
         return value
@@ -142,25 +142,33 @@ class _FoldCall:
         return evaluate_details(model, self.test, lambda note: None)
 
 
-def _run(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log, folder: Path | None) -> _Result:
+def _run(
+    step: Step, train: TrainSplit, before: Any, config: Any, seed: int, log: Log, folder: Path | None, name_before: str
+) -> _Result:
+    """Run a step on the result of the step before, which has the name `name_before`."""
     reads = len(train.reads)
-    if folder is None or step.resumes is None:
-        value = step.run(train, before, config, seed, log)
+    if folder is not None and step.resumes is not None:
+        name = _name(step, train, seed, step.resumes(config), name_before)
+        value, log = _resume(step, train, before, config, seed, folder, name)
     else:
-        value = _resume(step, train, before, config, seed, folder)
+        log = LogInMemory() if log is silent else log  # whoever shares the result later may keep a log
+        value = step.run(train, before, config, seed, log)
     return _Result(value=value, log=log.entries(), reads=train.reads[reads:])
 
 
-def _resume(step: Step, train: TrainSplit, before: Any, config: Any, seed: int, folder: Path) -> Any:
-    """Run a step from its checkpoint below `folder`, or from the start if the checkpoint has too many steps."""
-    assert step.resumes is not None
-    name = _name(train, seed, step.resumes(config))
+def _resume(
+    step: Step, train: TrainSplit, before: Any, config: Any, seed: int, folder: Path, name: str
+) -> tuple[Any, Journal]:
+    """Run a step from its checkpoint below `folder`, or from the start if the checkpoint has too many steps.
+
+    name: a hash of all that the checkpoint depends on.  Returns the step's result and its log.
+    """
     journal = Journal(folder / f"steps-{name[:12]}" / "metrics.jsonl", run=name)
     try:
-        return step.run(train, before, config, seed, journal)
+        return step.run(train, before, config, seed, journal), journal
     except StepsBehind:
         journal.clear()
-        return step.run(train, before, config, seed, journal)
+        return step.run(train, before, config, seed, journal), journal
 
 
 def _forget_oldest(results: dict[str, _Result], capacity: int) -> None:
@@ -169,9 +177,9 @@ def _forget_oldest(results: dict[str, _Result], capacity: int) -> None:
         del results[next(iter(results))]
 
 
-def _name(train: TrainSplit, seed: int, part: Any) -> str:
-    """Compute a hash of data, seed and a part of a configuration."""
-    return hashlib.sha256(f"{train.fingerprint} {seed} {key_of(part)}".encode()).hexdigest()
+def _name(step: Step, train: TrainSplit, seed: int, part: Any, before: str) -> str:
+    """Compute a hash of step, data, seed, a part of a configuration, and the name of the result of the step before."""
+    return hashlib.sha256(f"{step.name} {train.fingerprint} {seed} {key_of(part)} {before}".encode()).hexdigest()
 
 
 def key_of(config: Any) -> str:

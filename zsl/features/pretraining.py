@@ -77,6 +77,10 @@ def judge_pretraining(pretraining: str, unseen: Sequence[str], tuned: TunedFacts
 # --- fine-tuned weights: `tuned` is the field `finetuned` of a feature manifest, None for other weights --------------
 
 
+class TaughtBefore(ValueError):
+    """Error: the weights behind features were fine-tuned on a class or a photo that is to judge here."""
+
+
 def tunings(tuned: TunedFacts | None) -> list[TunedFacts]:
     """Each fine-tuning behind the weights, the last one first: one may have started from another's weights."""
     return [tuned, *tunings(tuned.started_from)] if tuned else []
@@ -118,13 +122,13 @@ def check_tuned_photos(tuned_rows: np.ndarray | None, splits: Splits) -> None:
     tuned_rows: official rows of the photos that the weights were tuned on [n]; None: not known.
 
     Raises:
-        ValueError: a test row is one of them.
+        TaughtBefore: a test row is one of them.
     """
     if tuned_rows is None:
         return
     test = np.intersect1d(tuned_rows, np.concatenate([splits.test_seen_loc, splits.test_unseen_loc]))
     if len(test):
-        raise ValueError(
+        raise TaughtBefore(
             f"the weights behind these features were fine-tuned on {len(test)} photos that are test photos here (row "
             f"{test[0]} is the first): their scores would not be honest; fine-tune on these splits, or take weights "
             "that were not tuned on these photos"
@@ -135,7 +139,7 @@ def check_tuned_fold(tuned: TunedFacts | None, benchmark: str, fold: int, classe
     """Refuse weights that were taught the validation `classes` of `fold`: nothing can be chosen there with them.
 
     Raises:
-        ValueError: the weights were taught a class of the fold.
+        TaughtBefore: the weights were taught a class of the fold.
     """
     taught = tuned_on(tuned, classes)
     for tuning in tunings(tuned):
@@ -143,7 +147,7 @@ def check_tuned_fold(tuned: TunedFacts | None, benchmark: str, fold: int, classe
         unnamed = tuning.classes is None and tuning.benchmark == benchmark and tuning.fold != fold
         if unnamed or _among(taught, tuning.classes or ()):
             part = "all of trainval" if tuning.fold is None else f"fold {tuning.fold}"
-            raise ValueError(
+            raise TaughtBefore(
                 f"the weights were fine-tuned on {part} of {tuning.benchmark}, so that they know "
                 f"{'the' if unnamed else f'{len(taught)} of {len(classes)}'} validation classes of fold {fold}: "
                 f"nothing can be chosen or judged there.  scripts/finetune.py --folds {fold} writes the weights of the "

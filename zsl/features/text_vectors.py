@@ -69,8 +69,10 @@ def embed_names(
     return normalize(torch.stack([embed_texts(model, tokenizer, texts) for texts in prompts]).mean(0), dim=1)
 
 
-def check_same_model(vectors: ClassVectors | None, manifest: Manifest) -> None:
+def check_same_model(vectors: ClassVectors | None, manifest: Manifest | None) -> None:
     """Check that class vectors and features are of the two towers of one model, as image-text similarity needs.
+
+    manifest: of the features; None where there are none yet.
 
     Raises:
         ValueError: there are no class vectors, or they are of another model.
@@ -78,7 +80,7 @@ def check_same_model(vectors: ClassVectors | None, manifest: Manifest) -> None:
     if vectors is None:
         raise ValueError("--method clip needs --class-vectors FILE.npy of scripts/embed_names.py")
     stated = vectors.origin.image_tower_sha256
-    if stated is not None and stated != manifest.weights_sha256:
+    if manifest is not None and stated is not None and stated != manifest.weights_sha256:
         raise ValueError(
             f"--method clip: {vectors.path} is in the space of another model ({stated[:8]}) than the features of "
             f"{manifest.backbone} ({str(manifest.weights_sha256)[:8]}); embed the names with the backbone of "

@@ -14,11 +14,12 @@ from zsl.dcrgan.networks import Regressor
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import SemanticHeadsConfig
-from zsl.generative.method import AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms
 from zsl.generative.regressor import RegressionConfig, fit_regressor
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
 from zsl.training.log import Log, silent
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 

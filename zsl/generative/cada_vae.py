@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zsl.common.ranges import Count, NotNegative, Positive, Share, Whole, check_ranges
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import HeadsConfig
-from zsl.generative.method import GenerativeConfig, both_forms, each
+from zsl.generative.method import GenerativeConfig, both_forms
 from zsl.generative.vae import (
     Decoder,
     Encoder,
@@ -23,6 +23,7 @@ from zsl.generative.vae import (
 )
 from zsl.training.log import Log, silent
 from zsl.training.loop import Terms, minimise
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 WarmUp = tuple[Share, Share]  # a weight rises from 0 at the first share of the training to its value at the second
@@ -51,6 +52,10 @@ class AlignmentConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for name in ("kl_warm_up", "cross_warm_up", "distance_warm_up"):
+            start, end = getattr(self, name)
+            if end <= start:
+                raise ValueError(f"{type(self).__name__}: {name} is {start} {end}; its end must be after its start")
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weights of the terms at a step, from 0 on."""

@@ -13,10 +13,11 @@ from zsl.common.ranges import Count, NotNegative, Positive
 from zsl.dcrgan.wgan import Batch, Extra, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.embedding import Compatibility, Embedding, instance_loss
-from zsl.generative.method import AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import WGANConfig, train_wgan
 from zsl.training.log import Log, silent
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 

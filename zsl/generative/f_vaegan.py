@@ -14,11 +14,12 @@ from zsl.dcrgan.gradients import critic_gradients
 from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.wgan import Batch, Extra, Game
 from zsl.features.split import TrainSplit
-from zsl.generative.method import AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Encoder, kl_divergence, reparametrise
 from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 TOO_STEEP, TOO_FLAT, FACTOR = 1.05, 1.001, 1.1  # bounds of the mean penalty, and the change of its weight

@@ -14,11 +14,13 @@ from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import attribute_loss
 from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses
-from zsl.generative.method import both_forms, each
+from zsl.generative.losses import another_class
+from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Encoder, Gaussians, reparametrise
 from zsl.generative.wgan import WGANConfig, train_wgan
 from zsl.training.log import Log, silent
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 
@@ -60,11 +62,6 @@ def centre_loss(points: Tensor, centres: Tensor, own: Tensor, other: Tensor, mar
     of_classes = (one_hot(which, len(centres)).to(centres) @ centres for which in (own, other))
     to_own, to_other = ((points - of_class).square().sum(dim=1) for of_class in of_classes)
     return (margin + balance * to_own - (1 - balance) * to_other).clamp(min=0).mean()
-
-
-def another_class(targets: Tensor, count: int) -> Tensor:
-    """Draw for each of targets [B] another one of `count` classes; with a single class, there is only that one."""
-    return (targets + torch.randint(1, max(2, count), targets.shape, device=targets.device)) % count
 
 
 class FREELosses(VAEGANLosses):

@@ -18,12 +18,13 @@ from zsl.dcrgan.networks import Critic, Regressor
 from zsl.dcrgan.wgan import start_generator
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import HeadsConfig
-from zsl.generative.losses import squared_distance
-from zsl.generative.method import GenerativeConfig, both_forms, each
+from zsl.generative.losses import another_class, squared_distance
+from zsl.generative.method import GenerativeConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Gaussians, kl_divergence, reparametrise
 from zsl.training.log import Log, silent
 from zsl.training.loop import Terms, descend, minimise
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 
@@ -79,9 +80,8 @@ class _Networks(nn.Module):
         """Draw features [B, D], attributes of their classes and of other seen classes [B, A]."""
         train, size = self.train_split, (self.config.gan.batch_size,)
         rows = torch.randint(len(train.features), size, device=train.device)
-        other = train.seen_labels[rows] + torch.randint(1, len(train.seen), size, device=train.device)
-        others = train.attributes[train.seen[other % len(train.seen)]]
-        return train.features[rows], train.attributes[train.labels[rows]], others
+        others = train.seen[another_class(train.seen_labels[rows], len(train.seen))]
+        return train.features[rows], train.attributes[train.labels[rows]], train.attributes[others]
 
     def fake(self, attributes: Tensor) -> Tensor:
         """Generate a feature of each row of attributes [B, A]."""

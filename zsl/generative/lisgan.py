@@ -15,10 +15,11 @@ from zsl.common.ranges import Count, NotNegative
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import kmeans
-from zsl.generative.method import AdversarialConfig, both_forms, each
+from zsl.generative.method import AdversarialConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan
 from zsl.training.log import Log, silent
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 

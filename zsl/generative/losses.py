@@ -1,4 +1,4 @@
-"""Losses and statistics that several generative methods share, as pure functions."""
+"""Losses, statistics and draws that several generative methods share, as functions of tensors."""
 
 from __future__ import annotations
 
@@ -42,3 +42,8 @@ def kmeans(points: Tensor, count: int, *, steps: int = 20) -> Tensor:
         centres = centres.clone()
         centres[present] = class_means(points, present.cumsum(0)[nearest] - 1, int(present.sum()))
     return centres
+
+
+def another_class(targets: Tensor, count: int) -> Tensor:
+    """Draw for each of targets [B] another one of `count` classes; with a single class, there is only that one."""
+    return (targets + torch.randint(1, max(2, count), targets.shape, device=targets.device)) % count

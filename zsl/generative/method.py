@@ -14,7 +14,7 @@ from zsl.generative.heads import HeadsConfig, SemanticHeadsConfig, SyntheticClas
 from zsl.generative.synthesizer import Synthesizer
 from zsl.generative.wgan import WGANConfig
 from zsl.training.log import Log
-from zsl.training.method import Method, Step, never
+from zsl.training.method import Method, Step, each, never
 from zsl.training.stage import check_split
 
 
@@ -87,11 +87,6 @@ def both_forms(
         form=f"with closed-form parts: {begins}the classifiers are discriminants",
     )  # fmt: skip
     return paper, plus
-
-
-def each(path: str, *values: object) -> tuple[Overrides, ...]:
-    """Make a round that tries these values of one field."""
-    return tuple({path: value} for value in values)
 
 
 def _head_rounds(config: HeadsConfig, *, closed: bool) -> tuple[tuple[Overrides, ...], ...]:

@@ -42,7 +42,8 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     Raises:
         BrokenMethod: the model lacks a part, the classes of its columns are not those of the test, its scores have
             another shape, or a user's own method cannot compute them.
-        FloatingPointError: a feature is not finite, or a score is NaN or +inf; the message names the row.
+        FloatingPointError: a feature is not finite, a score is NaN or +inf, or all scores of an image are −inf; the
+            message names the row.
     """
     check_parts(model)
     check_classes(model, test)
@@ -56,6 +57,8 @@ def evaluate_details(model: ZeroShotModel, test: TestSplit, record: Record = say
     score = partial(score_in_pieces, copies=needs_copies(model))
     seen_scores, seen_predicted = score(*gzsl, seen, "GZSL scores of test_seen")
     unseen_scores, unseen_predicted = score(*gzsl, unseen, "GZSL scores of test_unseen")
+    check_possible(seen_scores, seen.rows, "GZSL scores of test_seen")
+    check_possible(unseen_scores, unseen.rows, "GZSL scores of test_unseen")
     _, zsl_predicted = score(*zsl, unseen, "ZSL scores of test_unseen", keep=False)
     return Details(
         zsl_classes=model.zsl_classes.cpu(),
@@ -150,6 +153,16 @@ def check_scores(scores: Tensor, rows: Sequence[int] | np.ndarray | None, what: 
     remedy = "a score is a number, or −inf for an impossible class: look at the method's training"
     best = scores.amax(dim=1)  # NaN where one is
     _refuse(best.isnan() | best.isposinf(), lambda row: row.isnan() | row.isposinf(), scores, rows, what, remedy)
+
+
+def check_possible(scores: Tensor, rows: Sequence[int] | np.ndarray | None, what: str) -> None:
+    """Refuse scores [N, n] of which a row is −inf for all classes: it has no answer, and no γ gives it one.
+
+    Raises:
+        FloatingPointError: a row is so; the message names the first one.
+    """
+    remedy = "one class at least must be possible: look at the method's training"
+    _refuse(scores.amax(dim=1).isneginf(), lambda row: row.isneginf(), scores, rows, what, remedy)
 
 
 def _refuse(

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from zsl.common.memory import is_lack_of_memory
+
 OWN_MODULE = "own_method_"  # how the name of a module begins that is the file of a user's own method
 
 
@@ -39,11 +41,11 @@ def ask(scores_of: Callable[[Tensor], Tensor], features: Tensor, *, copies: bool
     """
     try:
         return scores_of(features.clone() if copies else features)
-    except (OSError, FloatingPointError, MemoryError, BrokenMethod):
+    except (OSError, FloatingPointError, BrokenMethod):
         raise
     except Exception as error:  # the user's file can raise any error
         place = _own_place(error)
-        if place is None or "allocate" in str(error):  # PyTorch reports a lack of memory so
+        if place is None or is_lack_of_memory(error):
             raise
         raise broken_at(place, error) from error
 

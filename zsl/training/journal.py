@@ -42,9 +42,12 @@ class Journal(Log):
         """Keep lines in the file `path`; at least `seconds` pass between two checkpoints of a stage."""
         self.path, self.run, self.seconds, self.tracker = path, run, seconds, tracker or Tracker()
         self.folder = path.parent / CHECKPOINTS_FOLDER
+        self._begun: set[str] = set()  # stages that have lines of this start
 
     def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
-        """Append one line with the loss terms of a step."""
+        """Append one line with the loss terms of a step; of a stage without `steps` a killed start's lines go first."""
+        if stage not in self._begun:
+            self._forget(stage, step)
         append_text(self.path, json.dumps({"stage": stage, "step": step} | terms) + "\n")
         self.tracker(stage, step, terms)
 
@@ -77,6 +80,7 @@ class Journal(Log):
 
     def repeat(self, entries: list[Entry]) -> None:
         """Copy the entries of another log that this log lacks; the tracker gets them all."""
+        self._begun |= {entry["stage"] for entry in entries}
         super().repeat(entries)
         self._track(entries)
 
@@ -99,7 +103,8 @@ class Journal(Log):
             self.tracker(entry["stage"], entry["step"], terms)
 
     def _forget(self, stage: str, start: int) -> None:
-        """Remove the lines of the stage's steps from `start` on, and a line that a kill cut short."""
+        """Begin the stage: remove the lines of its steps from `start` on, and a line that a kill cut short."""
+        self._begun.add(stage)
         if not self.path.is_file():
             return
         entries = [e for e in self.entries() if e["stage"] != stage or e["step"] < start]

@@ -43,6 +43,21 @@ class Log:
 silent = Log()
 
 
+class LogInMemory(Log):
+    """A log that keeps its lines, and no checkpoints."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    def __call__(self, stage: str, step: int, terms: dict[str, float]) -> None:
+        """Keep the loss terms of one step."""
+        self._entries.append({"stage": stage, "step": step} | terms)
+
+    def entries(self) -> list[Entry]:
+        """Return all lines."""
+        return list(self._entries)
+
+
 class Watch(nn.Module):
     """A watch for loss terms of a stage that are not finite; it also logs the terms of every `every`-th step.
 

@@ -34,10 +34,12 @@ class TrainModel(Protocol):
 class Step:
     """A part of training whose result several configurations can share.
 
-    Equal `part(config)`, data and seed give equal results.  So a `Trainer` runs the step once for all of them.
+    Equal `part(config)`, data and seed, and one result of the step before, give equal results.  So a `Trainer` runs the
+    step once for all of them.  It leaves the result of the step before as it is, or works on a copy, as the step of a
+    user's own method does.
     """
 
-    name: str  # unique among all steps of all methods
+    name: str  # unique among all steps of all methods; `load_own_method` sees to it for a user's own ones
     run: Callable[[TrainSplit, Any, Any, int, Log], Any]  # split, result of the step before, config, seed, log
     part: Part = lambda config: config
     resumes: Part | None = None  # the part of the config that the step's checkpoints depend on; None: no checkpoints
@@ -128,3 +130,8 @@ class Method:
 def candidates(*configs: Any) -> tuple[Mapping[str, Any], ...]:
     """Make a round of `Method.rounds` that tries these configurations."""
     return tuple({item.name: getattr(config, item.name) for item in fields(config)} for config in configs)
+
+
+def each(path: str, *values: object) -> tuple[Overrides, ...]:
+    """Make a round of `Method.rounds` that tries these values of one field, named by its dotted path."""
+    return tuple({path: value} for value in values)
