@@ -117,8 +117,19 @@ def _parts_by_class(classes: Sequence[str], photos: Sequence[Instance], split_of
 
 def _parts_by_photo(photos: Sequence[Instance], split_of: Mapping[str, str], path: Path) -> Parts:
     """The parts as the table states them, which are a zero-shot split."""
-    parts = {part: [photo for photo in photos if f"{split_of[_name(photo)]}_loc" == part] for part in PARTS}
-    trainval, test_seen, test_unseen = ({photo.class_name for photo in parts[part]} for part in PARTS)
+    members = {part: [photo.row for photo in photos if f"{split_of[_name(photo)]}_loc" == part] for part in PARTS}
+    parts = {part: np.array(rows, dtype=np.int64) for part, rows in members.items()}
+    check_parts(parts, photos, path)
+    return parts
+
+
+def check_parts(parts: Parts, photos: Sequence[Instance], path: Path) -> None:
+    """Check that `parts`, which the file `path` states for all `photos` in row order, are a zero-shot split.
+
+    Raises:
+        ValueError: a class is seen and unseen, or is trained and not tested, or the reverse; or classes are too few.
+    """
+    trainval, test_seen, test_unseen = ({photos[row].class_name for row in parts[part].tolist()} for part in PARTS)
     if both := sorted((trainval | test_seen) & test_unseen):
         raise ValueError(
             f"{path}: class {both[0]!r} has photos in test_unseen and in another part; it cannot be unseen"
@@ -128,7 +139,6 @@ def _parts_by_photo(photos: Sequence[Instance], split_of: Mapping[str, str], pat
     if untested := sorted(trainval - test_seen):
         raise ValueError(f"{path}: class {untested[0]!r} has trainval photos and none in test_seen")
     _refuse_too_few(len(trainval), len(test_unseen))
-    return {part: np.array([photo.row for photo in members]) for part, members in parts.items()}
 
 
 def _refuse_too_few(seen: int, unseen: int) -> None:
