@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import fsspec
 import numpy as np
@@ -620,6 +621,20 @@ def test_only_a_file_that_is_certainly_absent_is_quarantined(
             list(batches)
     else:
         assert [len(batch.failures) for batch in batches] == [1]
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(111, "Connection refused"), RuntimeError("400, message:\n  Not enough data")]
+)
+def test_a_server_that_fails_while_it_is_opened_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(fsspec, "open", Mock(side_effect=error))  # ftp:// connects there
+    with pytest.raises(
+        RemoteError, match=r"^index\.json could not be read from ftp://host/x: .*; start again"
+    ) as raised:
+        open_index("ftp://host/x")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("on_error", ["stop", "quarantine"])
