@@ -225,6 +225,17 @@ def test_a_scaler_fitted_on_test_rows_is_found(data: Path, tiny_features: Path, 
     assert finding.severity == "ok"
 
 
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x08" + bytes(20)])
+def test_a_damaged_file_of_a_run_is_a_finding(data: Path, tiny_features: Path, tmp_path: Path, content: bytes) -> None:
+    made = read_features(tiny_features)
+    splits = make_splits(read_split_file(data / "shapes" / "splits"), made.rows, made.labels)
+    (tmp_path / "train.safetensors").write_bytes(content)
+    (finding,) = check_scaler(made, splits, tmp_path)
+    assert finding.severity == "fail"
+    assert finding.message.startswith(f"{tmp_path / 'train.safetensors'} is ")
+    assert finding.message.endswith("train the run anew")
+
+
 OTHER_FACTS: dict[str, dict[str, Any]] = {
     "shards_sha256": {"shards_sha256": "0" * 64},
     "weights_sha256": {"weights_sha256": None},
