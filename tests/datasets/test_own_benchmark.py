@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -524,6 +525,18 @@ def test_an_empty_photo_leaves_an_earlier_packing_as_it_is(animals: Path, tmp_pa
     with pytest.raises(ValueError, match=r"is empty \(row 0\)"):
         make_shards(str(animals), data)
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+def test_a_photo_that_may_not_be_read_leaves_an_earlier_packing_as_it_is(
+    animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    make_shards(str(animals), data)
+    kept = written(shards_folder(data, animals.name))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "photo 3.v1.jpg")
+    with pytest.raises(PermissionError, match=r"photo 3\.v1\.jpg"):
+        make_shards(str(animals), data)
+    assert written(shards_folder(data, animals.name)) == kept
 
 
 def test_attribute_names_of_an_earlier_packing_do_not_stay(animals: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from zsl.datasets.attribute_table import ATTRIBUTES_FILE, read_attributes
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.distinct import check_distinct
 from zsl.datasets.held_out import VALIDATION_SHARE
-from zsl.datasets.instances import Instance, refuse_empty
+from zsl.datasets.instances import Instance, check_files
 from zsl.datasets.official_files import write_class_lists, write_split_file
 from zsl.datasets.split_file import PARTS, SPLIT_FILE, SplitFile, read_split_file
 from zsl.datasets.split_table import SPLITS_FILE, check_parts, read_splits
@@ -134,7 +134,7 @@ def _photos(folder: Path, classes: Sequence[str]) -> list[Instance]:
     if (counts == 0).any():
         empty = [classes[label] for label in np.flatnonzero(counts == 0).tolist()]
         raise ValueError(f"{len(empty)} classes have no photo in {images}, the first is {empty[0]!r}")
-    refuse_empty(folder, photos)
+    check_files(folder, photos)
     _refuse_same_bytes(folder, [photo.file for photo in photos])
     return photos
 
