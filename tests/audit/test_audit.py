@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from bad_photos import encoded
 from command_line import SCRIPTS, run
 from PIL import Image
 from safetensors.torch import save_file
@@ -117,6 +118,15 @@ def test_the_same_file_in_two_splits_is_found(data: Path) -> None:
     finding = found(run_audit(data), "same file")
     assert finding.severity == "fail"
     assert [row for row, _, _ in finding.details["groups"][0]] == sorted([rows["trainval"].row, rows["test_seen"].row])
+
+
+def test_a_damaged_near_duplicate_is_found_too(data: Path) -> None:
+    raw, rows = data / "shapes" / "raw", first_rows(data)
+    jpeg = encoded(Image.open(raw / rows["trainval"].file).convert("RGB"), "JPEG", quality=60)
+    (raw / rows["test_unseen"].file).write_bytes(jpeg[:-20] + b"\xfe" * 18 + jpeg[-2:])  # its last pixels are lost
+    repack(data)
+    assert found(run_audit(data), "near duplicates").severity == "warn"
+    assert Image.open(data / "out" / PICTURE_FILE).size
 
 
 def test_a_near_duplicate_across_splits_is_found_and_drawn(data: Path) -> None:
