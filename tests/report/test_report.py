@@ -679,6 +679,16 @@ def test_the_gallerys_answers_are_the_three_highest_scores(honest: Reported, tin
         assert [answer.is_right for answer in card.answers] == [c == details.unseen_labels[at] for c in classes]
 
 
+def test_a_report_without_the_shards_of_its_index_says_that_the_photos_are_not_there(
+    honest: Reported, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    run = read_report_run(honest.folder)
+    context = find_context(run, tiny_shapes, features=None, attribute_names=None)
+    cards, notes = make_gallery(run, replace(context, data=tmp_path))
+    assert cards == []
+    assert re.fullmatch(r"\d+ photos of the gallery are not in the shards or cannot be read\.", notes[0])
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     """Every figure that is finished in a test, by its name."""
