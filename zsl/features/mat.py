@@ -154,8 +154,8 @@ def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool =
 
     Raises:
         FileNotFoundError: the shards are absent, or the file with the imported numbers in float64.
-        ValueError: the shards are not those that the table was made from, or the table has changed since it was made, or
-            is too large for the format.
+        ValueError: the shards are others than those of the table; or the table has changed since it was made, or is
+            too large for the format.
     """
     from scipy.io import savemat
 
