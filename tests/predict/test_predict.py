@@ -527,6 +527,13 @@ def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) ->
     assert found("a/notes.txt") == ["a/notes.txt"]  # named by itself, it is tried
     assert "a folder without photos" in found("nothing")[0]
     assert found("*.gif", "gone.jpg") == ["no file matches this pattern", "no such file or folder"]
+    assert found("[ac]") == ["a/1.jpg", "a/b/2.PNG", "a/notes.txt", "c/3.jpeg"]  # as a shell would expand it
+    assert [result.reason for result in find_photos([""])] == ["an empty name"]  # of a variable that is not set
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "lost.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "d" / "pipe.jpg")
+    faults = ["a link to nowhere, which is not there", "neither file nor folder"]
+    assert found("d/lost.jpg", "d/pipe.jpg") == found("d/*.jpg") == found("d") == faults
     outside = "is outside"
     assert [outside in reason for reason in found("a/1.jpg", "c", within=tmp_path / "c")] == [True, False, True]
     assert outside in found("c/../a/1.jpg", within=tmp_path / "c")[0]
