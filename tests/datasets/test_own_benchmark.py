@@ -442,6 +442,14 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         r"leaves out 1 of 25, .*the file 'zebra/photo 2\.v1\.jpg'",
     ),
     "unknown photo": (photo_split("zebra/photo 2.v1", "zebra/photo 9.v1"), r"names the file 'zebra/photo 9\.v1\.jpg'"),
+    "photo with a backslash": (
+        photo_split("zebra/photo 2.v1", "zebra\\photo 2.v1"),
+        r"not in images/; did you mean 'zebra/photo 2\.v1\.jpg'",
+    ),
+    "photo below images": (
+        photo_split("zebra/photo 2.v1", "images/zebra/photo 2.v1"),
+        r"not in images/; did you mean 'zebra/photo",
+    ),
     "seen and unseen": (
         photo_split("zebra/photo 2.v1.jpg,trainval", "zebra/photo 2.v1.jpg,test_unseen"),
         r"class 'zebra' has photos in test_unseen",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ def _check_names(table: Table, key: str, expected: Sequence[str]) -> None:
     for row, name in zip(table.rows, names, strict=True):
         if name not in expected_set:
             where = ATTRIBUTES_FILE if key == "class" else "images/"
-            raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}")
+            close = get_close_matches(name, expected, n=1)
+            guess = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}{guess}")
     if absent := [name for name in expected if name not in listed]:
         raise ValueError(
             f"{table.path} leaves out {len(absent)} of {len(expected)}, the first is the {key} {absent[0]!r}"
