@@ -528,7 +528,7 @@ def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) ->
     assert "a folder without photos" in found("nothing")[0]
     assert found("*.gif", "gone.jpg") == ["no file matches this pattern", "no such file or folder"]
     assert found("[ac]") == ["a/1.jpg", "a/b/2.PNG", "a/notes.txt", "c/3.jpeg"]  # as a shell would expand it
-    assert [result.reason for result in find_photos([""])] == ["an empty name"]  # of a variable that is not set
+    assert list(find_photos([""])) == [Unread("", "an empty name")]  # of a variable that is not set
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "lost.jpg").symlink_to("nowhere")
     os.mkfifo(tmp_path / "d" / "pipe.jpg")
