@@ -26,6 +26,10 @@ class RemoteError(OSError):
     """A network, server or command failed, so that nobody knows whether the file is there and whole."""
 
 
+class NoRoomForCopy(OSError):
+    """The folder for temporary files has no room for the copy of a remote shard."""
+
+
 class _Refused(ValueError):
     """A location that cannot be a place of shards, whatever the network does."""
 
@@ -53,6 +57,7 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
     Raises:
         FileNotFoundError: the location has no such file.
         RemoteError: the network or the command fails, which says nothing of the file.
+        NoRoomForCopy: the folder for temporary files is full.
         ValueError: the sha256 differs from the index; the scheme of the URL needs a package that is not installed; or
             `location` is a command and `allow_pipe` is not set.
     """
@@ -61,14 +66,27 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
             yield stream
         return
     digest = hashlib.sha256()
-    with tempfile.TemporaryFile() as copy:
+    with tempfile.TemporaryFile(buffering=0) as copy:
         for chunk in _remote_chunks(str(location), shard.file, allow_pipe):
             digest.update(chunk)
-            copy.write(chunk)
+            _write(copy, chunk, shard)
         if digest.hexdigest() != shard.sha256:
             raise ValueError(f"{shard.file} at {location} is not the file that {INDEX_FILE} describes (sha256 differs)")
         copy.seek(0)
         yield copy
+
+
+def _write(copy: IO[bytes], chunk: bytes, shard: Shard) -> None:
+    """Write all of `chunk` to the copy of `shard`, which has no buffer: its end would raise the error once more."""
+    left = memoryview(chunk)
+    try:
+        while left:
+            left = left[copy.write(left) :]
+    except OSError as error:
+        raise NoRoomForCopy(
+            f"{tempfile.gettempdir()} has no room for a copy of {shard.file} ({error.strerror}); make room there, or "
+            "name another folder by TMPDIR"
+        ) from error
 
 
 def shard_samples(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[Sample]:
