@@ -26,6 +26,14 @@ class RemoteError(OSError):
     """A network, server or command failed, so that nobody knows whether the file is there and whole."""
 
 
+class NoRoomForCopy(OSError):
+    """The folder for temporary files has no room for the copy of a remote shard."""
+
+
+class _Refused(ValueError):
+    """A location that cannot be a place of shards, whatever the network does."""
+
+
 def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
     """Read the index of the shards at `location`.
 
@@ -49,6 +57,7 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
     Raises:
         FileNotFoundError: the location has no such file.
         RemoteError: the network or the command fails, which says nothing of the file.
+        NoRoomForCopy: the folder for temporary files is full.
         ValueError: the sha256 differs from the index; the scheme of the URL needs a package that is not installed; or
             `location` is a command and `allow_pipe` is not set.
     """
@@ -57,14 +66,27 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
             yield stream
         return
     digest = hashlib.sha256()
-    with tempfile.TemporaryFile() as copy:
+    with tempfile.TemporaryFile(buffering=0) as copy:
         for chunk in _remote_chunks(str(location), shard.file, allow_pipe):
             digest.update(chunk)
-            copy.write(chunk)
+            _write(copy, chunk, shard)
         if digest.hexdigest() != shard.sha256:
             raise ValueError(f"{shard.file} at {location} is not the file that {INDEX_FILE} describes (sha256 differs)")
         copy.seek(0)
         yield copy
+
+
+def _write(copy: IO[bytes], chunk: bytes, shard: Shard) -> None:
+    """Write all of `chunk` to the copy of `shard`, which has no buffer: its end would raise the error once more."""
+    left = memoryview(chunk)
+    try:
+        while left:
+            left = left[copy.write(left) :]
+    except OSError as error:
+        raise NoRoomForCopy(
+            f"{tempfile.gettempdir()} has no room for a copy of {shard.file} ({error.strerror}); make room there, or "
+            "name another folder by TMPDIR"
+        ) from error
 
 
 def shard_samples(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[Sample]:
@@ -85,12 +107,12 @@ def is_folder(location: Location) -> bool:
 
 def _remote_chunks(location: str, file: str, allow_pipe: bool) -> Iterator[bytes]:
     """Yield the bytes of `file` at a URL, or of the output of a command for it; an error of the reader stays out."""
-    opened = _open_command(location, file, allow_pipe) if location.startswith(PIPE) else _open_url(location, file)
+    is_command = location.startswith(PIPE)
     try:
-        with opened as stream:
+        with _open_command(location, file, allow_pipe) if is_command else _open_url(location, file) as stream:
             while chunk := stream.read(CHUNK):
                 yield chunk
-    except MemoryError:
+    except (MemoryError, _Refused):
         raise
     except Exception as error:  # each of fsspec's packages has its own types
         if isinstance(error.__context__, GeneratorExit):  # the reader stopped, which ended the command, too
@@ -99,7 +121,7 @@ def _remote_chunks(location: str, file: str, allow_pipe: bool) -> Iterator[bytes
             raise
         if isinstance(error, FileNotFoundError) and _says_absent(error.__cause__):
             raise FileNotFoundError(f"no {file} at {location}") from error
-        reason = str(error.__cause__ or error) or type(error.__cause__ or error).__name__
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
         raise RemoteError(f"{file} could not be read from {location}: {reason}; start again when it can") from error
 
 
@@ -119,7 +141,7 @@ def _open_url(location: str, file: str) -> AbstractContextManager[IO[bytes]]:
     try:
         remote: AbstractContextManager[IO[bytes]] = fsspec.open(f"{location.rstrip('/')}/{file}", "rb")
     except (ImportError, ValueError) as error:  # fsspec's message names the scheme, or the package for it
-        raise ValueError(
+        raise _Refused(
             f"{location} cannot be read: {error}; the shards' place is a folder, or a URL such as s3://bucket/shards"
         ) from error
     return remote
@@ -127,9 +149,9 @@ def _open_url(location: str, file: str) -> AbstractContextManager[IO[bytes]]:
 
 def _open_command(location: str, file: str, allow_pipe: bool) -> AbstractContextManager[IO[bytes]]:
     if not allow_pipe:
-        raise ValueError(f"{location!r} would run a command on this machine; --allow-pipe permits it")
+        raise _Refused(f"{location!r} would run a command on this machine; --allow-pipe permits it")
     if "{file}" not in location:
-        raise ValueError(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
+        raise _Refused(f"{location!r} has no {{file}}; write for example 'pipe:ssh host cat /shards/{{file}}'")
     # `parse_index` allows only plain file names, so nothing in an index can change what the command does.
     command: AbstractContextManager[IO[bytes]] = wds.gopen(location.replace("{file}", file))
     return command

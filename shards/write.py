@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,14 +58,18 @@ def write_shards(
     """Write `instances`, whose files are below `images`, to `out`, and return the index.
 
     The function writes each shard, and then the index, under a temporary name and renames it, so that an interrupted
-    run leaves no index.  It removes shards of an earlier, longer version.  `progress` wraps the iterable of shards.
+    run leaves no index, and nothing half-written under a final name.  It removes shards of an earlier, longer version.
+    `progress` wraps the iterable of shards.
 
     Raises:
         FileNotFoundError: a photo is absent.
+        OSError: the disk is full, a photo cannot be read, or the like; the error names the file.
         ValueError: a photo is empty.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / INDEX_FILE).unlink(missing_ok=True)
+    for unfinished in out.glob("*.tmp"):  # of a killed process
+        unfinished.unlink()
     groups = [instances[start : start + shard_size] for start in range(0, len(instances), shard_size)]
     shards = tuple(
         _write_shard(group, images, out / f"shard-{number:06d}.tar") for number, group in enumerate(progress(groups))
@@ -72,27 +77,50 @@ def write_shards(
     for stale in set(out.glob("shard-*.tar")) - {out / shard.file for shard in shards}:
         stale.unlink()
     index = ShardIndex(benchmark, len(instances), total, shards, source)
-    temporary = out / f"{INDEX_FILE}.tmp"
-    temporary.write_text(index.to_json(), encoding="utf-8")
-    temporary.rename(out / INDEX_FILE)
+    with _whole_or_absent(out / INDEX_FILE) as temporary:
+        temporary.write_text(index.to_json(), encoding="utf-8")
     return index
+
+
+@contextmanager
+def _whole_or_absent(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path`, which gets this name after the block, or is removed after an error.
+
+    Raises:
+        OSError: of the block; an error without a file, such as that of a full disk, names `path`.
+    """
+    temporary = path.with_suffix(".tmp")
+    with _naming(path):
+        try:
+            yield temporary
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name `path`, if it names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _write_shard(instances: Iterable[Instance], images: Path, path: Path) -> Shard:
     """Write one tar file and return its line of the index."""
     rows = []
-    temporary = path.with_suffix(".tmp")  # after a kill this file stays, and the next start writes over it
     # WebDataset writes the current time by default; a fixed owner and time give equal bytes for equal input.
-    try:
-        with temporary.open("wb") as stream, wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar:
-            for instance in instances:
-                tar.write(_members(instance, images))
-                rows.append(instance.row)
-    except OSError as error:
-        if error.filename is None and error.errno is not None:  # a full disk: the error does not name the file
-            raise OSError(error.errno, error.strerror, str(temporary)) from error
-        raise
-    temporary.rename(path)
+    with (
+        _whole_or_absent(path) as temporary,
+        temporary.open("wb") as stream,
+        wds.TarWriter(stream, user="zsl", group="zsl", mtime=0) as tar,
+    ):
+        for instance in instances:
+            tar.write(_members(instance, images))
+            rows.append(instance.row)
     return Shard(path.name, len(rows), min(rows), max(rows), file_sha256(path), rows_sha256(rows))
 
 
@@ -106,7 +134,8 @@ def _members(instance: Instance, images: Path) -> dict[str, Any]:
     }
     if instance.box is not None:
         facts["box"] = list(instance.box)
-    image = (images / instance.file).read_bytes()
+    with _naming(images / instance.file):  # a disk's error while reading
+        image = (images / instance.file).read_bytes()
     if not image:
         raise ValueError(f"{images / instance.file} is empty (row {instance.row})")
     return {"__key__": f"{instance.row:08d}", "jpg": image, "json": json.dumps(facts, sort_keys=True).encode()}

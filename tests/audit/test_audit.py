@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from bad_photos import encoded
 from command_line import SCRIPTS, run
 from PIL import Image
 from safetensors.torch import save_file
@@ -117,6 +118,15 @@ def test_the_same_file_in_two_splits_is_found(data: Path) -> None:
     finding = found(run_audit(data), "same file")
     assert finding.severity == "fail"
     assert [row for row, _, _ in finding.details["groups"][0]] == sorted([rows["trainval"].row, rows["test_seen"].row])
+
+
+def test_a_damaged_near_duplicate_is_found_too(data: Path) -> None:
+    raw, rows = data / "shapes" / "raw", first_rows(data)
+    jpeg = encoded(Image.open(raw / rows["trainval"].file).convert("RGB"), "JPEG", quality=60)
+    (raw / rows["test_unseen"].file).write_bytes(jpeg[:-20] + b"\xfe" * 18 + jpeg[-2:])  # its last pixels are lost
+    repack(data)
+    assert found(run_audit(data), "near duplicates").severity == "warn"
+    assert Image.open(data / "out" / PICTURE_FILE).size
 
 
 def test_a_near_duplicate_across_splits_is_found_and_drawn(data: Path) -> None:
@@ -223,6 +233,17 @@ def test_a_scaler_fitted_on_test_rows_is_found(data: Path, tiny_features: Path, 
     save_file({"scaler.low": right.low, "scaler.span": right.span}, tmp_path / "model.safetensors")
     (finding,) = check_scaler(made, splits, tmp_path)
     assert finding.severity == "ok"
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x08" + bytes(20)])
+def test_a_damaged_file_of_a_run_is_a_finding(data: Path, tiny_features: Path, tmp_path: Path, content: bytes) -> None:
+    made = read_features(tiny_features)
+    splits = make_splits(read_split_file(data / "shapes" / "splits"), made.rows, made.labels)
+    (tmp_path / "train.safetensors").write_bytes(content)
+    (finding,) = check_scaler(made, splits, tmp_path)
+    assert finding.severity == "fail"
+    assert finding.message.startswith(f"{tmp_path / 'train.safetensors'} is ")
+    assert finding.message.endswith("train the run anew")
 
 
 OTHER_FACTS: dict[str, dict[str, Any]] = {

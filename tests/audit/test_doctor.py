@@ -1,5 +1,7 @@
 """The doctor: what is there is ok, what is not is named as the official archive names it, with what to do."""
 
+import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -138,13 +140,20 @@ def animals(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_ones_own_needs_no_archive(animals: Path, tmp_path: Path, tiny_weights: Path) -> None:
+def test_a_folder_of_ones_own_needs_no_archive(
+    animals: Path, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look_at = partial(doctor, str(animals), tmp_path / "data", backbone="test_vit", weights=tiny_weights)
     findings = look_at(images=None, splits=None)
     assert [finding for finding in findings if finding.severity == "fail"] == []
     assert look(findings, "own folder").message.startswith("28 photos, 7 classes")
     assert "xlsa17" not in report(findings)
     assert "leave them out" in look(look_at(images=animals, splits=animals), "own folder").remedy
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        locked = look(look_at(images=None, splits=None), "own folder")
+    assert locked.severity == "fail"
+    assert re.fullmatch(r".*0\.png cannot be read or written: this user has no permission for it; .*", locked.message)
     (animals / "splits.csv").unlink()
     broken = look(look_at(images=None, splits=None), "own folder")
     assert broken.severity == "fail"

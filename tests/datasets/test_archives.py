@@ -527,6 +527,28 @@ FAULTS: dict[str, tuple[str, Callable[[Path, Path], object], type[Exception], st
         ValueError,
         r"2008_000019\.xml is not a VOC annotation",
     ),
+    "annotation in an unknown encoding": (
+        "apy from VOC's XML",
+        lambda raw, _: edit(
+            raw / "VOCdevkit/VOC2008/Annotations/2008_000019.xml",
+            "<annotation>",
+            '<?xml version="1.0" encoding="latin-11"?><annotation>',
+        ),
+        ValueError,
+        r"2008_000019\.xml is not a VOC annotation: unknown encoding: latin-11",
+    ),
+    "annotation with an infinite side": (
+        "apy from VOC's XML",
+        lambda raw, _: edit(raw / "VOCdevkit/VOC2008/Annotations/2008_000019.xml", "<xmin>", "<xmin>1e999"),
+        ValueError,
+        r"2008_000019\.xml is not a VOC annotation: the box 1e999.* is not of finite numbers",
+    ),
+    "line with an endless number": (
+        "apy from VOC's XML",
+        lambda raw, _: edit(raw / "attribute_data/ayahoo_test.txt", " donkey ", f" donkey {400 * '9'}"),
+        ValueError,
+        r"ayahoo_test\.txt, line 1: the box 9+ is not of finite numbers",
+    ),
     "fewer boxes than rows": (
         "apy from VOC's XML",
         lambda raw, _: (raw / "attribute_data/ayahoo_test.txt").write_text(

@@ -75,13 +75,15 @@ def test_a_file_of_names_that_cannot_be_read_is_told_and_stops_nothing(
     assert "attributes.mat has no attributes; it has something" in caplog.text
 
 
-@pytest.mark.parametrize("file", ["attributes.csv", "attributes.txt", "attributes.mat"])
+@pytest.mark.parametrize("file", ["attributes.csv", "attributes.txt", "attributes.mat", "A.CSV", "A.MAT"])
 def test_names_are_composed_as_those_of_a_table_of_new_classes(tmp_path: Path, file: str) -> None:
     names = ("cafe\u0301", "size")  # as macOS and some editors write it
-    if file.endswith(".mat"):
+    if file.lower().endswith(".mat"):
         savemat(tmp_path / file, {"attributes": np.array(names, dtype=object)[:, None]})
     else:
-        (tmp_path / file).write_text("class,cafe\u0301,size\nx,1,2\n" if file.endswith(".csv") else "\n".join(names))
+        (tmp_path / file).write_text(
+            "class,cafe\u0301,size\nx,1,2\n" if file.lower().endswith(".csv") else "\n".join(names)
+        )
     assert read_names_file(tmp_path / file, 2) == ("caf\u00e9", "size")
     write_names(tmp_path, names)  # as earlier versions did
     assert read_names(tmp_path, 2) == ("caf\u00e9", "size")

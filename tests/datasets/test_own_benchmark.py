@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tiny_configs import TINY
 from backbones import Backbone
 from shards import read_index
 from zsl.datasets import own
+from zsl.datasets.official_files import write_split_file
 from zsl.datasets.pack import make_shards, open_shards
 from zsl.datasets.places import benchmark_name, features_folder, shards_folder, splits_folder
 from zsl.datasets.split_file import PARTS
@@ -184,6 +186,57 @@ def test_an_official_split_file_takes_the_place_of_the_table(animals: Path, tmp_
     (animals / "attributes.csv").unlink()
     own.prepare(animals, tmp_path / "third")
     assert (tmp_path / "third" / "valclasses1.txt").read_text() == "orca\n"
+
+
+def put_split_file(folder: Path, classes: Sequence[str], seen: int, **parts: list[int]) -> None:
+    """An att_splits.mat of the first `classes` with photos, of which so many are seen, in place of both tables."""
+    for name in {*SEEN, *UNSEEN} - set(classes):
+        shutil.rmtree(folder / "images" / name)
+    strengths = np.random.default_rng(0).random((3, len(classes)))
+    rows = np.arange(PHOTOS * len(classes))
+    is_seen, is_first = rows < PHOTOS * seen, rows % PHOTOS == 0
+    of_classes = {
+        "trainval_loc": rows[is_seen & ~is_first],
+        "test_seen_loc": rows[is_seen & is_first],
+        "test_unseen_loc": rows[~is_seen],
+    }
+    of_classes |= {part: np.array(listed) for part, listed in parts.items()}
+    write_split_file(folder / "att_splits.mat", classes, strengths, of_classes, "a test")
+    for file in ("attributes.csv", "splits.csv"):
+        (folder / file).unlink()
+
+
+@pytest.mark.parametrize(
+    ("classes", "seen", "parts", "message"),
+    [
+        (2, 1, {}, r"^1 seen and 1 unseen classes; at least 3 seen ones"),
+        (3, 2, {}, r"^2 seen and 1 unseen classes; at least 3 seen ones"),
+        (4, 3, {"trainval_loc": [0, 1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14], "test_seen_loc": [5, 10]},
+         r"att_splits\.mat: class 'horse' has trainval photos and none in test_seen"),
+        (4, 3, {"trainval_loc": [6, 7, 8, 9, 11, 12, 13, 14], "test_seen_loc": [0, 1, 2, 3, 4, 5, 10]},
+         r"att_splits\.mat: class 'horse' has test_seen photos and none in trainval"),
+    ],
+)  # fmt: skip
+def test_an_official_split_file_has_to_be_a_zero_shot_split_with_folds_as_a_table_has(
+    animals: Path, tmp_path: Path, classes: int, seen: int, parts: dict[str, list[int]], message: str
+) -> None:
+    put_split_file(animals, sorted((*SEEN, *UNSEEN))[:classes], seen, **parts)
+    with pytest.raises(ValueError, match=message):
+        make_shards(str(animals), tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("*.tar"))
+
+
+def test_attributes_beside_a_split_file_with_others_are_not_read_in_silence(
+    animals: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own.prepare(animals, tmp_path / "first")
+    (animals / "splits.csv").unlink()
+    shutil.copy(tmp_path / "first" / "att_splits.mat", animals)
+    own.prepare(animals, tmp_path / "second")
+    assert not caplog.messages
+    rewrite(animals, "attributes.csv", "zebra,", "zebra,7")
+    own.prepare(animals, tmp_path / "third")
+    assert "attributes.csv has others, which are not read" in caplog.text
 
 
 def test_what_is_a_folder_of_ones_own(animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +442,14 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         r"leaves out 1 of 25, .*the file 'zebra/photo 2\.v1\.jpg'",
     ),
     "unknown photo": (photo_split("zebra/photo 2.v1", "zebra/photo 9.v1"), r"names the file 'zebra/photo 9\.v1\.jpg'"),
+    "photo with a backslash": (
+        photo_split("zebra/photo 2.v1", "zebra\\photo 2.v1"),
+        r"not in images/; did you mean 'zebra/photo 2\.v1\.jpg'",
+    ),
+    "photo below images": (
+        photo_split("zebra/photo 2.v1", "images/zebra/photo 2.v1"),
+        r"not in images/; did you mean 'zebra/photo",
+    ),
     "seen and unseen": (
         photo_split("zebra/photo 2.v1.jpg,trainval", "zebra/photo 2.v1.jpg,test_unseen"),
         r"class 'zebra' has photos in test_unseen",
@@ -472,6 +533,18 @@ def test_an_empty_photo_leaves_an_earlier_packing_as_it_is(animals: Path, tmp_pa
     with pytest.raises(ValueError, match=r"is empty \(row 0\)"):
         make_shards(str(animals), data)
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+def test_a_photo_that_may_not_be_read_leaves_an_earlier_packing_as_it_is(
+    animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    make_shards(str(animals), data)
+    kept = written(shards_folder(data, animals.name))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "photo 3.v1.jpg")
+    with pytest.raises(PermissionError, match=r"photo 3\.v1\.jpg"):
+        make_shards(str(animals), data)
+    assert written(shards_folder(data, animals.name)) == kept
 
 
 def test_attribute_names_of_an_earlier_packing_do_not_stay(animals: Path, tmp_path: Path) -> None:

@@ -4,16 +4,19 @@ import csv
 import errno
 import io
 import json
+import resource
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import fsspec
 import numpy as np
@@ -29,7 +32,7 @@ from tiny import Rank, assert_same_rows, pack, tiny_instances
 from torch import Tensor
 
 from backbones import Backbone
-from shards import RemoteError, Shard, open_index, open_shard, read_index, read_samples
+from shards import NoRoomForCopy, RemoteError, Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
 from zsl.common.files import write_json
 from zsl.datasets.pack import open_shards
@@ -620,6 +623,38 @@ def test_only_a_file_that_is_certainly_absent_is_quarantined(
             list(batches)
     else:
         assert [len(batch.failures) for batch in batches] == [1]
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(111, "Connection refused"), RuntimeError("400, message:\n  Not enough data")]
+)
+def test_a_server_that_fails_while_it_is_opened_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(fsspec, "open", Mock(side_effect=error))  # ftp:// connects there
+    with pytest.raises(
+        RemoteError, match=r"^index\.json could not be read from ftp://host/x: .*; start again"
+    ) as raised:
+        open_index("ftp://host/x")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_full_folder_for_temporary_files_is_named_and_not_the_folder_of_the_table(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    index = pack(tiny_shapes, tmp_path / "shards", count=20)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(NoRoomForCopy, match=r"/temporary has no room for a copy of shard-000000.* by TMPDIR$"):
+            extract_features(tiny_backbone, f"file://{tmp_path}/shards", index, tmp_path / "out", accelerator)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    given = tiny_backbone, f"file://{tmp_path}/shards", index, tmp_path / "out", accelerator
+    assert extract_features(*given).count == 20
 
 
 @pytest.mark.parametrize("on_error", ["stop", "quarantine"])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +22,7 @@ from zsl.common.tensors import write_tensors
 from zsl.features.parts import read_part, read_part_features, read_rows
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import fit_scaler, split_features
+from zsl.finetune.images import _store
 
 
 @pytest.fixture
@@ -54,6 +60,28 @@ def test_the_scaler_of_pieces_is_that_of_all_rows(no_memory: Path) -> None:
 def test_pieces_are_all_rows_once(no_memory: Path) -> None:
     for rows in (0, 1, 7, 8, 50):
         assert [row for some in pieces(rows, 4 * DIM) for row in range(rows)[some]] == list(range(rows))
+
+
+@pytest.mark.parametrize("store", [lambda: make_room(1000, 1000), lambda: _store((1000, 1000), in_memory=False)])
+def test_a_full_folder_for_temporary_files_is_an_error_and_does_not_kill_the_process(
+    no_memory: Path, store: Callable[[], torch.Tensor]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=rf"^{no_memory} has no room for a temporary file of .* by TMPDIR$") as error:
+            store()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.errno == errno.EFBIG
+    assert list(no_memory.iterdir()) == []
+
+
+def test_a_file_system_that_cannot_reserve_gives_room_nevertheless(
+    no_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(errno.EOPNOTSUPP, "no")), raising=False)
+    assert make_room(3, 4).fill_(2).sum() == 24
 
 
 def test_room_is_a_tensor_to_write_to(no_memory: Path) -> None:

@@ -13,6 +13,7 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from zsl.datasets.places import shards_folder
+from zsl.features import mat
 from zsl.features.facts import describe_data
 from zsl.features.join import read_tables
 from zsl.features.load import find_features, load_splits
@@ -63,6 +64,22 @@ def test_an_imported_table_can_be_trained_on_at_once(
     (folder / "labels.npy").unlink()
     assert import_mat(tmp_path / "res101.mat", "shapes", tmp_path) == (folder, manifest)
     np.testing.assert_array_equal(read_features(folder).labels, made.labels)
+
+
+def test_a_table_that_the_format_cannot_hold_is_refused_before_anything_is_written(
+    tiny_shapes: Path, tiny_features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mat, "LARGEST_ARRAY", 72 * 64 * 4)
+    with pytest.raises(ValueError, match=r"ours\.mat cannot hold .* read .*features\.npy with numpy\.load"):
+        export_mat(tiny_features, tmp_path / "ours.mat", shards_folder(tiny_shapes, "shapes"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_images_is_refused(tiny_shapes: Path, tmp_path: Path) -> None:
+    empty = {"features": np.zeros((5, 0), np.float32), "labels": np.zeros((0, 1)), "rows": np.zeros((0, 1))}
+    savemat(tmp_path / "x.mat", empty)
+    with pytest.raises(ValueError, match=r"x\.mat has no image; features should be D x N"):
+        import_mat(tmp_path / "x.mat", "shapes", tmp_path, splits=tiny_shapes / "shapes" / "splits")
 
 
 def test_export_then_import_gives_the_same_table(tiny_shapes: Path, tiny_features: Path, tmp_path: Path) -> None:

@@ -213,6 +213,16 @@ def test_a_fold_judges_once(tiny_shapes: Path, weights: Path) -> None:
         make_job(tiny_shapes, weights, folds=(1, 1))
 
 
+def test_shards_that_do_not_say_what_they_are_made_from_are_tuned_on(tiny_shapes: Path) -> None:
+    shards = shards_folder(tiny_shapes, "shapes")
+    index = replace(read_index(shards), source={"split_hashes": ["a", "b", "c"]})
+    job = Finetuning(benchmark="shapes", backbone=MODEL, shards=shards, config=CONFIG)
+    splits, backbone = cast(Splits, Mock(verdict="of a test")), Mock(weights_sha256="0")
+    facts = command_module._facts(job, index, splits, backbone, "no", 0)
+    assert facts.data == "unknown"
+    assert facts.split_hashes == ("a", "b", "c")
+
+
 def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
     made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:

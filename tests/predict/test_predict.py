@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from toy import toy_splits, toy_table
 from backbones import load_backbone, weight_tensors
 from zsl.audit.provenance import check_scaler
 from zsl.common.config import override
+from zsl.common.locks import FolderInUse, sole_process
 from zsl.common.tensors import write_tensors
 from zsl.datasets.attribute_table import AttributeTable
 from zsl.dcrgan.dcrgan import train_dcrgan
@@ -318,6 +321,29 @@ def test_weights_of_ones_own_must_be_named_and_must_be_the_right_ones(tiny_run: 
 # --- export ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_export_that_fails_leaves_nothing_and_one_that_was_killed_is_named(
+    tiny_run: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    predictor, out = load_predictor(tiny_run), tmp_path / "new" / "made"
+    if is_there:
+        out.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr("zsl.predict.predictor.write_record", Mock(side_effect=full))  # after all other files
+        with pytest.raises(OSError, match="No space left"):
+            export(predictor, out, tiny_run, [tiny_weights])
+    assert list(tmp_path.rglob("*")) == ([out.parent, out] if is_there else [])
+    with sole_process(out), monkeypatch.context() as patch:
+        patch.setattr("zsl.common.locks._held", set())  # as if the lock were another process's
+        with pytest.raises(FolderInUse):
+            export(predictor, out, tiny_run, [tiny_weights])
+    export(predictor, out, tiny_run, [tiny_weights])
+    (out / "predictor.json").unlink()  # the last one that is written
+    with pytest.raises(FileExistsError, match="made holds an export that was stopped before its end; delete it"):
+        export(predictor, out, tiny_run, [tiny_weights])
+
+
 def test_an_export_answers_the_same_in_an_empty_folder_with_all_else_gone(
     tiny_run: Path, tiny_reader: Reader, tiny_weights: Path, tiny_shapes: Path, tmp_path: Path
 ) -> None:
@@ -504,6 +530,13 @@ def test_words_mean_files_folders_and_patterns_each_file_once(tmp_path: Path) ->
     assert found("a/notes.txt") == ["a/notes.txt"]  # named by itself, it is tried
     assert "a folder without photos" in found("nothing")[0]
     assert found("*.gif", "gone.jpg") == ["no file matches this pattern", "no such file or folder"]
+    assert found("[ac]") == ["a/1.jpg", "a/b/2.PNG", "a/notes.txt", "c/3.jpeg"]  # as a shell would expand it
+    assert list(find_photos([""])) == [Unread("", "an empty name")]  # of a variable that is not set
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "lost.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "d" / "pipe.jpg")
+    faults = ["a link to nowhere, which is not there", "neither file nor folder"]
+    assert found("d/lost.jpg", "d/pipe.jpg") == found("d/*.jpg") == found("d") == faults
     outside = "is outside"
     assert [outside in reason for reason in found("a/1.jpg", "c", within=tmp_path / "c")] == [True, False, True]
     assert outside in found("c/../a/1.jpg", within=tmp_path / "c")[0]

@@ -42,9 +42,10 @@ from zsl.report.cells import Table
 from zsl.report.context import Context, check_table, find_context
 from zsl.report.gallery import choose, make_gallery, speaking_attributes
 from zsl.report.page import Options, write_comparison, write_report
-from zsl.report.provenance import facts
+from zsl.report.provenance import facts, find_audit, read_start
 from zsl.report.published_numbers import BENCHMARKS, LABEL, NOTES, SEEN_CLASSES, published_rows
 from zsl.report.readings import Readings
+from zsl.report.retraining import cached
 from zsl.report.runs import find_runs, read_report_run
 from zsl.report.tables import astray_table, class_table, difference_table, paper_table
 from zsl.report.thumbnails import THUMBNAIL, thumbnail
@@ -504,6 +505,50 @@ def test_a_given_audit_is_taken_and_a_strangers_refused(runs: Path, tiny_shapes:
         report(runs / "honest", tiny_shapes, audit_file=tmp_path / "audit.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"counts": {"fail": "two"}},
+            r"Expected `int`, got `str` - at `\$\.counts\.fail`; make the audit anew",
+        ),
+        (
+            {"findings": [{"check": "leak"}]},
+            r"audit\.json: .*missing required field `severity` - at .*findings\[0\]",
+        ),
+        (
+            {"findings": [{"check": "a", "severity": "grave", "message": ""}]},
+            r"Invalid enum value 'grave'",
+        ),
+    ],
+)
+def test_an_audit_that_is_given_and_damaged_is_refused(
+    runs: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    run, context = read_report_run(runs / "honest"), Context(benchmark="shapes", data=runs)
+    write_json(tmp_path / "audit.json", {"benchmark": "shapes", "counts": {}, "findings": []} | change)
+    with pytest.raises(ValueError, match=message):
+        find_audit(run, context, tmp_path / "audit.json", tmp_path)
+
+
+def test_figures_whose_kept_arrays_are_damaged_are_made_anew(tmp_path: Path) -> None:
+    path, made = tmp_path / "kept.npz", {"points": np.eye(2)}
+    for content in (b"", b"PK\x03\x04", None):
+        if content is None:
+            np.savez(path, points=np.zeros(1))  # of another program: no key
+        else:
+            path.write_bytes(content)
+        assert cached(path, "key", lambda: made) is made
+        assert cached(path, "key", lambda: {})["points"].tolist() == made["points"].tolist()
+
+
+def test_a_start_that_another_version_noted_says_what_it_can() -> None:
+    known = {"time": "now", "command": "train", "commit": None, "versions": {"torch": "2"}, "later": 1}
+    start = read_start(known | {"python": 3, "machine": None})
+    assert (start.time, start.command, start.commit, start.versions) == ("now", "train", None, {"torch": "2"})
+    assert start.python == start.machine == "not recorded"
+
+
 def test_a_run_notes_how_it_was_started_and_the_page_says_it(honest: Reported, runs: Path) -> None:
     (entry,) = [json.loads(line) for line in (honest.folder / STARTS_FILE).read_text().splitlines()]
     assert torch.__version__.startswith(entry["versions"]["torch"])
@@ -632,6 +677,16 @@ def test_the_gallerys_answers_are_the_three_highest_scores(honest: Reported, tin
         classes = details.gzsl_classes[ranked].tolist()
         assert [answer.name for answer in card.answers] == [context.class_name(class_id) for class_id in classes]
         assert [answer.is_right for answer in card.answers] == [c == details.unseen_labels[at] for c in classes]
+
+
+def test_a_report_without_the_shards_of_its_index_says_that_the_photos_are_not_there(
+    honest: Reported, tiny_shapes: Path, tmp_path: Path
+) -> None:
+    run = read_report_run(honest.folder)
+    context = find_context(run, tiny_shapes, features=None, attribute_names=None)
+    cards, notes = make_gallery(run, replace(context, data=tmp_path))
+    assert cards == []
+    assert re.fullmatch(r"\d+ photos of the gallery are not in the shards or cannot be read\.", notes[0])
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """Shards: the original bytes and facts come back, equal input gives equal bytes, damage is never silent."""
 
+import errno
 import hashlib
 import io
 import json
 import os
+import resource
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -145,8 +148,40 @@ def test_an_interrupted_run_leaves_no_index_and_no_half_shard(photos: Path, tmp_
         pack(photos, out)
     with pytest.raises(FileNotFoundError, match=r"no index\.json in .*make_shards"):
         read_index(out)
-    tars = {name: content for name, content in contents(out).items() if name.endswith(".tar")}
-    assert tars == {name: whole[name] for name in tars}
+    left = contents(out)
+    assert left == {name: whole[name] for name in left}
+
+
+@pytest.mark.parametrize("limit", [2_000, 10_240, 30_720])  # bytes a file: the first shard, a later one, the index
+def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    out = tmp_path / "shards"
+    if limit == 30_720:  # no index is so large, but a disk may be full by then
+        monkeypatch.setattr(Path, "write_text", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"(File too large|No space left).*shards/(shard-00000\d\.tar|index\.json)'$"):
+            pack(photos, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [name for name in contents(out) if not name.endswith(".tar")]
+
+
+def test_what_a_killed_packing_left_is_removed_by_the_next(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "shard-000007.tmp").write_bytes(b"half a shard of a longer packing")
+    pack(photos, tmp_path / "shards", shard_size=4)
+    assert sorted(contents(tmp_path / "shards")) == ["index.json", "shard-000000.tar", "shard-000001.tar"]
+
+
+def test_a_photo_that_the_disk_does_not_give_is_named(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
+    with pytest.raises(OSError, match=r"Input/output error: .*some class/photo\.v0\.JPG"):
+        pack(photos, tmp_path / "shards")
 
 
 def test_shards_of_an_earlier_longer_run_are_removed(photos: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from zsl.audit.findings import Finding, Severity, fail, failed, ok, text_table, warn
+from zsl.common.files import in_words
 
 if TYPE_CHECKING:
     from backbones.presets import Preset
@@ -107,6 +108,11 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _reason(error: OSError | ValueError) -> str:
+    """What an error says, of a file that this user may not read, too."""
+    return in_words(error) if isinstance(error, OSError) else str(error)
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -131,8 +137,8 @@ def _own(folder: Path, images: Path | None, splits: Path | None) -> Finding:
         with tempfile.TemporaryDirectory() as draft:
             prepare(folder, Path(draft))
             split_file = read_split_file(Path(draft))
-    except (FileNotFoundError, ValueError) as error:
-        return fail("own folder", str(error), remedy=remedy)
+    except (OSError, ValueError) as error:
+        return fail("own folder", _reason(error), remedy=remedy)
     return ok("own folder", f"{split_file.count:,} photos, {len(split_file.class_names)} classes ({folder})")
 
 
@@ -144,8 +150,8 @@ def _splits(benchmark: str, folder: Path) -> Iterator[Finding]:
         split_file = read_split_file(folder)
         count = f"{split_file.count:,} rows, {len(split_file.class_names)} classes"
         yield ok("split file", f"{split_file.verdict}: {count} ({folder})")
-    except (FileNotFoundError, ValueError) as error:
-        yield fail("split file", str(error), remedy=remedy)
+    except (OSError, ValueError) as error:
+        yield fail("split file", _reason(error), remedy=remedy)
     absent = [name for name in LISTS if not (folder / name).is_file()]
     if absent:
         message = f"no {', '.join(absent)} in {folder}: no validation fold can be made"
@@ -168,8 +174,8 @@ def _photos(benchmark: str, images: Path | None, splits: Path | None, packed: bo
         return absent("photos", f"no folder {images}", remedy=remedy)
     try:
         raw = read_benchmark(benchmark, images, splits, allow_missing=True)
-    except (FileNotFoundError, ValueError) as error:
-        return absent("photos", str(error), remedy=remedy)
+    except (OSError, ValueError) as error:
+        return absent("photos", _reason(error), remedy=remedy)
     if not raw.missing:
         return ok("photos", f"all {len(raw.instances):,} in {images}")
     message = f"{len(raw.instances):,} present, {raw.missing:,} missing below {images}"
@@ -186,9 +192,9 @@ def _shards(benchmark: str, data: Path, embedded: bool) -> Finding:
     folder = shards_folder(data, benchmark)
     try:
         index = read_index(folder)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         remedy = "drawn and packed when first asked for" if embedded else "scripts/make_shards.py makes them"
-        return warn("shards", str(error), remedy=remedy)
+        return warn("shards", _reason(error), remedy=remedy)
     absent = [shard.file for shard in index.shards if not (folder / shard.file).is_file()]
     if absent:
         message = f"{len(absent)} of {len(index.shards)} absent in {folder}, the first is {absent[0]}"
@@ -239,9 +245,9 @@ def _with_weights(benchmark: str, data: Path, backbone: str, weights: Path) -> t
     check = f"weights {backbone}"
     try:
         loaded = load_backbone(name, weights, options)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         unknown = warn("features", f"not looked for: the name of their table has a hash of what is in {weights}")
-        return unknown, fail(check, str(error))
+        return unknown, fail(check, _reason(error))
     return _table(lambda: features_folder(data, benchmark, loaded.name)), ok(check, str(weights))
 
 

@@ -207,14 +207,25 @@ def draw_pairs(
     for number, pair in enumerate(pairs):
         left, top = (number % columns) * (2 * side + gap), (number // columns) * (side + caption)
         for position, i in enumerate((pair.first, pair.second)):
-            small = Image.fromarray(backbones.decode_image(images[photos[i].row]).permute(1, 2, 0).numpy())
-            small.thumbnail((side - 4, side - 4))
-            sheet.paste(small, (left + position * side, top))
+            sheet.paste(_small(images[photos[i].row], side - 4), (left + position * side, top))
             pen.text((left + position * side, top + side), f"{photos[i].row} {part[photos[i].row]}", fill="black")
             pen.text((left + position * side, top + side + 14), Path(photos[i].file).name[:30], fill="grey")
         pen.text((left, top + side + 28), f"{pair.distance} bits, correlation {pair.correlation:.3f}", fill="black")
     with atomic_path(picture) as temporary:
         sheet.save(temporary, format="JPEG", quality=85)
+
+
+def _small(image: bytes, side: int) -> Image.Image:
+    """A photo of at most `side` pixels a side; a grey square for one that the hashes could read, and no one else can.
+
+    Hashing decodes a JPEG at reduced size by Pillow, which passes over damage that the one decoder refuses.
+    """
+    try:
+        small = Image.fromarray(backbones.decode_image(image).permute(1, 2, 0).numpy())
+    except ValueError:
+        return Image.new("RGB", (side, side), "lightgrey")
+    small.thumbnail((side, side))
+    return small
 
 
 def _images(folder: Path, index: ShardIndex, rows: Iterable[int]) -> dict[int, bytes]:

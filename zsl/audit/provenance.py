@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from shards import ShardIndex
 from zsl.audit.findings import Finding, fail, ok, warn
 from zsl.audit.photos import Photo
 from zsl.common.records import read_record
 from zsl.common.room import pieces
+from zsl.common.tensors import read_some_tensors
 from zsl.datasets.folds import FOLD, fold_number
 from zsl.datasets.split_file import PARTS, SplitFile
 from zsl.datasets.splits import Splits, attributes_hash, classes_hash
@@ -126,7 +126,10 @@ def check_scaler(table: FeatureTable, splits: Splits, run: Path | None) -> list[
     """
     expected = _refitted(table, splits.trainval_loc)
     scalers = {"the scaler made on loading": fit_scaler(table, splits.trainval_loc)}
-    scalers |= _saved_scalers(run) if run else {}
+    try:
+        scalers |= _saved_scalers(run) if run else {}
+    except ValueError as error:
+        return [fail("scaler", str(error))]
     fold = fold_number(splits.verdict)
     fitted_on = FITTED_ON if fold is None else f"{FITTED_ON} of {FOLD} {fold}"
     wrong = {name for name, scaler in scalers.items() if not _same_scaler(scaler, expected)}
@@ -162,16 +165,20 @@ def _same_scaler(first: FeatureScaler, second: FeatureScaler) -> bool:
 
 
 def _saved_scalers(run: Path) -> dict[str, FeatureScaler]:
-    """The scalers in the safetensors files of `run`: each pair of tensors `…low` and `…span`."""
+    """The scalers in the safetensors files of `run`: each pair of tensors `…low` and `…span`.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
     scalers = {}
     for path in sorted(run.rglob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-            for low in sorted(n for n in names if n == "low" or n.endswith("scaler.low")):
-                span = low.removesuffix("low") + "span"
-                if span in names:
-                    where = f"{low.removesuffix('low').rstrip('.') or 'scaler'} in {path.relative_to(run)}"
-                    scalers[where] = FeatureScaler(file.get_tensor(low), file.get_tensor(span))
+        _, names, _ = read_some_tensors(path, [], TRAIN_ANEW)
+        for low in sorted(n for n in names if n == "low" or n.endswith("scaler.low")):
+            span = low.removesuffix("low") + "span"
+            if span in names:
+                where = f"{low.removesuffix('low').rstrip('.') or 'scaler'} in {path.relative_to(run)}"
+                tensors, _, _ = read_some_tensors(path, [low, span], TRAIN_ANEW)
+                scalers[where] = FeatureScaler(tensors[low], tensors[span])
     return scalers
 
 

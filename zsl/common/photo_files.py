@@ -21,7 +21,8 @@ JUNK = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "#recycle", "@recycle",
     "@__thumb",
 }  # fmt: skip
-ABSENT = (errno.ENOENT, errno.ENOTDIR)  # errors that say that nothing has this name
+NOTHING = (errno.ENOENT, errno.ENOTDIR)  # errors that say that nothing has this name
+ABSENT, FOLDER = "not there", "a folder"  # of the words of `file_fault`
 READ_FORMATS = "neither JPEG nor PNG (nor GIF, WebP, BMP or TIFF)"
 
 
@@ -87,12 +88,12 @@ def file_fault(path: Path) -> str:
         mode = path.stat().st_mode
     except OSError as error:
         if not _says(path.is_symlink):
-            return "not there" if error.errno in ABSENT else f"not to be opened ({error.strerror})"
-        why = {errno.ELOOP: "leads in a circle"} | dict.fromkeys(ABSENT, "is not there")
+            return ABSENT if error.errno in NOTHING else f"not to be opened ({error.strerror})"
+        why = {errno.ELOOP: "leads in a circle"} | dict.fromkeys(NOTHING, "is not there")
         return f"a link to {path.readlink()}, which {why.get(error.errno or 0, f'cannot be opened ({error.strerror})')}"
     if stat.S_ISREG(mode):
         return ""
-    return "a folder" if stat.S_ISDIR(mode) else "neither file nor folder"
+    return FOLDER if stat.S_ISDIR(mode) else "neither file nor folder"
 
 
 def list_photos(root: Path) -> list[str]:

@@ -77,10 +77,10 @@ def _names_in(path: Path) -> tuple[str, ...]:
     Its lines are `number name`; of a `.csv` the head has the names after its first cell; of a `.mat` (SUN) the variable
     `attributes` has them.
     """
-    if path.suffix == ".mat":
+    if path.suffix.lower() == ".mat":
         return tuple(map(nfc, strings(read_variables(path, [VARIABLE])[VARIABLE], path, VARIABLE)))
     lines = _lines(path)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return tuple(nfc(cell.strip()) for cell in next(csv.reader(lines), [])[1:])
     return tuple(nfc(re.sub(r"^\s*\d+\s+", "", line).strip()) for line in lines)
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from zsl.common.photo_files import file_fault
+from zsl.common.photo_files import ABSENT, file_fault
 from zsl.datasets.dataset import Dataset
 from zsl.datasets.instances import Instance
 from zsl.datasets.registry import find_dataset
@@ -126,7 +126,7 @@ def _raise_missing(images: Path, instances: list[Instance], dataset: Dataset) ->
 def _with_fault(images: Path, file: str) -> str:
     """The name of an absent photo, and what is there in its place."""
     fault = file_fault(images / file)
-    return file if fault == "not there" else f"{file} ({fault})"
+    return file if fault == ABSENT else f"{file} ({fault})"
 
 
 def _check_spelling(images: Path, absent: list[Instance]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +23,17 @@ class Instance:
     box_absent: bool = False  # True: the row is a box, and no file at hand states which
 
 
-def refuse_empty(folder: Path, instances: Sequence[Instance]) -> None:
-    """Refuse a photo without bytes, before anything of an earlier packing is touched.
+def check_files(folder: Path, instances: Sequence[Instance]) -> None:
+    """Refuse a photo without bytes or without the right to read it, before anything of an earlier packing is touched.
 
     Raises:
         FileNotFoundError: a photo is absent below `folder`.
+        PermissionError: this user may not read a photo.
         ValueError: a photo is empty.
     """
     for instance in instances:
-        if not (folder / instance.file).stat().st_size:
-            raise ValueError(f"{folder / instance.file} is empty (row {instance.row})")
+        path = folder / instance.file
+        if not path.stat().st_size:
+            raise ValueError(f"{path} is empty (row {instance.row})")
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

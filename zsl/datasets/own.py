@@ -14,6 +14,7 @@ Equal input gives equal bytes.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections import defaultdict
@@ -29,13 +30,15 @@ from zsl.datasets.attribute_table import ATTRIBUTES_FILE, read_attributes
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.distinct import check_distinct
 from zsl.datasets.held_out import VALIDATION_SHARE
-from zsl.datasets.instances import Instance, refuse_empty
+from zsl.datasets.instances import Instance, check_files
 from zsl.datasets.official_files import write_class_lists, write_split_file
-from zsl.datasets.split_file import SPLIT_FILE, read_split_file
-from zsl.datasets.split_table import SPLITS_FILE, read_splits
+from zsl.datasets.split_file import PARTS, SPLIT_FILE, SplitFile, read_split_file
+from zsl.datasets.split_table import SPLITS_FILE, check_parts, read_splits
 from zsl.datasets.splits import make_splits
 
 END_BYTES = 4096
+SAME_ATTRIBUTES = 1e-4  # of numbers of a class, divided by their L2 norm; tables are rounded
+log = logging.getLogger(__name__)
 
 
 def is_own(benchmark: str) -> bool:
@@ -84,21 +87,35 @@ def _prepare_from_split_file(folder: Path, out: Path) -> None:
     """The folder has an att_splits.mat: check it against the photos, and add the class lists that it lacks."""
     split_file = read_split_file(folder)
     if (folder / ATTRIBUTES_FILE).is_file():
-        classes = read_attributes(folder / ATTRIBUTES_FILE).classes
-        if classes != split_file.class_names:
-            raise ValueError(
-                f"{folder}: {ATTRIBUTES_FILE} and {SPLIT_FILE} have other classes, or in another order; "
-                f"{ATTRIBUTES_FILE} may be left out, {SPLIT_FILE} holds attributes"
-            )
+        _compare_attributes(split_file, folder)
     photos = _photos(folder, split_file.class_names)
     if len(photos) != split_file.count:
         raise ValueError(f"{folder} has {len(photos):,} photos, its {SPLIT_FILE} has {split_file.count:,} rows")
+    check_parts({part: getattr(split_file, part) for part in PARTS}, photos, folder / SPLIT_FILE)
     splits = make_splits(split_file, np.arange(len(photos)), np.array([photo.label for photo in photos]))
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / SPLIT_FILE, out / SPLIT_FILE)
     _write_lists(out, split_file.class_names, splits.seen, splits.unseen)
     for path in folder.glob("*classes*.txt"):
         shutil.copyfile(path, out / path.name)
+
+
+def _compare_attributes(split_file: SplitFile, folder: Path) -> None:
+    """Refuse an attributes.csv of other classes than those of the split file; tell of one with other attributes."""
+    table = read_attributes(folder / ATTRIBUTES_FILE)
+    if table.classes != split_file.class_names:
+        raise ValueError(
+            f"{folder}: {ATTRIBUTES_FILE} and {SPLIT_FILE} have other classes, or in another order; "
+            f"{ATTRIBUTES_FILE} may be left out, {SPLIT_FILE} holds attributes"
+        )
+    with np.errstate(all="ignore"):  # a class without strengths has no direction; `make_splits` refuses it
+        listed, held = (
+            each / np.linalg.norm(each, axis=1, keepdims=True) for each in (table.strengths, split_file.attributes)
+        )
+    if listed.shape != held.shape or not np.allclose(listed, held, atol=SAME_ATTRIBUTES):
+        log.warning(
+            "%s: the attributes are those of %s; %s has others, which are not read", folder, SPLIT_FILE, ATTRIBUTES_FILE
+        )
 
 
 def _write_lists(out: Path, classes: Sequence[str], seen: np.ndarray, unseen: np.ndarray) -> None:
@@ -117,7 +134,7 @@ def _photos(folder: Path, classes: Sequence[str]) -> list[Instance]:
     if (counts == 0).any():
         empty = [classes[label] for label in np.flatnonzero(counts == 0).tolist()]
         raise ValueError(f"{len(empty)} classes have no photo in {images}, the first is {empty[0]!r}")
-    refuse_empty(folder, photos)
+    check_files(folder, photos)
     _refuse_same_bytes(folder, [photo.file for photo in photos])
     return photos
 

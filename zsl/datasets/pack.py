@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,13 +12,14 @@ from pathlib import Path
 from shards import Location, ShardIndex, open_index, read_index, write_shards
 from shards.index import INDEX_FILE
 from shards.write import SHARD_SIZE
+from zsl.common.locks import FolderInUse, sole_process
 from zsl.common.progress import progress_bar
 from zsl.datasets import own
 from zsl.datasets.attribute_names import NAMES_FILE, find_names, write_names
 from zsl.datasets.benchmark import Benchmark, read_benchmark
 from zsl.datasets.class_lists import check_class_lists
 from zsl.datasets.class_names import update_names
-from zsl.datasets.instances import refuse_empty
+from zsl.datasets.instances import check_files
 from zsl.datasets.places import (
     SHAPES,
     benchmark_name,
@@ -32,6 +34,8 @@ from zsl.datasets.registry import DATASETS, find_dataset
 from zsl.datasets.shapes import write_shapes
 from zsl.datasets.split_copies import copy_split_files
 from zsl.datasets.splits import classes_hash
+
+WAIT_SECONDS = 0.5  # between two looks whether another process has drawn `shapes`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ def make_shards(
         raw = _find_raw(benchmark, data, images, splits, draft)
         content = replace(read_benchmark(raw.dataset, raw.images, raw.splits, allow_missing=allow_missing), name=name)
         check_class_lists(content.splits, content.split_folder)
-        refuse_empty(content.images, content.instances)
+        check_files(content.images, content.instances)
         update_names(names_file(data, name), content.split_file.class_names, find_dataset(raw.dataset).readable)
         # All is checked: from here on, an earlier packing is replaced.
         copy_split_files(content.split_folder, splits_folder(data, name))
@@ -162,9 +166,18 @@ def open_shards(
 
 
 def draw_absent_shapes(data: Path) -> None:
-    """Draw the benchmark `shapes` and write its shards below `data`, unless `data` has them."""
-    if not (shards_folder(data, SHAPES) / INDEX_FILE).is_file():
-        make_shards(SHAPES, data)
+    """Draw the benchmark `shapes` and write its shards below `data`, unless `data` has them.
+
+    If another process draws them there, this one waits for it.
+    """
+    folder = shards_folder(data, SHAPES)
+    while not (folder / INDEX_FILE).is_file():
+        try:
+            with sole_process(folder.parent):
+                if not (folder / INDEX_FILE).is_file():
+                    make_shards(SHAPES, data)
+        except FolderInUse:
+            time.sleep(WAIT_SECONDS)
 
 
 def open_or_draw_shards(

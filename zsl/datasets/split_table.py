@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ def _check_names(table: Table, key: str, expected: Sequence[str]) -> None:
     for row, name in zip(table.rows, names, strict=True):
         if name not in expected_set:
             where = ATTRIBUTES_FILE if key == "class" else "images/"
-            raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}")
+            close = get_close_matches(name, expected, n=1)
+            guess = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}{guess}")
     if absent := [name for name in expected if name not in listed]:
         raise ValueError(
             f"{table.path} leaves out {len(absent)} of {len(expected)}, the first is the {key} {absent[0]!r}"
@@ -117,8 +120,19 @@ def _parts_by_class(classes: Sequence[str], photos: Sequence[Instance], split_of
 
 def _parts_by_photo(photos: Sequence[Instance], split_of: Mapping[str, str], path: Path) -> Parts:
     """The parts as the table states them, which are a zero-shot split."""
-    parts = {part: [photo for photo in photos if f"{split_of[_name(photo)]}_loc" == part] for part in PARTS}
-    trainval, test_seen, test_unseen = ({photo.class_name for photo in parts[part]} for part in PARTS)
+    members = {part: [photo.row for photo in photos if f"{split_of[_name(photo)]}_loc" == part] for part in PARTS}
+    parts = {part: np.array(rows, dtype=np.int64) for part, rows in members.items()}
+    check_parts(parts, photos, path)
+    return parts
+
+
+def check_parts(parts: Parts, photos: Sequence[Instance], path: Path) -> None:
+    """Check that `parts`, which the file `path` states for all `photos` in row order, are a zero-shot split.
+
+    Raises:
+        ValueError: a class is seen and unseen, or is trained and not tested, or the reverse; or classes are too few.
+    """
+    trainval, test_seen, test_unseen = ({photos[row].class_name for row in parts[part].tolist()} for part in PARTS)
     if both := sorted((trainval | test_seen) & test_unseen):
         raise ValueError(
             f"{path}: class {both[0]!r} has photos in test_unseen and in another part; it cannot be unseen"
@@ -128,7 +142,6 @@ def _parts_by_photo(photos: Sequence[Instance], split_of: Mapping[str, str], pat
     if untested := sorted(trainval - test_seen):
         raise ValueError(f"{path}: class {untested[0]!r} has trainval photos and none in test_seen")
     _refuse_too_few(len(trainval), len(test_unseen))
-    return {part: np.array([photo.row for photo in members]) for part, members in parts.items()}
 
 
 def _refuse_too_few(seen: int, unseen: int) -> None:

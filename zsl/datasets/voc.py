@@ -10,6 +10,7 @@ ymin become one less and xmax and ymax stay.  They count in the pixels as they a
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -61,7 +62,11 @@ def _read_list(path: Path, folder: str) -> list[Object]:
         fields = LINE.fullmatch(line.strip())
         if fields is None:
             raise ValueError(f"{path}, line {number}: {line[:60]!r} is not `file class xmin ymin xmax ymax …`")
-        objects.append(Object(f"{folder}/{fields['file']}", fields["name"], _half_open(fields.groups()[2:])))
+        try:
+            box = _half_open(fields.groups()[2:])
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        objects.append(Object(f"{folder}/{fields['file']}", fields["name"], box))
     return objects
 
 
@@ -88,12 +93,19 @@ def _read_annotation(file: str, path: Path) -> list[Object]:
             )
             for element in ElementTree.parse(path).getroot().findall("object")
         ]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: of an unknown encoding
         raise ValueError(f"{path} is not a VOC annotation: {error}") from error
 
 
 def _half_open(sides: Sequence[str]) -> Box:
-    """1-based xmin, ymin, xmax, ymax, the last pixel included, to 0-based x0, y0, x1, y1 without it."""
-    xmin, ymin, xmax, ymax = (round(float(side)) for side in sides)
+    """1-based xmin, ymin, xmax, ymax, the last pixel included, to 0-based x0, y0, x1, y1 without it.
+
+    Raises:
+        ValueError: a side is no number, or not finite.
+    """
+    numbers = [float(side) for side in sides]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"the box {' '.join(sides)[:60]} is not of finite numbers")
+    xmin, ymin, xmax, ymax = map(round, numbers)
     # A few lists of this kind count from 0: a side at 0 is the photo's border, one below it stays an error.
     return (xmin or 1) - 1, (ymin or 1) - 1, xmax, ymax

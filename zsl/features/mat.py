@@ -33,6 +33,7 @@ from zsl.features.table import REMEDY, FeatureTable, arrays_sha256, lacks_files,
 
 KEYS = ("features", "labels")
 FILES_FILE = "image_files.txt"  # one a line, in the order of the rows
+LARGEST_ARRAY = 2**32  # bytes that the format can count
 DOUBLE_FILE = "features_float64.npy"  # only where float32 does not hold the imported numbers exactly
 
 
@@ -153,7 +154,8 @@ def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool =
 
     Raises:
         FileNotFoundError: the shards are absent, or the file with the imported numbers in float64.
-        ValueError: the shards are not those that the table was made from, or the table has changed since it was made.
+        ValueError: the shards are others than those of the table; or the table has changed since it was made, or is
+            too large for the format.
     """
     from scipy.io import savemat
 
@@ -161,6 +163,11 @@ def export_mat(folder: Path, file: Path, shards: Location, *, allow_pipe: bool =
     table.check_content()
     imported = table.manifest.imported
     features = _exported_features(folder, table)
+    if features.nbytes >= LARGEST_ARRAY:
+        raise ValueError(
+            f"{file} cannot hold {features.nbytes / 1e9:.1f} GB of features: an array in a MATLAB 5 file takes less "
+            f"than {LARGEST_ARRAY / 1e9:.1f} GB; read {folder / 'features.npy'} with numpy.load"
+        )
     names = _file_names(folder, table, shards, allow_pipe=allow_pipe)
     content = {
         "features": np.ascontiguousarray(features.T.astype(imported.features_dtype if imported else "float32")),
@@ -201,6 +208,8 @@ def _columns(content: dict[str, np.ndarray], split_file: SplitFile, file: Path) 
             f"{file}: {len(features)} columns of features, {len(labels)} labels, {len(files)} image_files and "
             f"{len(rows)} rows; features should be D x N"
         )
+    if not len(features):
+        raise ValueError(f"{file} has no image; features should be D x N")
     if "rows" not in content and len(features) != split_file.count:
         raise ValueError(
             f"{file} has {len(features):,} images, the split file {split_file.count:,} rows; are they of one benchmark?"

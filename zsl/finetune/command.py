@@ -34,6 +34,7 @@ from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
 from zsl.features.load import load_splits
+from zsl.features.manifest import Source
 from zsl.finetune.crossfit import Crossfit, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_crossfit
 from zsl.finetune.data import without_share
@@ -193,11 +194,12 @@ def _remove_checkpoints(folder: Path, accelerator: Accelerator) -> None:
 def _facts(
     job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbone, precision: str, class_folds: int
 ) -> RunFacts:
+    source = Source.read(index.source, f"the index of the shards of {index.benchmark}: source")
     return RunFacts(
         benchmark=index.benchmark,
-        data=index.source["verdict"],
+        data=source.verdict or "unknown",  # an index of one's own may not say it
         splits=splits.verdict,
-        split_hashes=tuple(index.source["split_hashes"]),
+        split_hashes=source.split_hashes or (),
         shards_sha256=index.sha256,
         backbone=backbone.name,
         started_from_sha256=backbone.weights_sha256,

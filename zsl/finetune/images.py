@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from torch import Tensor
 import backbones
 from shards import Location, Sample, ShardIndex, shard_samples
 from zsl.common.progress import progress_bar
+from zsl.common.room import reserve
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
 from zsl.features.manifest import Manifest, Source
@@ -83,6 +85,7 @@ def load_train_images(
 
     Raises:
         ValueError: a trainval row is not in the shards, or its photo cannot be decoded.
+        OSError: the folder for temporary files has no room.
     """
     rows = splits.trainval_loc
     need = sum(3 * t.size[0] * t.size[1] for t in transforms) * len(rows)
@@ -122,7 +125,8 @@ def _store(shape: tuple[int, ...], *, in_memory: bool) -> Tensor:
     if in_memory:
         return torch.empty(shape, dtype=torch.uint8)
     with tempfile.TemporaryFile() as file:  # the mapping outlives the handle
-        return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=shape))
+        reserve(file, math.prod(shape))
+        return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))
 
 
 def _samples(location: Location, index: ShardIndex, first: int, last: int, *, allow_pipe: bool) -> Iterator[Sample]:

@@ -14,11 +14,15 @@ from pathlib import Path
 
 from backbones import Backbone, EncodeOptions, Transform, export_manifest, load_backbone, weight_tensors
 from backbones.tuned import photos_metadata, read_tuned_photos
+from zsl.common.files import atomic_path
+from zsl.common.locks import sole_process
 from zsl.common.tensors import write_tensors
-from zsl.dcrgan.saved import BACKBONE_FILE, BackboneFacts
+from zsl.dcrgan.saved import BACKBONE_FILE, FACTS_FILE, BackboneFacts
 from zsl.experiments.results import RESULTS_FILE
 from zsl.features.manifest import EncodeFacts, TransformFacts
 from zsl.predict.predictor import Predictor, save_predictor
+
+BACKBONE_FOLDER = "backbone-"  # and a number from 1: the folder of one of several joined backbones in an export
 
 
 def open_backbones(predictor: Predictor, folder: Path, weights: Sequence[Path] = ()) -> tuple[Backbone, ...]:
@@ -59,7 +63,9 @@ def _weights_files(facts: BackboneFacts, folder: Path, given: Sequence[Path]) ->
 def backbone_folders(facts: BackboneFacts, folder: Path) -> list[Path]:
     """The folder of each backbone's weights in the export `folder`."""
     parts = facts.each
-    return [folder] if len(parts) == 1 else [folder / f"backbone-{number}" for number in range(1, len(parts) + 1)]
+    return (
+        [folder] if len(parts) == 1 else [folder / f"{BACKBONE_FOLDER}{number}" for number in range(1, len(parts) + 1)]
+    )
 
 
 def _open(facts: BackboneFacts, folder: Path, file: Path | None) -> Backbone:
@@ -118,11 +124,33 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Sequence[P
 
     source: the folder that the predictor was read from.  weights: the backbones', where the run cannot name them.
 
+    After an error nothing of the export is left.  A killed one lacks its last file, so that no reader takes it.
+
     Raises:
         FileExistsError: the folder is there and not empty.
+        FolderInUse: another process exports to it.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    with sole_process(folder):
+        _refuse_content(folder)
+        try:
+            _write_export(predictor, folder, source, weights)
+        except BaseException:
+            for path in folder.iterdir():  # the folder was empty
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise
+
+
+def _refuse_content(folder: Path) -> None:
+    """Refuse a folder that is not empty."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there & {BACKBONE_FILE, f"{BACKBONE_FOLDER}1"} and FACTS_FILE not in there:
+        raise FileExistsError(f"{folder} holds an export that was stopped before its end; delete it, and export again")
+    if there:
         raise FileExistsError(f"{folder} is not empty; --export makes a folder of its own")
+
+
+def _write_export(predictor: Predictor, folder: Path, source: Path, weights: Sequence[Path]) -> None:
+    """Write the files of an export, the one that lists the others last."""
     facts = predictor.facts.backbone
     files = _weights_files(facts, source, weights)
     for part, file, place in zip(facts.each, files, backbone_folders(facts, folder), strict=True):
@@ -130,6 +158,7 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Sequence[P
         write_tensors(place / BACKBONE_FILE, tensors, photos_metadata(read_tuned_photos(file)))
         if file:
             export_manifest(place / BACKBONE_FILE, file)
-    save_predictor(predictor, folder)
     if (source / RESULTS_FILE).is_file():  # for the card
-        shutil.copyfile(source / RESULTS_FILE, folder / RESULTS_FILE)
+        with atomic_path(folder / RESULTS_FILE) as temporary:
+            shutil.copyfile(source / RESULTS_FILE, temporary)
+    save_predictor(predictor, folder)

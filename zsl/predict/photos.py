@@ -14,11 +14,12 @@ from torch import Tensor
 
 import backbones
 from backbones.photo_limits import MEMORY_MEGABYTES
-from zsl.common.photo_files import file_fault, list_entries
+from zsl.common.photo_files import ABSENT, FOLDER, file_fault, list_entries
 from zsl.common.ranges import Positive, check_flags
 from zsl.common.text import printable as text_of_bytes
 
 MAX_MEGABYTES = 20.0
+NO_FILE = "no such file or folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +71,25 @@ def find_photos(words: Sequence[str], within: Path | None = None) -> Iterator[Pa
 
 
 def _expand(word: str) -> list[Path | Unread]:
+    if not word:  # pathlib takes it for the folder that the program runs in
+        return [Unread(word, "an empty name")]
     path = Path(word)
-    try:
-        if path.is_dir():
-            return _in_folder(path) or [Unread(word, f"a folder without photos ({', '.join(backbones.FORMATS)})")]
-    except OSError as error:
-        return [Unread(word, f"cannot be opened ({error.strerror})")]
-    if not file_fault(path):
-        return [path]
-    if glob.has_magic(word):
-        found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
-        matches: list[Path | Unread] = [p for p in map(Path, found) if not file_fault(p)]
-        return matches or [Unread(word, "no file matches this pattern")]
-    return [Unread(word, "no such file or folder")]
+    fault = file_fault(path)
+    if fault == ABSENT and glob.has_magic(word):
+        matches = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+        found = [found for match in matches for found in _at(Path(match), file_fault(Path(match)))]
+        return found or [Unread(word, "no file matches this pattern")]
+    return _at(path, fault) or [Unread(word, f"a folder without photos ({', '.join(backbones.FORMATS)})")]
+
+
+def _at(path: Path, fault: str) -> list[Path | Unread]:
+    """The file at `path`, or all files of the folder there; fault: what `file_fault` says of it."""
+    if fault == FOLDER:
+        try:
+            return _in_folder(path)
+        except OSError as error:
+            return [Unread(str(path), f"cannot be opened ({error.strerror})")]
+    return [Unread(str(path), NO_FILE if fault == ABSENT else fault) if fault else path]
 
 
 def _in_folder(folder: Path) -> list[Path | Unread]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+import msgspec
 
 from zsl.audit.audit import AUDIT_FILE, VERSION, audit
-from zsl.audit.findings import SEVERITIES
+from zsl.audit.findings import SEVERITIES, Finding
 from zsl.common.files import read_json, read_object, write_json
 from zsl.common.records import read_record
 from zsl.datasets.split_file import read_split_file
@@ -30,7 +33,16 @@ class Audit:
     """The verdict of an audit with its findings, or why there is no audit."""
 
     verdict: str
-    findings: tuple[dict[str, Any], ...] = ()  # each with severity, check, message
+    findings: tuple[Finding, ...] = ()  # the gravest first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Number of findings of each severity."""
+
+    fail: int = 0
+    warn: int = 0
+    ok: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +50,8 @@ class AuditContent:
     """The part of `audit.json` that the report shows."""
 
     benchmark: str
-    counts: dict[str, int]  # of findings, by severity
-    findings: tuple[dict[str, Any], ...]
+    counts: Counts
+    findings: tuple[Finding, ...]
 
 
 def facts(run: ReportRun, context: Context) -> list[tuple[str, str]]:
@@ -89,19 +101,41 @@ def _program(run: ReportRun) -> list[tuple[str, str]]:
     """(name, value) of the command, the code and the machine of the run's last start."""
     if not run.starts:
         return [("command, commit, versions", UNKNOWN), ("time", _time_of(run))]
-    last = run.starts[-1]
-    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items() if version)
+    last = read_start(run.starts[-1])
+    versions = ", ".join(f"{name} {version}" for name, version in last.versions.items() if version)
     return [
-        ("command", last["command"]),
-        ("commit", last["commit"] or "not a git checkout"),
-        ("versions", f"Python {last['python']}, {versions}"),
-        ("machine", last["machine"]),
-        ("time", f"{last['time']} (command started {_times(len(run.starts))})"),
+        ("command", last.command),
+        ("commit", last.commit or "not a git checkout"),
+        ("versions", f"Python {last.python}, {versions}"),
+        ("machine", last.machine),
+        ("time", f"{last.time} (command started {_times(len(run.starts))})"),
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a line of `starts.jsonl` says of the program; a line of another version may say less."""
+
+    time: str = UNKNOWN
+    command: str = UNKNOWN
+    commit: str | None = UNKNOWN
+    python: str = UNKNOWN
+    versions: dict[str, str | None] = field(default_factory=dict)  # of packages
+    machine: str = UNKNOWN
+
+
+def read_start(entry: dict[str, Any]) -> Start:
+    """What the `entry` of a start says, as far as it has the types that this version writes."""
+    types = get_type_hints(Start)
+    known = {}
+    for name in types.keys() & entry.keys():
+        with suppress(msgspec.ValidationError):
+            known[name] = msgspec.convert(entry[name], types[name])
+    return Start(**known)
+
+
 def _time_of(run: ReportRun) -> str:
-    times = [entry["time"] for entry in run.accesses if "purpose" not in entry and "time" in entry]
+    times = [str(entry["time"]) for entry in run.accesses if "purpose" not in entry and "time" in entry]
     return f"last tested {times[-1][:19]} UTC" if times else UNKNOWN
 
 
@@ -112,7 +146,7 @@ def _opened(run: ReportRun) -> str:
     shown = sum("purpose" in entry for entry in run.accesses)
     seeds = len(run.results.seeds)
     tested = len(run.accesses) - shown
-    again = len({entry.get("seed") for entry in run.accesses if "purpose" not in entry}) < tested
+    again = len({str(entry.get("seed")) for entry in run.accesses if "purpose" not in entry}) < tested
     extra = " (a seed was tested more than once)" if again and run.honest else ""
     return f"{_times(tested)} for scores of {seeds} seeds{extra}, {_times(shown)} for figures, which choose nothing"
 
@@ -174,8 +208,8 @@ def _read_file(path: Path, run: ReportRun) -> Audit:
 def _verdict(content: AuditContent) -> Audit:
     """The Audit that the content of an `audit.json` amounts to."""
     counts = content.counts
-    words = "NOT CLEAN" if counts["fail"] else "clean, with warnings" if counts["warn"] else "clean"
-    warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
-    verdict = f"{words}: {counts['fail']} failed, {warnings}, {counts['ok']} passed"
-    findings = sorted(content.findings, key=lambda finding: SEVERITIES.index(finding["severity"]))
+    words = "NOT CLEAN" if counts.fail else "clean, with warnings" if counts.warn else "clean"
+    warnings = "1 warning" if counts.warn == 1 else f"{counts.warn} warnings"
+    verdict = f"{words}: {counts.fail} failed, {warnings}, {counts.ok} passed"
+    findings = sorted(content.findings, key=lambda finding: SEVERITIES.index(finding.severity))
     return Audit(verdict, tuple(findings))

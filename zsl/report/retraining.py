@@ -61,15 +61,22 @@ class Retraining:
 
 def cached(path: Path, key: str, compute: Callable[[], Arrays]) -> Arrays:
     """The arrays in the file `path`, if they belong to `key`; else those of `compute`, which are then kept there."""
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            kept = {name: file[name] for name in file.files}
-        if str(kept.pop("key")) == key:
-            return kept
+    kept = _read_arrays(path) if path.is_file() else {}
+    if "key" in kept and str(kept.pop("key")) == key:
+        return kept
     arrays = compute()
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, key=np.array(key), **arrays)
     return arrays
+
+
+def _read_arrays(path: Path) -> Arrays:
+    """The arrays in a file that `cached` wrote; none of a damaged file, which is made anew."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception:  # NumPy and zipfile raise many types
+        return {}
 
 
 def retrain(job: Retraining) -> Arrays:

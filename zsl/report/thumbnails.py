@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 
 from PIL import Image
 
@@ -17,18 +18,16 @@ QUALITY = 72  # of the JPEG
 
 
 def thumbnails(context: Context, rows: Iterable[int]) -> dict[int, str]:
-    """Thumbnails by row; a photo that cannot be read is left out."""
+    """Thumbnails by row; a photo that cannot be read is left out, and so are those of a shard that cannot be."""
     assert context.index is not None
-    wanted, uris = set(rows), {}
+    wanted, uris = set(rows), dict[int, str]()
     for shard in context.index.shards:
-        if not any(shard.first_row <= row <= shard.last_row for row in wanted):
-            continue
-        for sample in shard_samples(context.shards, shard):
-            if sample.row in wanted:
-                try:
-                    uris[sample.row] = thumbnail(sample.image, sample.box)
-                except ValueError:
-                    continue
+        if any(shard.first_row <= row <= shard.last_row for row in wanted):
+            with suppress(ValueError, OSError):  # the shard was removed, or changed; the audit names it
+                for sample in shard_samples(context.shards, shard):
+                    if sample.row in wanted:
+                        with suppress(ValueError):
+                            uris[sample.row] = thumbnail(sample.image, sample.box)
     return uris
 
 
