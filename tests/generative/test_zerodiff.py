@@ -156,8 +156,9 @@ def test_g_denoises_images_with_the_encoders_latents() -> None:
 
 
 def test_both_critics_and_the_decoder_have_the_gradients_of_their_losses() -> None:
-    losses, game, batch = played()
-    fake, a, (noised, steps, *_) = batch.fake.detach(), TRAIN.attributes[batch.labels], batch.beside
+    with torch.no_grad():
+        losses, game, batch = played()
+    fake, a, (noised, steps, *_) = batch.fake, TRAIN.attributes[batch.labels], batch.beside
     judges, mix = (game.critic, losses.step_critic), torch.rand(len(fake), 1)
     learners = [p for judge in judges for p in judge.parameters() if p is not judge.out.bias]
     learners += losses.decoder.parameters()
@@ -216,8 +217,11 @@ def test_g_learns_from_both_critics_the_vae_and_the_decoder() -> None:
 
 
 def test_both_critics_penalties_move_the_weight_together() -> None:
-    losses, game, batch = played()
-    game.update(game.critic, batch.real, batch.fake.detach(), TRAIN.attributes[batch.labels], torch.rand(27, 1), 0.0)
+    with torch.no_grad():
+        losses, game, batch = played()
+    game.update(
+        game.critic, batch.real, batch.fake, TRAIN.attributes[batch.labels], torch.rand(len(batch.real), 1), 0.0
+    )
     of_features = losses.penalty.total.clone()
     losses.critic_gradients(game, batch)
     assert losses.penalty.total.item() > of_features.item() > 0

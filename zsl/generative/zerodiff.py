@@ -126,7 +126,8 @@ class ZeroDiffLosses(VAEGANLosses):
 
 def _difference(critic: Critic, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
     """Return the scores of real minus those of generated features [B]."""
-    return critic(real, condition) - critic(fake, condition)
+    of_real, of_fake = critic(torch.cat([real, fake]), condition.repeat(2, 1)).chunk(2)  # one pass is faster than two
+    return of_real - of_fake
 
 
 @contextmanager
