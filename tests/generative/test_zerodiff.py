@@ -105,6 +105,7 @@ def test_unseen_features_are_denoised_at_once_from_noise_or_step_by_step() -> No
     at_once = generator()(a, noise)
     first, last = generator().layers[0], generator().layers[-1]
     assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
     hidden = torch.cat([a, noise, torch.tensor([[0.0, 0.0, 0.0, 1.0]]).repeat(6, 1)], dim=1) @ first.weight.T
     expected = sigmoid(torch.where(hidden > 0, hidden, 0.2 * hidden) @ last.weight.T)
     torch.testing.assert_close(at_once, expected)

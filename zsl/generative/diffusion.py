@@ -63,7 +63,7 @@ class DenoisingGenerator(SigmoidGenerator):
     ) -> None:  # fmt: skip
         inputs = noise_dim + feature_dim + steps
         super().__init__(attribute_dim, inputs, hidden_dim, feature_dim, shortcut=shortcut)
-        self.noise_dim, self.progressive = noise_dim + feature_dim, progressive
+        self.noise_dim, self.latent_dim, self.progressive = noise_dim + feature_dim, noise_dim, progressive
         self.diffusion = Diffusion(steps)
 
     def denoise(self, condition: Tensor, latents: Tensor, noised: Tensor, steps: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class DenoisingGenerator(SigmoidGenerator):
 
     def parts(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Split noise [B, Z + D] into that of the latents [B, Z] and that of the features [B, D]."""
-        latents, features = noise.tensor_split([noise.shape[1] - self.layers[-1].out_features], dim=1)
+        latents, features = noise.tensor_split([self.latent_dim], dim=1)
         return latents, features
 
     def encoded(self, steps: Tensor) -> Tensor:
