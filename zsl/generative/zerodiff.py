@@ -41,7 +41,7 @@ class ZeroDiffConfig(FVAEGANConfig):
     decoder_weight: NotNegative = 0.1
     mutual_weight: NotNegative = 0.5
     mutual_power: NotNegative = 2.5  # of √ᾱ, the share of the feature in a noised one
-    progressive: bool = False  # whether unseen classes' features are denoised step by step, not at once
+    progressive: bool = True  # whether unseen classes' features are denoised step by step, or else at once
 
 
 def mutual_loss(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
@@ -164,6 +164,7 @@ METHODS = both_forms(
     rounds=(
         each("mutual_weight", 0.0, 5.0),
         each("vae_weight", 0.01, 1.0),
+        each("progressive", False),
     ),
     citation="Ye, Gowda, Chen, Huang, Xu, Khan, Jin, Huang, Jin: ZeroDiff: Solidified Visual-Semantic Correlation in "
     "Zero-Shot Learning, ICLR 2025; without the contrastive table",
