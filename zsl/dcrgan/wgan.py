@@ -50,6 +50,7 @@ class Batch:
     fake: Tensor  # [B, D]
     labels: Tensor  # [B] class ids
     targets: Tensor  # [B] positions of the labels in `seen`
+    beside: tuple[Tensor, ...] = ()  # what else the method made for each image, see `Extra.make`
 
 
 class Extra(nn.Module):
@@ -57,6 +58,13 @@ class Extra(nn.Module):
 
     The module's children are the networks that learn beside G and D; checkpoints keep them by name.
     """
+
+    def make(self, game: Game, rows: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """Make G's features for the images of these rows [B, D], and what the method needs beside them for each image.
+
+        rows: positions of trainval features [B].  noise: [B, Z].
+        """
+        return (game.generator(game.condition_of[game.train.labels[rows]], noise),)
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the method's terms of G's loss, by name."""
@@ -143,10 +151,10 @@ class Game:
         """Draw noise [count, Z]."""
         return torch.randn(count, self.generator.noise_dim, device=self.train.device)
 
-    def batch(self, rows: Tensor, fake: Tensor) -> Batch:
-        """Return the batch of these rows [B], with features of G for their classes [B, D]."""
-        train = self.train
-        return Batch(real=train.features[rows], fake=fake, labels=train.labels[rows], targets=self.seen_labels[rows])
+    def batch(self, rows: Tensor, fake: Tensor, *beside: Tensor) -> Batch:
+        """Return the batch of these rows [B], with features of G for them [B, D] and what the method made beside."""
+        train, labels, targets = self.train, self.train.labels[rows], self.seen_labels[rows]
+        return Batch(real=train.features[rows], fake=fake, labels=labels, targets=targets, beside=beside)
 
     def update_critic(self, optimizer: Adam) -> Tensor:
         """Do all updates of D of one step, and return the loss of the last update."""
@@ -159,12 +167,13 @@ class Game:
             ]
             rows_of, noises, mixes = (torch.stack(values) for values in zip(*draws, strict=True))
         with torch.no_grad():
-            fakes = self.generator(self.condition_of[train.labels[rows_of.flatten()]], noises.flatten(0, 1))
-        for rows, mix, fake in zip(rows_of, mixes, fakes.split(config.batch_size), strict=True):
+            made = self.extra.make(self, rows_of.flatten(), noises.flatten(0, 1))
+        parts = (part.split(config.batch_size) for part in made)
+        for rows, mix, *of_rows in zip(rows_of, mixes, *parts, strict=True):
             with span("sampling"):
-                batch = self.batch(rows, fake)
+                batch = self.batch(rows, *of_rows)
                 condition = self.critic_condition_of[batch.labels]
-            loss = self.update(self.critic, batch.real, fake, condition, mix, config.penalty_weight)
+            loss = self.update(self.critic, batch.real, batch.fake, condition, mix, config.penalty_weight)
             of_method = self.extra.critic_gradients(self, batch)
             loss = loss if of_method is None else loss + of_method
             optimizer.step()
@@ -174,7 +183,7 @@ class Game:
         """Compute the terms of G's loss on a new batch."""
         with span("sampling"):
             rows, noise = self.draw()
-        batch = self.batch(rows, self.generator(self.condition_of[self.train.labels[rows]], noise))
+        batch = self.batch(rows, *self.extra.make(self, rows, noise))
         score = self.critic(batch.fake, self.critic_condition_of[batch.labels])
         return {"critic": -score.mean()} | self.extra.terms(self, batch)
 

@@ -16,6 +16,7 @@ from zsl.generative import (
     lsrgan,
     srgan,
     tf_vaegan,
+    zerodiff,
 )
 
 METHODS = (
@@ -32,5 +33,6 @@ METHODS = (
     *gdan.METHODS,
     *srgan.METHODS,
     *dascn.METHODS,
+    *zerodiff.METHODS,
 )
 GENERATIVE = {method.name: method for method in METHODS}
