@@ -22,11 +22,12 @@ from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, attribute_loss
 from zsl.generative.diffusion import DenoisingGenerator
 from zsl.generative.f_vaegan import FVAEGANConfig, VAEGANLosses, vae_loss
-from zsl.generative.method import both_forms, each
+from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Gaussians, kl_divergence
 from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
+from zsl.training.method import each
 from zsl.training.stage import stage
 
 
