@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsl.common.config import Settings
-from zsl.common.files import atomic_path, read_object, remove_leftovers, write_json
+from zsl.common.files import atomic_path, read_json_lines, read_object, remove_leftovers, write_json
 from zsl.common.long_work import PROGRESS_FILE, LongWork, noted_piece
 from zsl.common.profile import profiled, span
 from zsl.common.provenance import note_start
@@ -252,5 +252,6 @@ def _join_logs(folder: Path, seeds: Sequence[int]) -> None:
     """Join the logs of all seeds in one `metrics.jsonl`, with the seed in each line."""
     with atomic_path(folder / LOG_FILE) as temporary, temporary.open("w") as stream:
         for seed in seeds:
-            for entry in Journal(folder / f"seed-{seed}" / LOG_FILE).entries():  # closed forms log nothing
+            path = folder / f"seed-{seed}" / LOG_FILE
+            for entry in read_json_lines(path) if path.is_file() else ():  # closed forms log nothing
                 stream.write(json.dumps({"seed": seed} | entry) + "\n")
