@@ -430,7 +430,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no unseen class": (no_unseen, r"5 seen and 0 unseen classes; at least 3 seen"),
     "unknown folder": (
         lambda folder: write_photo(folder / "images" / "tapir" / "a.jpg", 1),
-        r"class names are not in the split file.*'tapir'",
+        r"class names are not in attributes\.csv.*'tapir'",
     ),
     "empty class": (lambda folder: shutil.rmtree(folder / "images" / "panda"), r"1 classes have no photo in .*'panda'"),
     "one photo": (one_photo, r"the seen class 'orca' has 1 photo"),

@@ -16,8 +16,12 @@ from zsl.datasets.instances import Instance
 from zsl.datasets.row_order import check_depth, make_instances, read_official_rows
 
 
-def instances(images: Path, class_names: Sequence[str], split_folder: Path | None = None) -> list[Instance]:
+def instances(
+    images: Path, class_names: Sequence[str], split_folder: Path | None = None, *, listed_in: str = "the split file"
+) -> list[Instance]:
     """All photos below `images/images/`, in sorted order; the folder's name is the class.
+
+    listed_in: the file of `class_names`, for messages.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -38,6 +42,7 @@ def instances(images: Path, class_names: Sequence[str], split_folder: Path | Non
         [file.split("/", 1)[0] for file in files],
         class_names,
         read_official_rows(split_folder),
+        listed_in=listed_in,
     )
 
 

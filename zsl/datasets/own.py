@@ -74,7 +74,7 @@ def _prepare_from_tables(folder: Path, out: Path) -> None:
     """The folder has attributes.csv and splits.csv: write the official files from them."""
     table = read_attributes(folder / ATTRIBUTES_FILE)
     check_distinct(table.strengths, table.classes, str(folder / ATTRIBUTES_FILE))
-    photos = _photos(folder, table.classes)
+    photos = _photos(folder, table.classes, ATTRIBUTES_FILE)
     parts = read_splits(folder / SPLITS_FILE, table.classes, photos)
     labels = np.array([photo.label for photo in photos])
     unseen = np.unique(labels[parts["test_unseen_loc"]])
@@ -88,7 +88,7 @@ def _prepare_from_split_file(folder: Path, out: Path) -> None:
     split_file = read_split_file(folder)
     if (folder / ATTRIBUTES_FILE).is_file():
         _compare_attributes(split_file, folder)
-    photos = _photos(folder, split_file.class_names)
+    photos = _photos(folder, split_file.class_names, SPLIT_FILE)
     if len(photos) != split_file.count:
         raise ValueError(f"{folder} has {len(photos):,} photos, its {SPLIT_FILE} has {split_file.count:,} rows")
     check_parts({part: getattr(split_file, part) for part in PARTS}, photos, folder / SPLIT_FILE)
@@ -126,10 +126,10 @@ def _write_lists(out: Path, classes: Sequence[str], seen: np.ndarray, unseen: np
     write_class_lists(out, classes, seen.tolist(), unseen.tolist(), validation)
 
 
-def _photos(folder: Path, classes: Sequence[str]) -> list[Instance]:
-    """All photos in row order; every class has one, and no two have the same bytes."""
+def _photos(folder: Path, classes: Sequence[str], listed_in: str) -> list[Instance]:
+    """All photos in row order; every class of the file `listed_in` has one, and no two have the same bytes."""
     images = folder / "images"
-    photos = folders.instances(folder, classes)
+    photos = folders.instances(folder, classes, listed_in=listed_in)
     counts = np.bincount([photo.label for photo in photos], minlength=len(classes))
     if (counts == 0).any():
         empty = [classes[label] for label in np.flatnonzero(counts == 0).tolist()]

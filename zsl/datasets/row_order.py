@@ -99,17 +99,20 @@ def make_instances(
     class_names: Sequence[str],
     official: OfficialRows | None,
     boxes: Sequence[Box | None] | None = None,
+    *,
+    listed_in: str = "the split file",
 ) -> list[Instance]:
     """One instance a row, in the order of `files`: file, class name and, where rows are boxes, box or None.
 
-    Class names are compared in Unicode form NFC; files stay as the disk spells them.
+    Class names are compared in Unicode form NFC; files stay as the disk spells them.  listed_in: the file of
+    `class_names`.
 
     Raises:
-        ValueError: a class is not in the split file, a file occurs twice (where rows are no boxes), or the labels of
+        ValueError: a class is not in `class_names`, a file occurs twice (where rows are no boxes), or the labels of
             `official` are not as many or not the same; the first three cases are shown.
     """
     names = [nfc(name) for name in names]
-    labels = _labels(files, names, class_names)
+    labels = _labels(files, names, class_names, listed_in)
     repeated = [file for file, count in Counter(files).items() if count > 1]
     if repeated and boxes is None:
         raise ValueError(f"{len(repeated):,} files are listed more than once: {first_three(repeated)}")
@@ -123,15 +126,15 @@ def make_instances(
     ]
 
 
-def _labels(files: Sequence[str], names: Sequence[str], class_names: Sequence[str]) -> list[int]:
+def _labels(files: Sequence[str], names: Sequence[str], class_names: Sequence[str], listed_in: str) -> list[int]:
     """The class id of each name: its position in `class_names`."""
     position = {name: label for label, name in enumerate(class_names)}
     if unknown := [name for name in dict.fromkeys(names) if name not in position]:
         first = next(iter(unknown))
         examples = first_three(file for file, name in zip(files, names, strict=True) if name == first)
         raise ValueError(
-            f"{len(unknown)} class names are not in the split file, the first is {first!r}: {examples}; the split file "
-            f"has {_spelling(first, class_names)}"
+            f"{len(unknown)} class names are not in {listed_in}, the first is {first!r}: {examples}; {listed_in} has "
+            f"{_spelling(first, class_names)}"
         )
     return [position[name] for name in names]
 
