@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zsl.common.determinism import derive_seed
-from zsl.common.text import Table, column_cells, nfc
+from zsl.common.text import Table, column_cells, did_you_mean, nfc
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE, read_own_table, refuse_repeated
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.held_out import TEST_SEEN_SHARE, hold_out
@@ -73,7 +73,7 @@ def _check_names(table: Table, key: str, expected: Sequence[str]) -> None:
     expected_set, listed = set(expected), set(names)
     for row, name in zip(table.rows, names, strict=True):
         if name not in expected_set:
-            where = ATTRIBUTES_FILE if key == "class" else "images/"
+            where = ATTRIBUTES_FILE + did_you_mean(name, expected) if key == "class" else "images/"
             raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}")
     if absent := [name for name in expected if name not in listed]:
         raise ValueError(

@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from zsl.audit.audit import AUDIT_FILE, VERSION, audit
@@ -164,7 +165,7 @@ def _is_audit_of(out: Path, key: Any) -> bool:
 
 def _read_file(path: Path, run: ReportRun) -> Audit:
     if not path.is_file():
-        raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {run.folder} makes one")
+        raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {quote(str(run.folder))} makes one")
     content = read_record(path, AuditContent, REMEDY)
     if content.benchmark != run.results.benchmark:
         raise ValueError(f"{path} is an audit of {content.benchmark}, the run is on {run.results.benchmark}")
