@@ -19,6 +19,7 @@ test: environment
 
 docs: environment
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open site/index.html.  The search needs a server: $(BIN)/python -m http.server --directory site"
 
 quality: environment
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: pages that are not files of docs/, and links that leave docs/.
+"""Hooks of the documentation site: pages that are not files of docs/, links that leave docs/, and numbers in tables.
 
 The front page is README and the table of docs/index.md.  CONTRIBUTING and CHANGELOG are pages, too.  Each package of
 zsl/, backbones/ and shards/ has a page with its public names, from their docstrings.
@@ -6,6 +6,7 @@ zsl/, backbones/ and shards/ has a page with its public names, from their docstr
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put README above the table of docs/index.md, and turn links of the repository into links of the site."""
+    """Put README above the table of docs/index.md, and turn links of the repository into links of the site.
+
+    In a row of a table a number and its spread stay on one line, by spaces that do not break.
+    """
     if page.file.src_uri == "index.md":
         markdown = f"{(ROOT / 'README.md').read_text(encoding='utf-8')}\n#{markdown}"
     for link, of_site in LINKS.items():
         markdown = markdown.replace(link, of_site)
-    return markdown
+    rows = re.compile(r"^\|.*$", re.MULTILINE)
+    return rows.sub(lambda row: re.sub(r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", row[0]), markdown)

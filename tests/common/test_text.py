@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zsl.common.text import nfc, read_lines, read_names, read_table, read_text
+from zsl.common.text import did_you_mean, nfc, read_lines, read_names, read_table, read_text
 
 TEXT = "grizzly+bear\r\nÖlkäfer\n\n学校\n"
 
@@ -58,6 +58,14 @@ def test_names_are_equal_where_they_look_alike(tmp_path: Path) -> None:
     table = read_table(tmp_path / "table.csv")
     assert table.columns == ("class", name)
     assert table.rows[0].cells == (name, "1")
+
+
+def test_a_mistyped_name_is_answered_by_the_nearest_one() -> None:
+    names = ("CADA-VAE", "eszsl", "斑马")
+    assert did_you_mean("cadavae", names) == "; did you mean 'CADA-VAE'?"
+    assert did_you_mean("ESZL", names) == "; did you mean 'eszsl'?"
+    assert did_you_mean("okapi", names) == ""
+    assert did_you_mean("okapi", ()) == ""
 
 
 def test_a_table_keeps_line_numbers_across_empty_lines_and_quoted_cells(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_cub_is_refused_in_words(miniature: tuple[Path, Pat
         read_benchmark("cub", raw / "images", splits)
     with pytest.raises(ValueError, match=r"needs --images DIR .* and --splits DIR"):
         make_shards("cub", tmp_path / "data", images=raw)
-    with pytest.raises(ValueError, match=r"no benchmark 'cup'; there are apy"):
+    with pytest.raises(ValueError, match=r"no benchmark 'cup'; did you mean 'cub'\?; there are apy"):
         read_benchmark("cup", raw, splits)
 
 

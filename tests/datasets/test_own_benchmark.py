@@ -422,7 +422,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no table": (lambda folder: (folder / "attributes.csv").unlink(), r"no attributes\.csv in .*own-benchmark\.md"),
     "no split": (lambda folder: (folder / "splits.csv").unlink(), r"no splits\.csv in"),
     "two splits": (second_split, r"has both splits\.csv and att_splits\.mat"),
-    "unknown class": (table("splits.csv", "horse", "hose"), r"names the class 'hose', which is not in attributes\.csv"),
+    "unknown class": (table("splits.csv", "horse", "hose"), r"which is not in attributes\.csv; did you mean 'horse'\?"),
     "class left out": (table("splits.csv", "horse,seen\n", ""), r"leaves out 1 of 5, the first is the class 'horse'"),
     "split twice": (table("splits.csv", "horse,seen", "zebra,unseen"), r"class 'zebra' occurs 2 times"),
     "unknown split": (table("splits.csv", "okapi,unseen", "okapi,test"), r"split of 'okapi' is 'test'; .*or unseen"),

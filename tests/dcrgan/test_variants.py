@@ -117,7 +117,7 @@ def test_an_override_names_a_field_that_there_is() -> None:
     assert override(ALL_STAGES, {"classifiers.betas": [0.1, 0.2]}).classifiers.betas == (0.1, 0.2)
     with pytest.raises(ValueError, match=r"no field 'gan\.stepz' in the configuration; there are hidden_dim"):
         override(ALL_STAGES, {"gan.stepz": 7})
-    with pytest.raises(ValueError, match=r"no method 'dcgan'; there are dcrgan, A, B"):
+    with pytest.raises(ValueError, match=r"no method 'dcgan'; did you mean 'dcrgan'\?; there are dcrgan, A, B"):
         find_method("dcgan", ALL_STAGES)
 
 

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
 FETCHED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src"}  # by a browser, unasked
@@ -65,3 +69,42 @@ def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
         assert not [address for address in addresses.found if "//" in address], page
     for style in site.rglob("*.css"):
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text()), style
+
+
+def test_a_number_of_a_table_stays_on_one_line_with_its_spread(site: Path) -> None:
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", (site / "table2.html").read_text())
+    assert "63.0\u00a0±\u00a00.3" in "".join(cells)
+    assert not [cell for cell in cells if re.search(r"\d ± \d", cell)]
+
+
+# Elements that reach beyond the window, outside a frame that scrolls.
+OUTSIDE = """() => [...document.querySelectorAll("article *")].filter(e => {
+  if (e.getBoundingClientRect().right <= document.documentElement.clientWidth + 1) return false;
+  for (let p = e.parentElement; p; p = p.parentElement)
+    if (["auto", "scroll"].includes(getComputedStyle(p).overflowX)) return false;
+  return true;
+}).map(e => e.outerHTML.slice(0, 100))"""
+LETTERS = """() => {  // of a line of code that fits into its frame
+  const code = document.querySelector("pre > code"), style = getComputedStyle(code);
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const room = code.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  return room / pen.measureText("x").width;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1600])
+def test_every_page_fits_its_window(site: Path, browser: Browser, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    for path in sorted(site.glob("[!4]*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width, path
+        assert page.evaluate(OUTSIDE) == [], path
+    page.goto((site / "index.html").as_uri())
+    if width > 1000:
+        assert page.evaluate(LETTERS) >= 100
+    for picture in ("flow.svg", "answers.png"):
+        assert page.locator(f"img[src$='{picture}']").bounding_box()["width"] > 700  # type: ignore[index]
+    page.goto((site / "commands.html").as_uri())
+    assert not page.locator("thead").first.is_visible()  # it is empty
+    page.close()

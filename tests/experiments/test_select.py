@@ -384,7 +384,7 @@ def test_a_method_that_fails_is_a_row_that_says_so(
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["C-1", "eszl"], "no method 'eszl'; there are dcrgan, A"),
+        (["C-1", "eszl"], r"no method 'eszl'; did you mean 'eszsl'\?; there are dcrgan, A"),
         (["C-1", "C-1"], "--methods C-1 C-1: name one or several, each once"),
         ([], "--methods without any: name one or several"),
     ],

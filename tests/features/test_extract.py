@@ -85,13 +85,16 @@ def test_the_manifest_says_what_the_table_was_made_from(
 
 
 def test_a_table_is_found_by_full_name_and_belongs_to_its_splits(
-    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone
+    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone, tmp_path: Path
 ) -> None:
     assert find_features(tiny_shapes, "shapes", tiny_backbone.name) == tiny_features
     splits = load_splits("shapes", tiny_shapes, read_features(tiny_features))
     assert (len(splits.seen), len(splits.unseen)) == (6, 3)
     with pytest.raises(FileNotFoundError, match=rf"no features of resnet101\.tv_in1k .*there are {tiny_features.name}"):
         find_features(tiny_shapes, "shapes", "resnet101")
+    (tmp_path / "meine Tiere").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"extract\.py --benchmark 'meine Tiere' --backbone resnet101$"):
+        find_features(tmp_path, "meine Tiere", "resnet101")
 
 
 def test_a_box_is_cropped_before_encoding(

@@ -80,6 +80,26 @@ def test_a_stopped_run_says_where_and_has_the_scores_so_far(tmp_path: Path, acce
     assert only(list_runs(tmp_path)).state == "finished"
 
 
+def test_the_folder_of_a_run_lists_that_run_alone(tmp_path: Path, accelerator: Accelerator) -> None:
+    """Its seeds, finished or not, and its figures are no foreign folders; the lock of the table around it counts."""
+    folder = tmp_path / "table" / "a"
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_in_seed_two, folder, accelerator)
+    (folder / "figures").mkdir()
+    line = only(list_runs(folder))
+    assert (line.folder, line.state, line.detail) == ("a", "stopped", "seed 2, gan stage, step 340")
+    for table in (tmp_path / "table", tmp_path):
+        with sole_process(table):
+            assert only(list_runs(folder)).state == "running"
+
+
+def test_the_folder_of_a_table_at_work_lists_its_run_as_running(tmp_path: Path, accelerator: Accelerator) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_in_seed_two, tmp_path / "table" / "a", accelerator)
+    with sole_process(tmp_path / "table"):
+        assert only(list_runs(tmp_path / "table")).state == "running"
+
+
 def test_a_finished_run_that_was_asked_for_more_seeds_is_not_finished(tmp_path: Path, accelerator: Accelerator) -> None:
     run(train, tmp_path / "a", accelerator, (0, 1))
     with pytest.raises(KeyboardInterrupt):

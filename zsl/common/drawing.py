@@ -6,7 +6,10 @@ The SVG for a page takes the page's colours, light or dark.  Matplotlib is impor
 from __future__ import annotations
 
 import io
+import itertools
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
 from zsl.common.files import atomic_path, write_text
+from zsl.common.fonts import FONT, show_all_letters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +33,7 @@ WIDTH = 4.6  # inches; at this width, text of 9 or 10 pt is legible when a phone
 FILE_DPI = 200
 
 _STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 10.0,
     "axes.titlesize": 10.0,
     "axes.labelsize": 10.0,
@@ -79,8 +83,14 @@ def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]
 
 
 def shorten(name: str, letters: int) -> str:
-    """Shorten a name to at most `letters` letters, to leave room for the drawing; tables show whole names."""
-    return name if len(name) <= letters else name[: letters - 1].rstrip() + "…"
+    """Shorten a name to the width of `letters` letters, to leave room for the drawing; tables show whole names.
+
+    A letter of Chinese, Japanese or Korean is as wide as two.
+    """
+    widths = list(itertools.accumulate(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name))
+    if not widths or widths[-1] <= letters:
+        return name
+    return name[: sum(width < letters for width in widths)].rstrip() + "…"
 
 
 def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
@@ -91,14 +101,17 @@ def finish(figure: Figure, name: str, alt: str, folder: Path) -> Plot:
     """
     import matplotlib as mpl
 
+    show_all_letters(figure)
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    write_text(folder / f"{name}.svg", text.replace("<svg ", '<svg style="background: #fff" ', 1))
-    with atomic_path(folder / f"{name}.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=FILE_DPI, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")  # `show_all_letters` has said so, once
+        with mpl.rc_context({"svg.hashsalt": name}):
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        text = buffer.getvalue()
+        text = text[text.index("<svg") :]
+        write_text(folder / f"{name}.svg", text.replace("<svg ", '<svg style="background: #fff" ', 1))
+        with atomic_path(folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=FILE_DPI, facecolor="white")
     return Plot(name, alt, inline(text, name, alt))
 
 

@@ -60,10 +60,16 @@ def sole_process(folder: Path, *, when: bool = True) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process, this one or another, is at work in `folder`; False where the file system has no locks."""
+    """Whether a process, this one or another, is at work in `folder`.
+
+    False where the file system has no locks, and for a folder that this user may not read.
+    """
     if fcntl is None or folder.resolve() in _held:
         return folder.resolve() in _held
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # it ends at once, with the descriptor
     except OSError as error:

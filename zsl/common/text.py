@@ -7,7 +7,9 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from zsl.common.files import LFS_POINTER
@@ -34,6 +36,13 @@ def printable(name: str) -> str:
     """Return the name of a file as text that UTF-8 can hold: a byte that is not UTF-8 is written as `\\xff`."""
     shown = ODD_BYTE.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
     return shown.encode("utf-8", "backslashreplace").decode()
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The one of `names` that is nearest to `name`, small or capital letters, as a part of a message; else ""."""
+    lower = {each.lower(): each for each in names}
+    near = get_close_matches(name.lower(), lower, n=1)
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def is_one_line(name: str) -> bool:

@@ -14,11 +14,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from zsl.common.spreadsheet import plain_cell, raw_cell, write_csv
-from zsl.common.text import is_one_line, nfc, printable, read_table
+from zsl.common.text import did_you_mean, is_one_line, nfc, printable, read_table
 
 NAMES_FILE = "names.csv"
 COLUMNS = ("class", "name")
@@ -120,6 +119,5 @@ def _refuse_unknown(path: Path, classes: Sequence[str], edited: Mapping[str, _En
     known = set(classes)
     for name, entry in edited.items():
         if name not in known:
-            close = get_close_matches(name, classes, n=1)
-            guess = f"; did you mean {close[0]!r}?" if close else ""
+            guess = did_you_mean(name, classes)
             raise ValueError(f"{path}, line {entry.line}: there is no class {name!r}{guess}; {REMEDY}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 from zsl.common.files import atomic_path
+from zsl.common.text import did_you_mean
 from zsl.datasets import own
 from zsl.datasets.class_names import NAMES_FILE
 from zsl.datasets.registry import DATASETS
@@ -68,10 +68,9 @@ def check_known(benchmark: str, data: Path) -> None:
     if benchmark not in DATASETS and not own.is_own(benchmark) and not (data / benchmark).is_dir():
         packed = [path.parent.name for path in data.glob("*/shards")]
         names = sorted({*DATASETS, *packed})
-        close = get_close_matches(benchmark.lower(), names, n=1)
         raise ValueError(
-            f"no benchmark {benchmark!r}{f'; did you mean {close[0]!r}?' if close else ''}; there are "
-            f"{', '.join(names)}, and a folder of your own by its path"
+            f"no benchmark {benchmark!r}{did_you_mean(benchmark, names)}; there are {', '.join(names)}, and a folder "
+            "of your own by its path"
         )
 
 

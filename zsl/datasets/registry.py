@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zsl.common.text import did_you_mean
 from zsl.datasets import apy, awa, cub, folders, sun
 from zsl.datasets.dataset import Dataset
 
@@ -22,7 +23,10 @@ def find_dataset(name: str) -> Dataset:
         ValueError: there is none.
     """
     if name not in DATASETS:
-        raise ValueError(f"no benchmark {name!r}; there are {', '.join(sorted(DATASETS))}")
+        raise ValueError(
+            f"no benchmark {name!r}{did_you_mean(name, DATASETS)}; there are {', '.join(sorted(DATASETS))}, and a "
+            "folder of your own, with images/ in it, by its path"
+        )
     return DATASETS[name]
 
 

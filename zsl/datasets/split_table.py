@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from zsl.common.determinism import derive_seed
-from zsl.common.text import Table, column_cells, nfc
+from zsl.common.text import Table, column_cells, did_you_mean, nfc
 from zsl.datasets.attribute_table import ATTRIBUTES_FILE, read_own_table, refuse_repeated
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.held_out import TEST_SEEN_SHARE, hold_out
@@ -74,10 +73,8 @@ def _check_names(table: Table, key: str, expected: Sequence[str]) -> None:
     expected_set, listed = set(expected), set(names)
     for row, name in zip(table.rows, names, strict=True):
         if name not in expected_set:
-            where = ATTRIBUTES_FILE if key == "class" else "images/"
-            close = get_close_matches(name, expected, n=1)
-            guess = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}{guess}")
+            where = (ATTRIBUTES_FILE if key == "class" else "images/") + did_you_mean(name, expected)
+            raise ValueError(f"{table.path}, line {row.line} names the {key} {name!r}, which is not in {where}")
     if absent := [name for name in expected if name not in listed]:
         raise ValueError(
             f"{table.path} leaves out {len(absent)} of {len(expected)}, the first is the {key} {absent[0]!r}"

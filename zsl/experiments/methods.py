@@ -9,6 +9,7 @@ from typing import Any
 
 from zsl.baselines import clip
 from zsl.baselines.registry import BASELINES
+from zsl.common.text import did_you_mean
 from zsl.datasets.class_vectors import ClassVectors
 from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.method import dcrgan_method
@@ -59,7 +60,8 @@ def find_method(name: str, config: DCRGANConfig, *, variant_start: bool = True) 
         return OTHERS[name]
     if name not in VARIANTS:
         raise ValueError(
-            f"no method {name!r}; there are {', '.join(METHOD_NAMES)}, and your own as path/to/file.py:NAME"
+            f"no method {name!r}{did_you_mean(name, METHOD_NAMES)}; there are {', '.join(METHOD_NAMES)}, and your own "
+            "as path/to/file.py:NAME"
         )
     return dcrgan_method(name, config, variant_start=variant_start)
 

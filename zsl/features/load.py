@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -42,7 +43,7 @@ def find_features(data: Path, benchmark: str, backbone: str) -> Path:
         raise FileNotFoundError(
             f"no features of {folder.name} for {benchmark} in {folder.parent}; there are "
             f"{', '.join(table.name for table in tables) or 'none'}.  Make them with "
-            f"accelerate launch scripts/extract.py --benchmark {benchmark} --backbone {backbone}"
+            f"accelerate launch scripts/extract.py --benchmark {quote(benchmark)} --backbone {quote(backbone)}"
         )
     return folder
 

@@ -7,6 +7,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_type_hints
 
 import msgspec
@@ -198,7 +199,7 @@ def _is_audit_of(out: Path, key: Any) -> bool:
 
 def _read_file(path: Path, run: ReportRun) -> Audit:
     if not path.is_file():
-        raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {run.folder} makes one")
+        raise FileNotFoundError(f"no audit {path}; scripts/audit.py --run {quote(str(run.folder))} makes one")
     content = read_record(path, AuditContent, REMEDY)
     if content.benchmark != run.results.benchmark:
         raise ValueError(f"{path} is an audit of {content.benchmark}, the run is on {run.results.benchmark}")

@@ -32,7 +32,7 @@ OURS = ("*selection.json", "trials.jsonl", "predictor.json", "*.md", PROGRESS_FI
 class Line:
     """One folder of the list; scores are fractions."""
 
-    folder: str  # below --runs
+    folder: str  # below --runs; its own name where --runs is the folder itself
     kind: str  # run, choice or fine-tuning; "" where the folder cannot be read
     state: str
     detail: str = ""  # how far it is, or what is wrong, in words
@@ -75,6 +75,8 @@ class Line:
 def list_runs(runs: Path) -> list[Line]:
     """Describe every run, choice and fine-tuning below `runs`, and each folder directly below that holds none.
 
+    Where `runs` is the folder of one of them, its line is the list, with those of others below it.
+
     Raises:
         FileNotFoundError: `runs` does not exist.
     """
@@ -82,6 +84,8 @@ def list_runs(runs: Path) -> list[Line]:
         raise FileNotFoundError(f"no folder {runs}; scripts/train_dcrgan.py makes it, and --runs names another one")
     folders = sorted({path.parent for name in (CONFIG_FILE, TRIALS_FILE) for path in runs.rglob(name)})
     lines = [_line(folder, runs) for folder in folders if not _is_part(folder)]
+    if runs in folders:  # what lies directly below is its own
+        return lines
     for folder in sorted(path for path in runs.iterdir() if path.is_dir()):
         if not any(folder in (found, *found.parents) for found in folders) and not _is_ours(folder):
             lines.append(Line(folder=folder.name, kind="", state=FOREIGN, detail="no file of this program"))
@@ -104,7 +108,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _line(folder: Path, runs: Path) -> Line:
-    name = str(folder.relative_to(runs))
+    name = folder.resolve().name if folder == runs else str(folder.relative_to(runs))
     try:
         if not (folder / CONFIG_FILE).is_file():
             return _choice(folder, name, runs)

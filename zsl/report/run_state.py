@@ -55,10 +55,14 @@ def read_state(folder: Path) -> RunState:
 
 
 def unfinished(folder: Path, runs: Path) -> str:
-    """`running` where the lock of the folder is held, or that of a table or study around it; else `stopped`."""
+    """`running` where the lock of the folder is held, or that of a table or study around it; else `stopped`.
+
+    runs: the outermost folder that may be that of a table or study; where it is `folder` itself, the two above may be.
+    """
     if is_held(folder) or any(map(is_held, folder.glob("crossfit-*"))):
         return RUNNING
-    around = [place for place in folder.parents if runs in place.parents]
+    above = folder.resolve().parents
+    around = above[:2] if folder == runs else [place for place in above if runs.resolve() in (place, *place.parents)]
     return RUNNING if any(is_held(place) and _is_newest(folder, place) for place in around) else STOPPED
 
 
