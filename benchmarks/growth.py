@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     from zsl.features.parts import Parts  # the import takes seconds
 
 Stage = Literal["pack", "index", "extract", "merge", "audit", "split", "train", "report"]
+NEEDS: dict[Stage, tuple[Stage, ...]] = {  # whose files a stage reads
+    "index": ("pack",), "extract": ("pack",), "merge": ("extract",), "audit": ("extract",), "split": ("extract",),
+    "train": ("extract",), "report": ("audit", "train"),
+}  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
 NAME, ENCODER, RUN = "drawn", "test_resnet", "growth"
 PIXELS, CELLS, PER_CLASS, COPIES, ATTRIBUTES = 40, 9, 200, 500, 32
@@ -64,7 +68,7 @@ class Args:
     sizes: tuple[Count, ...] = (200, 1000, 2000, 4000, 8000)  # photos; time is counted from that of the smallest on
     shards: tuple[Count, ...] = ()  # numbers of shards; default: shards of 256 photos
     ranks: tuple[Count, ...] = (1,)  # processes of the extraction
-    stages: tuple[Stage, ...] = get_args(Stage)
+    stages: tuple[Stage, ...] = get_args(Stage)  # those whose files they read are measured, too
     image_size: Count = 32  # side in pixels of what the encoder sees
     seconds: Positive = 3600.0  # no point begins after so long
     paper: Count = 14_000_000  # number of photos to which the table is continued
@@ -134,7 +138,7 @@ def measure_all(args: Args, work: Path) -> None:
     known = {(point.stage, point.photos, point.shards, point.ranks) for point in read_points(work)}
     for photos, shards, ranks in product(sorted(args.sizes), args.shards or (None,), args.ranks):
         combination = Combination(photos=photos, shards=shards, ranks=ranks, image_size=args.image_size, work=work)
-        missing = [stage for stage in args.stages if (stage, photos, shards, ranks) not in known]
+        missing = [stage for stage in with_needed(args.stages) if (stage, photos, shards, ranks) not in known]
         if not missing:
             continue
         if time.monotonic() - started > args.seconds:
@@ -149,6 +153,17 @@ def measure_all(args: Args, work: Path) -> None:
                 f"{point.cpu:9.1f} s cpu,{point.memory / 1e6:8.0f} MB",
                 flush=True,
             )
+
+
+def with_needed(stages: Sequence[Stage]) -> list[Stage]:
+    """Return `stages` and those whose files they read, in the order of the work; all are measured."""
+    wanted: set[Stage] = set()
+    waiting = list(stages)
+    while waiting:
+        stage = waiting.pop()
+        wanted.add(stage)
+        waiting += NEEDS.get(stage, ())
+    return [stage for stage in get_args(Stage) if stage in wanted]
 
 
 def read_points(work: Path) -> list[Point]:

@@ -51,6 +51,12 @@ def test_a_stage_that_takes_linear_time_and_memory_is_continued_so(growth: dict[
     assert "| pack | 200 / 2,000 / 8,000 | 11.0 / 29.0 / 89.0 | 1.00 (1.00) |" in text
 
 
+def test_a_stage_brings_those_whose_files_it_reads(growth: dict[str, Any]) -> None:
+    assert growth["with_needed"](["index"]) == ["pack", "index"]
+    assert growth["with_needed"](["report"]) == ["pack", "extract", "audit", "train", "report"]
+    assert growth["with_needed"](growth["get_args"](growth["Stage"])) == list(growth["get_args"](growth["Stage"]))
+
+
 def test_one_size_has_no_exponent(growth: dict[str, Any]) -> None:
     assert np.isnan(growth["exponent"]([5, 5], [1, 2]))
     assert np.isnan(growth["exponent_beyond"]([5, 6], [1, 2]))
