@@ -57,6 +57,7 @@ class ZeroDiffLosses(VAEGANLosses):
     """The losses of f-VAEGAN-D2, a second critic that judges steps of the diffusion, and a decoder to attributes.
 
     The second critic D_t judges x_t beside x_{t+1}, a and t.  Its fake x_t is a draw of the posterior with G's x_0.
+    As in the public code, both critics have one λ, and it follows the sum of their penalties.
     """
 
     def __init__(self, train: TrainSplit, config: ZeroDiffConfig) -> None:
