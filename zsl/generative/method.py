@@ -47,9 +47,9 @@ _PLUS_START = {
     "feature_power": 0.5,
     "attribute_power": 0.5,
     "gan.shortcut_ridge": RIDGE,
+    "gan.steps": 100,
     "gan.lr_generator": 1e-4,
 }
-_PLUS_SHARE = 2 / 9  # of the steps of the published form: 100 of 450, as for DCR-GAN
 _PLUS_SETTINGS = {"heads.fit": "discriminant", "heads.neighbours": None}
 
 
@@ -79,8 +79,6 @@ def both_forms(
         citation=citation, form="as published: all networks learn from scratch", transductive=transductive,
     )  # fmt: skip
     start = {path: value for path, value in _PLUS_START.items() if path in fields}
-    if "gan.steps" in fields:
-        start["gan.steps"] = round(_PLUS_SHARE * fields["gan.steps"])
     of_plus = {**settings, **_PLUS_SETTINGS}
     begins = "G starts from a ridge regression, " if "gan.shortcut_ridge" in start else ""
     plus = replace(
