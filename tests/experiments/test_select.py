@@ -22,7 +22,7 @@ from zsl.dcrgan.variants import VARIANTS
 from zsl.experiments.experiment import Experiment
 from zsl.experiments.methods import find_method
 from zsl.experiments.published import LABEL
-from zsl.experiments.search import select
+from zsl.experiments.search import Diverged, select
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.table import (
     answers_of,
@@ -36,7 +36,7 @@ from zsl.experiments.trainer import Trainer
 from zsl.features.manifest import Imported
 from zsl.features.split import TestSplit, TrainSplit
 from zsl.scores.evaluate import evaluate
-from zsl.scores.model import Calibrated
+from zsl.scores.model import Calibrated, DivergedMethod
 from zsl.training.journal import Journal
 from zsl.training.method import Method
 
@@ -99,7 +99,9 @@ def test_fusion_weights_and_more_steps_cost_no_training_of_their_own(folds: Fold
     assert trainer.trainings == len(folds)
 
 
-@pytest.mark.parametrize("error", [FloatingPointError("not finite"), LinAlgError("singular")], ids=str)
+@pytest.mark.parametrize(
+    "error", [FloatingPointError("not finite"), LinAlgError("singular"), DivergedMethod("own.py:7: singular")], ids=str
+)
 def test_settings_with_which_a_training_diverges_are_not_chosen(
     error: Exception, folds: Folds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -114,8 +116,12 @@ def test_settings_with_which_a_training_diverges_are_not_chosen(
     diverging = 4
     assert search(method(STEPS), folds, tmp_path / "s").best == search(method(STEPS[1:]), folds, tmp_path / "t").best
     assert caplog.messages == [f"dcrgan with {{'gan.steps': 4}} is not chosen: {error}"]
+    (tmp_path / "s" / "selection.json").unlink()
+    trainer = Trainer()
+    search(method(STEPS), folds, tmp_path / "s", trainer=trainer)
+    assert trainer.trainings == 0  # nor is that training done again
     diverging = ALL_STAGES.gan.steps  # that of the start
-    with pytest.raises(type(error)):
+    with pytest.raises(Diverged, match=str(error)):
         search(method(STEPS), folds, tmp_path / "u")
 
 

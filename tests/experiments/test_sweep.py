@@ -17,9 +17,11 @@ from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.experiments.methods import find_method
 from zsl.experiments.sweep import Point, read_values, sweep, write_sweep
 from zsl.experiments.trainer import Trainer
+from zsl.features.split import TrainSplit
 from zsl.scores.curves import choose_gamma
 from zsl.scores.evaluate import evaluate_details
 from zsl.scores.summary import curve_of
+from zsl.training.method import Method
 
 FOLDS = {1: toy_splits(seed=1), 2: toy_splits(seed=2)}
 MANIFEST = toy_manifest(precision="no")
@@ -63,6 +65,34 @@ def test_variants_of_equal_networks_share_them_and_a_killed_sweep_goes_on(
     assert trained[-1].trainings == 0
 
 
+def test_a_value_whose_training_diverges_ends_nothing_and_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, asked = Trainer.model, []
+
+    def diverge(self: Trainer, made: Method, train: TrainSplit, config: Any, *, seed: int, **more: Any) -> Any:
+        asked.append(seed)
+        if config.metric.representation_dim == 5 and (seed or both):
+            raise FloatingPointError("not finite")
+        return model(self, made, train, config, seed=seed, **more)
+
+    monkeypatch.setattr(Trainer, "model", diverge)
+    both = False
+    sound, half = run(tmp_path / "one", "C-5")
+    assert (len(sound.ausuc), len(half.ausuc), half.diverged) == (2, 1, 1)
+    assert "(1 of 2 seeds diverged)" in write_sweep([sound, half], FIELD, tmp_path)
+    assert caplog.messages == [f"C-5 with {FIELD} = 5 and seed 1 diverges: not finite"]
+    asked.clear()
+    assert run(tmp_path / "one", "C-5") == [sound, half]
+    assert not asked
+    both = True
+    _, never = run(tmp_path / "both", "C-5")
+    assert not never.ausuc
+    text = write_sweep([sound, never], FIELD, tmp_path)
+    assert text.splitlines()[3] == "| 5 | diverges | diverges | diverges |"
+    assert (tmp_path / "sweep.svg").is_file()
+
+
 def test_table_file_and_figure_show_every_point(tmp_path: Path) -> None:
     points = [
         Point(method="C-5", value=10, acc_zsl=[0.5, 0.6], harmonic=[0.4, 0.5], ausuc=[0.3, 0.4]),
@@ -79,7 +109,7 @@ def test_table_file_and_figure_show_every_point(tmp_path: Path) -> None:
     assert (tmp_path / "sweep.md").read_text() == text
     content = json.loads((tmp_path / "sweep.json").read_text())
     of_first = {"acc_zsl": [0.5, 0.6], "harmonic": [0.4, 0.5], "ausuc": [0.3, 0.4]}
-    assert content["points"][0] == {"method": "C-5", "value": 10} | of_first
+    assert content["points"][0] == {"method": "C-5", "value": 10, "diverged": 0} | of_first
     figure = (tmp_path / "sweep.svg").read_text()
     assert all(f">{word}</text>" in figure for word in ("10", "20", "C-5", FIELD))
     assert (tmp_path / "sweep.png").stat().st_size > 0

@@ -16,9 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from numpy.linalg import LinAlgError
-
 from zsl.common.config import Settings, flatten, override
 from zsl.common.files import read_json_lines, read_object, write_text
 from zsl.common.long_work import PROGRESS_FILE, LongWork
@@ -31,11 +28,11 @@ from zsl.features.facts import describe_features, with_parts
 from zsl.features.manifest import Manifest
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
+from zsl.scores.model import DIVERGED, DivergedMethod
 from zsl.training.method import Goal, Method
 
 TRIALS_FILE, CALIBRATION_FILE = "trials.jsonl", "calibration.jsonl"
-# Of a training whose settings do not suit it: a term that is not finite, a matrix that a solver refuses.
-DIVERGED = (FloatingPointError, LinAlgError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+DIVERGED_FIELD = "diverged"  # of a trial's line: the message of its training
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +126,7 @@ def _search(
             considered.add(key_of(config))
             try:
                 trial = trials.get(config, on_folds)
-            except DIVERGED as error:
+            except Diverged as error:
                 log.warning("%s with %s is not chosen: %s", method.name, dict(overrides), error)
                 continue
             if getattr(trial.scores, goal) > getattr(best.scores, goal):
@@ -169,8 +166,14 @@ def describe_folds(folds: Folds) -> FoldHashes:
     }
 
 
+class Diverged(FloatingPointError):
+    """Error: the training of a trial diverges; the message is that of the training."""
+
+
 class Trials:
     """The trials of one search in a file of JSON lines: first the facts, then one trial in each line.
+
+    The line of a trial that diverged has the message, so that it is not trained again after a kill.
 
     Raises:
         ValueError: the file holds trials with other facts.
@@ -181,21 +184,45 @@ class Trials:
         lines = read_json_lines(path) if path.is_file() else []
         self.lines = lines or [json.loads(json.dumps(facts))]
         self._check_facts(json.loads(json.dumps(facts)))
-        trials = (as_record(line, Trial, str(path), "use another --name") for line in self.lines[1:])
-        self.trials = {json.dumps(trial.config, sort_keys=True): trial for trial in trials}
+        sound = [line for line in self.lines[1:] if DIVERGED_FIELD not in line]
+        trials = (as_record(line, Trial, str(path), "use another --name") for line in sound)
+        self.trials = {_text(trial.config): trial for trial in trials}
+        self.diverged = {
+            _text(line.get("config")): str(line[DIVERGED_FIELD]) for line in self.lines[1:] if DIVERGED_FIELD in line
+        }
 
     def get(self, config: Any, train_and_test: Callable[[Any], list[Details]]) -> Trial:
-        """Return the trial of `config` from the file, or run it and add it to the file."""
+        """Return the trial of `config` from the file, or run it and add it to the file.
+
+        Raises:
+            Diverged: the training diverges, or did so when the file was written.
+        """
         key = key_of(config)
+        if key in self.diverged:
+            raise Diverged(self.diverged[key])
         if key not in self.trials:
-            trial = Trial(config=json.loads(json.dumps(asdict(config))), scores=score_folds(train_and_test(config)))
+            settings = json.loads(json.dumps(asdict(config)))
+            try:
+                trial = Trial(config=settings, scores=score_folds(train_and_test(config)))
+            except (*DIVERGED, DivergedMethod) as error:
+                self.diverged[key] = str(error)
+                self._add({"config": settings, DIVERGED_FIELD: str(error)})
+                raise Diverged(str(error)) from error
             self.trials[key] = trial
-            self.lines.append(asdict(trial))
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+            self._add(asdict(trial))
         return self.trials[key]
+
+    def _add(self, line: Settings) -> None:
+        self.lines.append(line)
+        write_text(self.path, "".join(json.dumps(each) + "\n" for each in self.lines))
 
     def _check_facts(self, facts: Settings) -> None:
         head = with_parts(self.lines[0])
         different = [key for key in facts if head.get(key) != facts[key]]
         if different:
             raise ValueError(f"{self.path.parent} holds a search with other {', '.join(different)}; use another --name")
+
+
+def _text(settings: Any) -> str:
+    """Write the settings of a line as `key_of` writes a configuration."""
+    return json.dumps(settings, sort_keys=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import nan
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from zsl.common.files import write_json, write_text
 from zsl.common.markdown import markdown_table
 from zsl.common.progress import progress_bar
 from zsl.experiments.results import percent
-from zsl.experiments.search import Trials, clear_steps, describe_trials
+from zsl.experiments.search import Diverged, Trials, clear_steps, describe_trials
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.manifest import Manifest
 from zsl.training.method import Method
@@ -26,18 +28,24 @@ from zsl.training.method import Method
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+log = logging.getLogger(__name__)
+DIVERGES = "diverges"
 SCORES = {"T1": "acc_zsl", "H": "harmonic", "AUSUC": "ausuc"}  # scores of a trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One method at one value: mean scores over the folds [seeds], with H at the best common γ of the folds."""
+    """One method at one value: mean scores over the folds [seeds], with H at the best common γ of the folds.
+
+    A seed whose training diverges has no score, so that a value may have none at all.
+    """
 
     method: str
     value: Any
     acc_zsl: list[float]
     harmonic: list[float]
     ausuc: list[float]
+    diverged: int = 0  # number of seeds whose training diverges
 
 
 def read_values(field: str, texts: Sequence[str], config: Any) -> list[Any]:
@@ -80,18 +88,29 @@ def sweep(
     configs = {(method.name, value): _configured(method, field, value) for value in values for method in methods}
     trainer = Trainer()
     columns: dict[tuple[str, Any], tuple[list[float], ...]] = {point: tuple([] for _ in SCORES) for point in configs}
+    diverged = dict.fromkeys(configs, 0)
     todo = [(seed, value) for seed in seeds for value in values]
     for seed, value in progress_bar(todo, what=f"sweep {field}", unit=" trainings"):
         for method in methods:  # methods with one generator follow each other, so that it is trained once
             facts = describe_trials(method, manifest, folds, seed)
             trials = Trials(folder / f"{method.name}-seed-{seed}.jsonl", facts)
             train_and_test = partial(trainer.on_folds, method, folds, seed=seed, folder=folder)
-            trial = trials.get(configs[method.name, value], train_and_test)
+            try:
+                trial = trials.get(configs[method.name, value], train_and_test)
+            except Diverged as error:
+                log.warning("%s with %s = %s and seed %s diverges: %s", method.name, field, value, seed, error)
+                diverged[method.name, value] += 1
+                continue
             for scores, name in zip(columns[method.name, value], SCORES.values(), strict=True):
                 scores.append(getattr(trial.scores, name))
         clear_steps(folder)
     return [
-        Point(method=method, value=value, **dict(zip(SCORES.values(), scores, strict=True)))
+        Point(
+            method=method,
+            value=value,
+            diverged=diverged[method, value],
+            **dict(zip(SCORES.values(), scores, strict=True)),
+        )
         for (method, value), scores in columns.items()
     ]
 
@@ -128,11 +147,14 @@ def _markdown(points: Sequence[Point], field: str) -> str:
 def _row(value: Any, points: Sequence[Point]) -> list[str]:
     """Write the cells of one value: T1 and H of each method."""
     row = [point for point in points if point.value == value]
-    return [str(value), *(_spread(getattr(point, name)) for point in row for name in SCORES.values())]
+    return [str(value), *(_spread(getattr(point, name), point.diverged) for point in row for name in SCORES.values())]
 
 
-def _spread(scores: Sequence[float]) -> str:
-    return percent(fmean(scores), stdev(scores) if len(scores) > 1 else 0.0, len(scores))
+def _spread(scores: Sequence[float], diverged: int) -> str:
+    if not scores:
+        return DIVERGES
+    text = percent(fmean(scores), stdev(scores) if len(scores) > 1 else 0.0, len(scores))
+    return text + f" ({diverged} of {len(scores) + diverged} seeds diverged)" * (diverged > 0)
 
 
 def _axes(points: Sequence[Point]) -> tuple[list[str], list[Any]]:
@@ -150,15 +172,16 @@ def _draw(points: Sequence[Point], field: str, folder: Path) -> None:
         axes.set(xlabel=field, ylabel="H on validation folds, %")
         axes.grid(True, axis="y")
         figure.legend(loc="outside upper center", ncols=min(4, len(methods)))
-        numbers = ", ".join(f"{p.method} at {p.value}: {_spread(p.harmonic)}" for p in points)
+        numbers = ", ".join(f"{p.method} at {p.value}: {_spread(p.harmonic, p.diverged)}" for p in points)
         finish(figure, "sweep", f"H on validation folds over {field}: {numbers}", folder)
 
 
 def _draw_line(axes: Axes, number: int, method: str, scores: list[list[float]]) -> None:
     """Draw the mean of each value's `scores` and its standard deviation; `number` decides colour, dashes and marker."""
+    means = [fmean(values) if values else nan for values in scores]
     spread = [stdev(values) if len(values) > 1 else 0.0 for values in scores]
     axes.errorbar(
-        range(len(scores)), [fmean(values) for values in scores], yerr=spread, label=method, capsize=3,
+        range(len(scores)), means, yerr=spread, label=method, capsize=3,
         color=COLOURS[number % len(COLOURS)], linestyle=DASHES[number % len(DASHES)],
         marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.2,
     )  # fmt: skip

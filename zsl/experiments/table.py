@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from numpy.linalg import LinAlgError
-
 from zsl.common.config import flatten
 from zsl.common.cost import Cost, stopwatch
 from zsl.common.long_work import PROGRESS_FILE, LongWork
@@ -27,17 +25,16 @@ from zsl.experiments.search import select
 from zsl.experiments.selection import SELECTION_FILE, Selection, load_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.scores.details import Details
-from zsl.scores.model import BrokenMethod
+from zsl.scores.model import DIVERGED, BrokenMethod
 from zsl.training.method import Method
 
 log = logging.getLogger(__name__)
 Content = TypeVar("Content")
 Start = Callable[[str], DCRGANConfig]  # from a method's name to the configuration where it starts
 COST_FILE = "cost.json"
-# Of a training: too little memory, a term that is not finite, a matrix that a solver refuses, a user's own method that
-# breaks its contract.  Any other ValueError stops the table: a stage that could read a test row raises one, and so does
-# a folder of another run.
-FAILURES = (RuntimeError, FloatingPointError, MemoryError, LinAlgError, BrokenMethod)
+# Of a training: too little memory, settings that do not suit it, a user's own method that breaks its contract.  Any
+# other ValueError stops the table: a stage that could read a test row raises one, and so does a folder of another run.
+FAILURES = (RuntimeError, MemoryError, BrokenMethod, *DIVERGED)
 
 
 def run_methods(

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from numpy.linalg import LinAlgError
 from torch import Tensor, nn
 
 from zsl.common.memory import is_lack_of_memory
 
+# Of a training whose settings do not suit it: a term that is not finite, a matrix that a solver refuses.
+DIVERGED = (FloatingPointError, LinAlgError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
 OWN_MODULE = "own_method_"  # how the name of a module begins that is the file of a user's own method
 
 
@@ -29,6 +32,10 @@ class ZeroShotModel(Protocol):
 
 class BrokenMethod(ValueError):
     """Error: a method, or a model that it made, breaks its contract (docs/own-method.md)."""
+
+
+class DivergedMethod(BrokenMethod):
+    """Error: a user's own method diverges, as with settings that do not suit it; the message names the line."""
 
 
 def ask(scores_of: Callable[[Tensor], Tensor], features: Tensor, *, copies: bool = True) -> Tensor:
@@ -57,7 +64,8 @@ def needs_copies(model: Any) -> bool:
 
 def broken_at(place: str, error: Exception) -> BrokenMethod:
     """Make the one line for an error in the user's file; `place` is FILE:LINE."""
-    return BrokenMethod(f"{place}: {type(error).__name__}: {error}; ZSL_TRACEBACK=1 shows how the program came there")
+    kind = DivergedMethod if isinstance(error, DIVERGED) else BrokenMethod
+    return kind(f"{place}: {type(error).__name__}: {error}; ZSL_TRACEBACK=1 shows how the program came there")
 
 
 def _own_place(error: Exception) -> str | None:
