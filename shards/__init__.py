@@ -11,12 +11,12 @@ number of samples, first and last row, and sha256.  Equal input gives equal byte
 
 from shards.index import Shard, ShardIndex, read_index
 from shards.read import Sample, read_samples, read_shard
-from shards.store import Location, NoRoomForCopy, RemoteError, is_folder, open_index, open_shard, shard_samples
+from shards.store import Location, NoCopy, RemoteError, is_folder, open_index, open_shard, shard_samples
 from shards.write import write_shards
 
 __all__ = [
     "Location",
-    "NoRoomForCopy",
+    "NoCopy",
     "RemoteError",
     "Sample",
     "Shard",

@@ -26,8 +26,8 @@ class RemoteError(OSError):
     """A network, server or command failed, so that nobody knows whether the file is there and whole."""
 
 
-class NoRoomForCopy(OSError):
-    """The folder for temporary files has no room for the copy of a remote shard."""
+class NoCopy(OSError):
+    """The folder for temporary files cannot take the copy of a remote shard: it is full, or its disk fails."""
 
 
 class _Refused(ValueError):
@@ -57,7 +57,7 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
     Raises:
         FileNotFoundError: the location has no such file.
         RemoteError: the network or the command fails, which says nothing of the file.
-        NoRoomForCopy: the folder for temporary files is full.
+        NoCopy: the folder for temporary files is full, or its disk fails.
         ValueError: the sha256 differs from the index; the scheme of the URL needs a package that is not installed; or
             `location` is a command and `allow_pipe` is not set.
     """
@@ -83,8 +83,8 @@ def _write(copy: IO[bytes], chunk: bytes, shard: Shard) -> None:
         while left:
             left = left[copy.write(left) :]
     except OSError as error:
-        raise NoRoomForCopy(
-            f"{tempfile.gettempdir()} has no room for a copy of {shard.file} ({error.strerror}); make room there, or "
+        raise NoCopy(
+            f"{tempfile.gettempdir()} cannot take a copy of {shard.file} ({error.strerror}); make room there, or "
             "name another folder by TMPDIR"
         ) from error
 

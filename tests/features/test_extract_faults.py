@@ -32,7 +32,7 @@ from tiny import Rank, assert_same_rows, pack, tiny_instances
 from torch import Tensor
 
 from backbones import Backbone
-from shards import NoRoomForCopy, RemoteError, Shard, open_index, open_shard, read_index, read_samples
+from shards import NoCopy, RemoteError, Shard, open_index, open_shard, read_index, read_samples
 from shards.index import file_sha256
 from zsl.common.files import write_json
 from zsl.datasets.pack import open_shards
@@ -649,7 +649,7 @@ def test_a_full_folder_for_temporary_files_is_named_and_not_the_folder_of_the_ta
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        with pytest.raises(NoRoomForCopy, match=r"/temporary has no room for a copy of shard-000000.* by TMPDIR$"):
+        with pytest.raises(NoCopy, match=r"/temporary cannot take a copy of shard-000000.* by TMPDIR$"):
             extract_features(tiny_backbone, f"file://{tmp_path}/shards", index, tmp_path / "out", accelerator)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

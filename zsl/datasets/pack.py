@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ from zsl.datasets.shapes import write_shapes
 from zsl.datasets.split_copies import copy_split_files
 from zsl.datasets.splits import classes_hash
 
+log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.5  # between two looks whether another process has drawn `shapes`
 
 
@@ -170,13 +172,16 @@ def draw_absent_shapes(data: Path) -> None:
 
     If another process draws them there, this one waits for it.
     """
-    folder = shards_folder(data, SHAPES)
+    folder, waits = shards_folder(data, SHAPES), False
     while not (folder / INDEX_FILE).is_file():
         try:
             with sole_process(folder.parent):
                 if not (folder / INDEX_FILE).is_file():
                     make_shards(SHAPES, data)
         except FolderInUse:
+            if not waits:
+                log.warning("another process draws %s; this one waits for it", folder)
+            waits = True
             time.sleep(WAIT_SECONDS)
 
 

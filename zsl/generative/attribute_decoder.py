@@ -35,6 +35,11 @@ class TransformedFeatures(nn.Module):
         return torch.cat([features, self.decoder.hidden(features), self.decoder(features)], dim=1)
 
 
+def decoding_loss(decoder: AttributeDecoder, features: Tensor, attributes: Tensor) -> Tensor:
+    """Return the loss of the attributes that `decoder` finds in features [B, D]; attributes [B, A] of any length."""
+    return attribute_loss(decoder(features), normalize(attributes))
+
+
 def attribute_loss(decoded: Tensor, attributes: Tensor) -> Tensor:
     """Mean over the batch of Σ|d|³ / ‖d‖ with d = â - a, both [B, A]: an L1 distance that weighs large errors more."""
     difference = decoded - attributes

@@ -8,13 +8,12 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from zsl.common.ranges import NotNegative
 from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
-from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, attribute_loss
+from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, decoding_loss
 from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses
 from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
@@ -77,15 +76,16 @@ class TFVAEGANLosses(VAEGANLosses):
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of VAE and decoder."""
+        attributes = game.train.attributes[batch.labels]
         return super().terms(game, batch) | {
-            "attributes": self.decoder_weight * self._decoding(game, batch.fake, batch.labels)
+            "attributes": self.decoder_weight * decoding_loss(*self.shared, batch.fake, attributes)
         }
 
     def critic_gradients(self, game: Game, batch: Batch) -> Tensor:
         """Write the gradients of the decoder's loss on real features."""
         (decoder,) = self.shared
         decoder.zero_grad()
-        loss = self._decoding(game, batch.real, batch.labels)
+        loss = decoding_loss(decoder, batch.real, game.train.attributes[batch.labels])
         loss.backward()
         return loss.detach()
 
@@ -93,10 +93,6 @@ class TFVAEGANLosses(VAEGANLosses):
         """Return the decoder's parameters, which also learn with G."""
         (decoder,) = self.shared
         return decoder.parameters()
-
-    def _decoding(self, game: Game, features: Tensor, labels: Tensor) -> Tensor:
-        (decoder,) = self.shared
-        return attribute_loss(decoder(features), normalize(game.train.attributes[labels]))
 
 
 @stage

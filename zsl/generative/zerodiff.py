@@ -13,13 +13,12 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from zsl.common.ranges import Count, NotNegative
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
-from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, attribute_loss
+from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, decoding_loss
 from zsl.generative.diffusion import DenoisingGenerator
 from zsl.generative.f_vaegan import FVAEGANConfig, VAEGANLosses, vae_loss
 from zsl.generative.method import both_forms
@@ -101,7 +100,8 @@ class ZeroDiffLosses(VAEGANLosses):
                 _difference(self.step_critic, real, fake, condition),
             )
             weights = self.config.mutual_weight * diffusion.kept[steps] ** (0.5 * self.config.mutual_power)
-            added = mutual_loss(*differences, weights) + self._decoding(game, batch.real, batch.labels)
+            attributes = game.train.attributes[batch.labels]
+            added = mutual_loss(*differences, weights) + decoding_loss(self.decoder, batch.real, attributes)
             added.backward()
         return loss + added.detach()
 
@@ -109,11 +109,12 @@ class ZeroDiffLosses(VAEGANLosses):
         """Compute D_t's term and the losses of VAE and decoder on G's features, and adapt λ for the next step."""
         self.penalty.adapt(game.config.critic_steps)
         noised, steps, *latents = batch.beside
+        attributes = game.train.attributes[batch.labels]
         before = _denoising(game).diffusion.step_back(batch.fake, noised, steps)
         return {
             "step critic": -self.step_critic(before, self._condition(game, batch)).mean(),
             "VAE": self.weight * vae_loss(batch.fake, batch.real, kl_divergence(Gaussians(*latents))),
-            "attributes": self.config.decoder_weight * self._decoding(game, batch.fake, batch.labels),
+            "attributes": self.config.decoder_weight * decoding_loss(self.decoder, batch.fake, attributes),
         }
 
     def with_critic(self) -> Iterable[nn.Parameter]:
@@ -124,9 +125,6 @@ class ZeroDiffLosses(VAEGANLosses):
         """Return what D_t sees beside x_t [B, D + A + T]."""
         noised, steps, *_ = batch.beside
         return torch.cat([noised, game.train.attributes[batch.labels], _denoising(game).encoded(steps)], dim=1)
-
-    def _decoding(self, game: Game, features: Tensor, labels: Tensor) -> Tensor:
-        return attribute_loss(self.decoder(features), normalize(game.train.attributes[labels]))
 
 
 def _difference(critic: Critic, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
@@ -140,9 +138,11 @@ def _learning(parameters: list[nn.Parameter]) -> Iterator[None]:
     """Let frozen parameters get gradients inside."""
     for parameter in parameters:
         parameter.requires_grad_(True)
-    yield
-    for parameter in parameters:
-        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
 
 
 def _denoising(game: Game) -> DenoisingGenerator:

@@ -136,7 +136,7 @@ def export(predictor: Predictor, folder: Path, source: Path, weights: Sequence[P
             _write_export(predictor, folder, source, weights)
         except BaseException:
             for path in folder.iterdir():  # the folder was empty
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             raise
 
 
