@@ -16,8 +16,9 @@ from zsl.dcrgan.losses import gradient_penalty
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Batch, Game, start_generator
 from zsl.generative.diffusion import DenoisingGenerator, Diffusion
+from zsl.generative.losses import mutual_loss
 from zsl.generative.wgan import WGANConfig
-from zsl.generative.zerodiff import ZeroDiffConfig, ZeroDiffLosses, mutual_loss
+from zsl.generative.zerodiff import ZeroDiffConfig, ZeroDiffLosses
 
 TRAIN = toy_splits()[0]
 DIM, ATTRIBUTES = TRAIN.features.shape[1], TRAIN.attributes.shape[1]

@@ -20,6 +20,18 @@ from zsl.dcrgan.losses import gradient_penalty
 from zsl.dcrgan.networks import Critic
 
 
+@contextmanager
+def learning(*parameters: nn.Parameter) -> Iterator[None]:
+    """Let frozen parameters get gradients inside."""
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+
+
 def critic_gradients(
     critic: Critic, real: Tensor, fake: Tensor, condition: Tensor, mix: Tensor, weight: float
 ) -> Tensor:

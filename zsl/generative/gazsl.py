@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from zsl.common.ranges import NotNegative
+from zsl.dcrgan.gradients import learning
 from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Batch, Extra, Game
@@ -59,10 +60,9 @@ class _Losses(Extra):
     def critic_gradients(self, game: Game, batch: Batch) -> Tensor:
         """Add the gradients of the head's cross entropy on real features and on G's to those of the hidden layer."""
         self.head.zero_grad()
-        game.critic.hidden.requires_grad_(True)
-        loss = self._classification(game, batch.real, batch) + self._classification(game, batch.fake, batch)
-        loss.backward()
-        game.critic.hidden.requires_grad_(False)
+        with learning(*game.critic.hidden.parameters()):
+            loss = self._classification(game, batch.real, batch) + self._classification(game, batch.fake, batch)
+            loss.backward()
         return loss
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
+from zsl.dcrgan.gradients import learning
 from zsl.dcrgan.networks import Critic, Regressor
 from zsl.dcrgan.wgan import start_generator
 from zsl.features.split import TrainSplit
@@ -127,10 +128,9 @@ def train_gdan(train: TrainSplit, config: GDANConfig, *, log: Log = silent) -> G
         return networks.vae_terms(*networks.draw()[:2])
 
     def play(_: int) -> Terms:
-        networks.discriminator.requires_grad_(True)
-        loss = networks.discriminator_loss()
-        descend(opponent, loss)
-        networks.discriminator.requires_grad_(False)
+        with learning(*networks.discriminator.parameters()):
+            loss = networks.discriminator_loss()
+            descend(opponent, loss)
         return {"discriminator loss": loss.detach()} | networks.terms()
 
     minimise("VAE", game.pretraining_steps, networks, optimizer, reconstruct, log, every=20)

@@ -30,6 +30,16 @@ def cosines(one: Tensor, other: Tensor) -> Tensor:
     return normalize(one) @ normalize(other).T
 
 
+def mutual_loss(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the batch of w (W - sg W')² + w (W' - sg W)²: two critics teach each other (Ye et al. 2025).
+
+    sg stops the gradient.
+
+    one, other: both critics' scores of real minus generated features, W and W' [B].  weights: w [B].
+    """
+    return (weights * ((one - other.detach()).square() + (other - one.detach()).square())).mean()
+
+
 def kmeans(points: Tensor, count: int, *, steps: int = 20) -> Tensor:
     """Return the centres of `count` clusters of points [n, D], by Lloyd's algorithm from points drawn at random.
 

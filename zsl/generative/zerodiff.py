@@ -6,8 +6,7 @@ for unseen classes, G takes them in, and a third critic judges them beside G's f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from zsl.common.ranges import Count, NotNegative
+from zsl.dcrgan.gradients import learning
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, decoding_loss
 from zsl.generative.diffusion import DenoisingGenerator
 from zsl.generative.f_vaegan import FVAEGANConfig, VAEGANLosses, vae_loss
+from zsl.generative.losses import mutual_loss
 from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Gaussians, kl_divergence
@@ -42,14 +43,6 @@ class ZeroDiffConfig(FVAEGANConfig):
     mutual_weight: NotNegative = 0.5
     mutual_power: NotNegative = 2.5  # of √ᾱ, the share of the feature in a noised one
     progressive: bool = True  # whether unseen classes' features are denoised step by step, or else at once
-
-
-def mutual_loss(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """Mean over the batch of w (W - sg W')² + w (W' - sg W)², where sg stops the gradient: critics teach each other.
-
-    one, other: both critics' scores of real minus generated features, W and W' [B].  weights: w [B].
-    """
-    return (weights * ((one - other.detach()).square() + (other - one.detach()).square())).mean()
 
 
 class ZeroDiffLosses(VAEGANLosses):
@@ -94,7 +87,7 @@ class ZeroDiffLosses(VAEGANLosses):
         # Constants of critics cancel out of differences, so they do not learn.
         critics = (game.critic, self.step_critic)
         learners = [p for critic in critics for p in critic.parameters() if p is not critic.out.bias]
-        with _learning([*learners, *self.decoder.parameters()]):
+        with learning(*learners, *self.decoder.parameters()):
             differences = (
                 _difference(game.critic, batch.real, batch.fake, game.critic_condition_of[batch.labels]),
                 _difference(self.step_critic, real, fake, condition),
@@ -131,18 +124,6 @@ def _difference(critic: Critic, real: Tensor, fake: Tensor, condition: Tensor) -
     """Return the scores of real minus those of generated features [B]."""
     of_real, of_fake = critic(torch.cat([real, fake]), condition.repeat(2, 1)).chunk(2)  # one pass is faster than two
     return of_real - of_fake
-
-
-@contextmanager
-def _learning(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Let frozen parameters get gradients inside."""
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
 
 
 def _denoising(game: Game) -> DenoisingGenerator:
