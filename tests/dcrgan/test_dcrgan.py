@@ -158,6 +158,12 @@ def test_powers_of_features_and_attributes_reach_the_networks_and_the_answers() 
     torch.testing.assert_close(scaler.undo(scaler(train.attributes)), train.attributes)
 
 
+def test_seen_classes_of_equal_attributes_have_no_scale() -> None:
+    with pytest.raises(ValueError, match=r"the attributes of the 1 seen classes do not differ.*attribute-norm None"):
+        AttributeScaler.fit(torch.rand(1, 5), 1.0)
+    assert torch.equal(AttributeScaler.fit(torch.ones(1, 5), None)(torch.ones(2, 5)), torch.ones(2, 5))
+
+
 def test_what_the_heads_see_is_computed_once_for_each_part_of_the_test() -> None:
     train, test = toy_splits()
     model = train_dcrgan(train, TINY, seed=0)

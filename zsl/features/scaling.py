@@ -64,12 +64,22 @@ class AttributeScaler:
 
     @classmethod
     def fit(cls, attributes: Tensor, norm: float | None, power: float = 1.0) -> Self:
-        """Fit a scaler to the attributes [S, A] of the seen classes alone; without `norm`, it only uses the power."""
+        """Fit a scaler to the attributes [S, A] of the seen classes alone; without `norm`, it only uses the power.
+
+        Raises:
+            ValueError: the seen classes have equal attributes, as one class alone has, so that no factor gives a norm.
+        """
         attributes = signed_power(attributes, power)
         if norm is None:
             return cls(torch.zeros_like(attributes[0]), attributes.new_ones(()), power)
         centre = attributes.mean(0)
-        return cls(centre, norm / (attributes - centre).norm(dim=1).mean(), power)
+        spread = (attributes - centre).norm(dim=1).mean()
+        if spread == 0:
+            raise ValueError(
+                f"the attributes of the {len(attributes)} seen classes do not differ, so they have no scale; give two "
+                "seen classes or more, or --config.attribute-norm None"
+            )
+        return cls(centre, norm / spread, power)
 
     def __call__(self, attributes: Tensor) -> Tensor:
         """Return scaled attributes [..., A]."""
