@@ -88,7 +88,7 @@ def test_wrong_files_are_refused_in_words(tmp_path: Path, splits: Splits, vector
     refused(r"the vector of 'class 3' \(row 3\) is not finite", names, broken)
     refused(r"has 20 rows, .*v.txt has 19 names", names[1:], vectors)
     refused(r"the class 'class 0' occurs 2 times", [names[0], *names[:-1]], vectors)
-    refused(r"no vector of 'class 19'; it has 'class 19x' \(1 of 20", [*names[:-1], "class 19x"], vectors)
+    refused(r"no vector of 'class 19' \(1 of 20.*; did you mean 'class 19x'\?", [*names[:-1], "class 19x"], vectors)
     refused(r"holds float64 \[100\]; needed is one matrix", names, vectors.reshape(-1))
     refused(r"holds <U1 \[20, 1\]", names, np.full((20, 1), "a"))
     refused(

@@ -11,14 +11,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from zsl.common.files import atomic_path, write_text
 from zsl.common.records import read_record, write_record
-from zsl.common.text import read_names
+from zsl.common.text import did_you_mean, read_names
 from zsl.datasets.distinct import check_distinct
 from zsl.datasets.splits import ATTRIBUTES, Splits
 
@@ -183,9 +182,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _refuse_missing(at_hand: Sequence[str], class_vectors: ClassVectors) -> None:
     missing = [name for name in at_hand if name not in class_vectors.names]
     if missing:
-        close = get_close_matches(missing[0], class_vectors.names, n=1)
-        guess = f"; it has {close[0]!r}" if close else ""
         raise ValueError(
-            f"{class_vectors.path} has no vector of {missing[0]!r}{guess} ({len(missing)} of {len(at_hand)} classes "
-            "are missing); names are those of the split file, as in the column `class` of names.csv"
+            f"{class_vectors.path} has no vector of {missing[0]!r} ({len(missing)} of {len(at_hand)} classes are "
+            "missing); names are those of the split file, as in the column `class` of names.csv"
+            f"{did_you_mean(missing[0], class_vectors.names)}"
         )
