@@ -83,8 +83,10 @@ class Finetuner(nn.Module):
         return self.config.scale * normalize(self.head(features), dim=1) @ normalize(self.attributes, dim=1).T
 
 
-def frozen_parameters(encoder: Any, stages: int) -> list[nn.Parameter]:
+def frozen_parameters(encoder: Any, stages: int | None) -> list[nn.Parameter]:
     """Return the parameters of the first `stages` groups of layers, as timm counts them: the stem, then the stages.
+
+    stages: None is half of the groups.
 
     Raises:
         ValueError: no group would be left to train, or timm does not know the model's layers.
@@ -94,6 +96,8 @@ def frozen_parameters(encoder: Any, stages: int) -> list[nn.Parameter]:
     if not hasattr(encoder, "group_matcher"):
         raise ValueError(f"timm does not say what the stages of {type(encoder).__name__} are; give frozen_stages 0")
     groups = group_parameters(encoder, encoder.group_matcher(coarse=True))
+    if stages is None:
+        stages = len(groups) // 2
     if stages >= len(groups):
         raise ValueError(f"frozen_stages is {stages}, the encoder has {len(groups)} groups of layers; leave some free")
     named = dict(encoder.named_parameters())

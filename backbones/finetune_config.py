@@ -55,7 +55,7 @@ class FinetuneConfig:
     attribute_loss: NotNegative = 0.0  # weight of the squared error of regressed attributes, summed over attributes
     label_smoothing: Decay = 0.1  # share of the target that all classes get alike
     image_size: Count | None = None  # input size of training and later extraction; None: the size of the weights
-    epochs: Count = 8  # passes over the training images at most
+    epochs: Count = 3  # passes over the training images at most
     patience: Count = 3  # training ends after so many epochs without a lower loss on the held-out images
     held_out: Part = 0.1  # share of each class's training images that is only used for early stopping
     batch_size: Count = 32  # images of one update, over all processes
@@ -69,7 +69,7 @@ class FinetuneConfig:
     clip: NotNegative = 5.0  # largest norm of the gradient; 0: no limit
     lr_probe: Positive = 2e-3  # step size of the head alone at the start
     probe_steps: Whole = 300  # updates of the head alone at the start, with a frozen encoder (Kumar et al. 2022)
-    frozen_stages: Whole = 2  # 1: the stem is frozen, 2: also the first stage, …; 0: nothing is frozen
+    frozen_stages: Whole | None = None  # 1: the stem is frozen, 2: also the first stage, …; 0: none; None: half
     freeze_norm: bool = True  # batch norms keep their statistics, because statistics of small batches are poor
     ema: Decay = 0.0  # decay of the moving average of weights, which is the result; 0: no average
     l2sp: NotNegative = 0.0  # weight of half the squared distance to the pretrained weights (Li et al. 2018)

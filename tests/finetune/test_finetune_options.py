@@ -18,7 +18,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from backbones import Transform
 from backbones.augment import augment, mix
-from backbones.finetune import NORMS, Finetuner, distance_to, make_optimizer
+from backbones.finetune import NORMS, Finetuner, distance_to, frozen_parameters, make_optimizer
 from backbones.finetune_config import AugmentConfig, FinetuneConfig
 from zsl.common.config import override
 from zsl.dcrgan.recipes import find_recipe
@@ -180,6 +180,22 @@ def test_batch_norms_follow_the_batches_where_they_are_free(
     frozen = {name for name in every if name.startswith(("bn1", "conv1", "layer1"))}
     assert frozen
     assert free == every - frozen
+
+
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [
+        (MODEL, {"layer2", "layer3", "layer4"}),
+        ("tf_efficientnet_lite0", {f"blocks.{stage}" for stage in range(3, 7)} | {"conv_head", "bn2"}),
+        ("test_vit", {f"blocks.{block}" for block in range(2, 6)} | {"norm"}),
+    ],
+)
+def test_without_a_number_of_frozen_stages_the_later_half_of_the_layers_learns(name: str, free: set[str]) -> None:
+    encoder = timm.create_model(name, pretrained=False, num_classes=0)
+    frozen = frozen_parameters(encoder, FinetuneConfig().frozen_stages)
+    learning = {name for name, p in encoder.named_parameters() if all(p is not other for other in frozen)}
+    places = {".".join(name.split(".")[: 2 if name.startswith("blocks") else 1]) for name in learning}
+    assert places == free
 
 
 def test_weight_decay_shrinks_matrices_and_kernels_of_the_encoder_alone(model: Any, data: TuningData) -> None:
