@@ -249,6 +249,25 @@ def test_a_finished_run_whose_weights_were_deleted_makes_them_again(
     assert (folder / WEIGHTS_FILE).read_bytes() == (made / WEIGHTS_FILE).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("changes", "batch_size", "message"),
+    [
+        ({"folds": ()}, 37, "36 training images of all seen classes are less than one batch of 37"),
+        ({"folds": (), "hold_out": 0.99}, 8, "6 training images of all seen classes are less than one batch of 8"),
+        ({"folds": (1,)}, 30, "training images of validation fold 1 are less than one batch of 30"),
+        ({"folds": (), "crossfit": 3}, 30, "training images of class fold 1 are less than one batch of 30"),
+    ],
+)
+def test_photos_that_fill_no_batch_are_refused_before_anything_is_written(
+    changes: dict[str, Any], batch_size: int, message: str, tiny_shapes: Path, weights: Path,
+    accelerator: Accelerator, tmp_path: Path,
+) -> None:  # fmt: skip
+    job = make_job(tiny_shapes, weights, config=replace(CONFIG, batch_size=batch_size), **changes)
+    with pytest.raises(ValueError, match=message):
+        run_finetuning(job, read_index(shards_folder(tiny_shapes, "shapes")), tmp_path / "run", accelerator)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_verdict_says_what_its_classes_chose(made: Path) -> None:
     verdict = json.loads((made / "verdict.json").read_text())
     assert verdict["validation_classes"] == {"1": 2}

@@ -7,10 +7,12 @@ tuned on all seen classes after that, by the same schedule.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from accelerate import Accelerator
@@ -31,10 +33,12 @@ from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
+from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
 from zsl.features.load import load_splits
 from zsl.features.manifest import Source
+from zsl.features.table import FeatureTable
 from zsl.finetune.crossfit import Crossfit, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_crossfit
 from zsl.finetune.data import without_share
@@ -98,6 +102,8 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     splits = load_splits(job.benchmark, job.data, table)
     folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
     of_classes = class_folds(splits, table, job.crossfit)
+    own = without_share(splits, _trainval_labels(table, splits), job.hold_out, job.config.seed)
+    _check_enough(job.config, table, own, folds, of_classes)
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
         claim_folder(folder, facts.content(), added={"crossfit": 0, "hold_out": 0.0})
@@ -126,7 +132,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         verdict = (
             tuning.judge(folds, folder, judge=job.judge, seeds=job.judge_seeds, margin=job.margin) if folds else None
         )
-        return _tune_all(job, tuning, splits, folder, verdict, crossfit)
+        return _tune_all(job, tuning, own, folder, verdict, crossfit)
 
 
 def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | Verdict]:
@@ -136,24 +142,56 @@ def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | V
 
 
 def _tune_all(
-    job: Finetuning, tuning: Tuning, splits: Splits, folder: Path, verdict: Verdict | None,
+    job: Finetuning, tuning: Tuning, own: Splits, folder: Path, verdict: Verdict | None,
     crossfit: CrossfitVerdict | None,
 ) -> TuningManifest:  # fmt: skip
-    """Tune on all seen classes, and write the result; the cross-fitting chooses before the validation folds."""
+    """Tune on all seen classes, and write the result; the cross-fitting chooses before the validation folds.
+
+    own: the splits without the photos that the final weights do not know.
+    """
     share, epochs = max(job.config.wise), job.config.epochs
     if crossfit:
         share = crossfit.share
     elif verdict:
         share, epochs = verdict.decision.share, verdict.epochs
-    own = without_share(splits, tuning.images, job.hold_out, job.config.seed)
     tuned = tuning.tune(own, folder, "all seen classes", epochs=epochs)
     gamma = None
     if crossfit:
         size = tuning.backbone.transform.size
-        gamma = gamma_of(crossfit, job.benchmark, job.judge, size=size, attributes=splits.attributes)
+        gamma = gamma_of(crossfit, job.benchmark, job.judge, size=size, attributes=own.attributes)
     manifest = tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
     _remove_checkpoints(folder, tuning.accelerator)
     return manifest
+
+
+def _check_enough(
+    config: FinetuneConfig, table: FeatureTable, own: Splits, folds: Mapping[int, Splits],
+    of_classes: Mapping[int, Splits],
+) -> None:  # fmt: skip
+    """Refuse before anything is decoded or written a tuning whose photos are less than one batch.
+
+    table: rows and labels at hand.  own: the splits of the final weights.  folds: of `--folds`; each also holds out a
+    share for early stopping.  of_classes: the class folds.
+
+    Raises:
+        ValueError: one of the tunings has too few photos; the message names it.
+    """
+    counts = {"all seen classes": len(own.trainval_loc)}
+    counts |= {f"class fold {number}": len(splits.trainval_loc) for number, splits in of_classes.items()}
+    for number, splits in folds.items():
+        held = hold_out(_trainval_labels(table, splits), config.held_out, lambda _: np.random.default_rng(0))
+        counts[f"validation fold {number}"] = len(splits.trainval_loc) - len(held)
+    fewest = min(counts, key=lambda name: counts[name])
+    if counts[fewest] < config.batch_size:
+        raise ValueError(
+            f"{counts[fewest]} training images of {fewest} are less than one batch of {config.batch_size}; give a "
+            "smaller --config.batch-size"
+        )
+
+
+def _trainval_labels(table: FeatureTable, splits: Splits) -> np.ndarray:
+    """Class ids of the trainval rows [n] of `splits`."""
+    return table.labels[table.positions(splits.trainval_loc)]
 
 
 def _open(job: Finetuning) -> tuple[Any, Backbone]:

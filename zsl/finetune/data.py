@@ -57,11 +57,13 @@ class TuningData:
         return (~held).nonzero().flatten(), held.nonzero().flatten()
 
 
-def without_share(splits: Splits, images: TrainImages, share: float, seed: int) -> Splits:
-    """The same splits without about `share` of the trainval photos of each class; 0 leaves none out."""
+def without_share(splits: Splits, labels: np.ndarray, share: float, seed: int) -> Splits:
+    """The same splits without about `share` of the trainval photos of each class; 0 leaves none out.
+
+    labels: class ids of the trainval rows [n].
+    """
     if share == 0:
         return splits
-    labels = images.labels[images.position(splits.trainval_loc)]
     purpose = derive_seed(seed, "left-out share")
     left_out = hold_out(labels, share, lambda label: np.random.default_rng((purpose, label)))
     return replace(splits, trainval_loc=np.delete(splits.trainval_loc, left_out))

@@ -56,7 +56,7 @@ def read_labels(
     backbone: the encoder to start from, if any.  By the facts of its fine-tuning, if it had one, `load_splits` refuses
     test rows and validation classes that it knows.
     """
-    rows, labels, tuned_rows = [], [], []
+    rows, labels, tuned_rows = list[int](), list[int](), list[int]()
     known = backbone.tuned_photos if backbone else frozenset()
     facts = backbone.finetuned if backbone else None
     for sample in _samples(location, index, first=0, last=index.total, allow_pipe=allow_pipe):
@@ -65,13 +65,14 @@ def read_labels(
         if known and sample.photo_hash in known:
             tuned_rows.append(sample.row)
     source = Source.read(index.source, f"the index of the shards of {index.benchmark}: source")
+    order = np.argsort(rows)
     manifest = Manifest.in_memory(index.benchmark, source=source, finetuned=facts, count=len(rows), dim=0)
     return FeatureTable(
         features=np.zeros((len(rows), 0), np.float32),
-        labels=np.array(labels),
-        rows=np.array(rows),
+        labels=np.array(labels)[order],
+        rows=np.array(rows)[order],
         manifest=manifest,
-        tuned_rows=np.array(tuned_rows, dtype=np.int64) if known else None,
+        tuned_rows=np.sort(np.array(tuned_rows, dtype=np.int64)) if known else None,
     )
 
 
