@@ -16,6 +16,7 @@ import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
+from toy import toy_table
 from tuned_study import study_of_weights
 
 from backbones.finetune_config import FinetuneConfig
@@ -34,7 +35,7 @@ from zsl.features.table import FeatureTable
 from zsl.finetune import crossfit
 from zsl.finetune.answers import Answers, judged_halves, load_answers
 from zsl.finetune.command import Finetuning, run_finetuning
-from zsl.finetune.crossfit import FoldsPending
+from zsl.finetune.crossfit import FoldsPending, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, SAME, TUNE, WORSE, best_share, conclude, read_crossfit
 from zsl.finetune.images import read_labels
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
@@ -228,6 +229,29 @@ def test_weights_that_know_the_seen_classes_are_no_start_of_a_cross_fitting(
         run_finetuning(replace(job, weights=made / WEIGHTS_FILE), index, tmp_path, accelerator)
     with pytest.raises(ValueError, match="two folds are needed at least"):
         replace(job, crossfit=1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "photos", "count", "message"),
+    [
+        (3, 10, 2, "2 class folds leave less than two of 3 seen classes to tune on; give a larger --crossfit"),
+        (5, 2, 2, "holds out 2 photos of seen classes, .*: give a larger --crossfit"),
+        (2, 4, 2, "2 class folds leave less than two of 2 seen classes to tune on; give --crossfit 0"),
+        (4, 2, 4, "holds out 3 photos of seen classes, .*: give --crossfit 0"),
+        (4, 1, 3, "no class folds: .* no seen class has two trainval images, .*; give --crossfit 0"),
+    ],
+)
+def test_too_little_for_class_folds_is_refused_with_a_remedy_that_works(
+    classes: int, photos: int, count: int, message: str
+) -> None:
+    table, whole = toy_table()
+    rows = [whole.trainval_loc[table.labels[whole.trainval_loc] == label][:photos] for label in range(classes)]
+    splits = replace(whole, seen=np.arange(classes), trainval_loc=np.concatenate(rows))
+    with pytest.raises(ValueError, match=message):
+        class_folds(splits, table, count)
+    if "larger" in message:
+        assert len(class_folds(splits, table, classes)) == classes
+    assert class_folds(splits, table, 0) == {}
 
 
 def test_planted_leaks_are_found_where_a_class_fold_judges(

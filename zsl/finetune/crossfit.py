@@ -155,14 +155,20 @@ def class_folds(splits: Splits, table: FeatureTable, count: int | None) -> dict[
     count = fold_count(splits, MOST_FOLDS) if count is None else count
     if count == 0:
         return {}
-    folds = calibration_folds(splits, table.rows, table.labels, count=count)
+    remedy = "give a larger --crossfit, or 0 for no class folds" if count < len(splits.seen) else "give --crossfit 0"
+    try:
+        folds = calibration_folds(splits, table.rows, table.labels, count=count)
+    except ValueError as error:  # no class has a photo that could be held out, whatever the number of folds
+        raise ValueError(f"no class folds: {error}; give --crossfit 0") from error
     if not folds:
-        raise ValueError(f"{len(splits.seen)} seen classes are too few for class folds; give --crossfit 0")
+        raise ValueError(
+            f"{count} class folds leave less than two of {len(splits.seen)} seen classes to tune on; {remedy}"
+        )
     for number, of_fold in folds.items():
         check_class_fold(table, of_fold, number)
         if len(of_fold.test_seen_loc) < LEAST_HELD_OUT:
             raise ValueError(
                 f"class fold {number} holds out {len(of_fold.test_seen_loc)} photos of seen classes, which are too few "
-                f"to measure γ; {LEAST_HELD_OUT} are needed: give --crossfit 0"
+                f"to measure γ; {LEAST_HELD_OUT} are needed: {remedy}"
             )
     return folds
