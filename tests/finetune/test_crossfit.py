@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,7 +40,8 @@ from zsl.finetune.crossfit import FoldsPending, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, SAME, TUNE, WORSE, best_share, conclude, read_crossfit
 from zsl.finetune.images import read_labels
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
-from zsl.finetune.train import CHECKPOINT_FILE, Training
+from zsl.finetune.train import CHECKPOINT_FILE, Training, TunedEncoder
+from zsl.finetune.tuning import Tuning
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
 from zsl.scores.units import UNITS
@@ -196,6 +198,33 @@ def test_a_run_that_is_interrupted_anywhere_goes_on_to_the_same_bits(
     run_finetuning(always, index, folder, accelerator)
     assert files(tmp_path / "run") == files(made)
     assert not list(tmp_path.rglob(CHECKPOINT_FILE))
+
+
+@pytest.mark.parametrize(
+    ("deleted", "tuned_again"),
+    [
+        (f"crossfit-2/{WEIGHTS_FILE}", ["crossfit-2"]),
+        ("crossfit-1/manifest.json", ["crossfit-1"]),
+        (CROSSFIT_FILE, ["crossfit-1", "crossfit-2", "crossfit-3", "run"]),
+    ],
+)
+def test_a_finished_run_makes_again_what_was_deleted(
+    deleted: str, tuned_again: list[str], made: Path, job: Finetuning, index: ShardIndex, accelerator: Accelerator,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder, tune, tuned = shutil.copytree(made, tmp_path / "run"), Tuning.tune, list[str]()
+
+    def noted(self: Tuning, splits: Splits, to: Path, classes: str, **options: Any) -> TunedEncoder:
+        tuned.append(to.name)
+        return tune(self, splits, to, classes, **options)
+
+    monkeypatch.setattr(Tuning, "tune", noted)
+    (folder / deleted).unlink()
+    run_finetuning(job, index, folder, accelerator)
+    assert files(folder) == files(made)
+    assert read_manifest(folder / "crossfit-1" / "manifest.json").weights.facts.fold == 1
+    assert tuned == tuned_again
+    assert not list(folder.rglob(CHECKPOINT_FILE))
 
 
 @contextmanager

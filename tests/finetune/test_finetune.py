@@ -239,14 +239,16 @@ def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
         run_finetuning(make_job(tiny_shapes, weights, margin=0.1), index, folder, accelerator)
 
 
+@pytest.mark.parametrize("deleted", [WEIGHTS_FILE, f"fold-1/{WEIGHTS_FILE}"])
 def test_a_finished_run_whose_weights_were_deleted_makes_them_again(
-    made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+    deleted: str, made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(made, tmp_path / "run")
-    (folder / WEIGHTS_FILE).unlink()
+    (folder / deleted).unlink()
     index = read_index(shards_folder(tiny_shapes, "shapes"))
     run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
-    assert (folder / WEIGHTS_FILE).read_bytes() == (made / WEIGHTS_FILE).read_bytes()
+    for name in (WEIGHTS_FILE, f"fold-1/{WEIGHTS_FILE}"):
+        assert (folder / name).read_bytes() == (made / name).read_bytes()
 
 
 @pytest.mark.parametrize(

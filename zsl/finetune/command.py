@@ -36,6 +36,7 @@ from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
 from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
+from zsl.features.class_folds import fold_name
 from zsl.features.load import load_splits
 from zsl.features.manifest import Source
 from zsl.features.table import FeatureTable
@@ -44,9 +45,9 @@ from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_c
 from zsl.finetune.data import without_share
 from zsl.finetune.decision import Verdict
 from zsl.finetune.images import TrainImages, load_train_images, read_labels
-from zsl.finetune.manifest import MANIFEST_FILE, WEIGHTS_FILE, RunFacts, TuningManifest, read_manifest
+from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, has_weights, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
-from zsl.finetune.tuning import Tuning
+from zsl.finetune.tuning import Tuning, validation_folder
 from zsl.finetune.verdict import JUDGE, Judge, gamma_of
 from zsl.training.trackers import LogWith
 
@@ -88,7 +89,7 @@ class Finetuning:
 def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator: Accelerator) -> TuningManifest:
     """Fine-tune, judge, write weights, manifest and verdict into `folder`; gives the manifest.
 
-    What `folder` holds already is not computed again.
+    What `folder` holds already is not computed again; what someone deleted from it is made again.
 
     Raises:
         FoldsPending: other processes still make class folds; the one that ends last goes on.
@@ -107,7 +108,11 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
         claim_folder(folder, facts.content(), added={"crossfit": 0, "hold_out": 0.0})
-    if (folder / MANIFEST_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():  # the weights may have been deleted
+    finished = has_weights(folder) and (not of_classes or (folder / CROSSFIT_FILE).is_file())
+    folders = [
+        *(folder / fold_name(number) for number in of_classes), *(validation_folder(folder, fold) for fold in folds)
+    ]  # fmt: skip
+    if finished and all(map(has_weights, folders)):
         _remove_checkpoints(folder, accelerator)  # a kill may have come between the manifest and this
         return read_manifest(folder / MANIFEST_FILE)
     tuning = Tuning(
@@ -132,7 +137,10 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         verdict = (
             tuning.judge(folds, folder, judge=job.judge, seeds=job.judge_seeds, margin=job.margin) if folds else None
         )
-        return _tune_all(job, tuning, own, folder, verdict, crossfit)
+        if not finished:
+            _tune_all(job, tuning, own, folder, verdict, crossfit)
+        _remove_checkpoints(folder, accelerator)
+        return read_manifest(folder / MANIFEST_FILE)
 
 
 def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | Verdict]:
@@ -144,7 +152,7 @@ def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | V
 def _tune_all(
     job: Finetuning, tuning: Tuning, own: Splits, folder: Path, verdict: Verdict | None,
     crossfit: CrossfitVerdict | None,
-) -> TuningManifest:  # fmt: skip
+) -> None:  # fmt: skip
     """Tune on all seen classes, and write the result; the cross-fitting chooses before the validation folds.
 
     own: the splits without the photos that the final weights do not know.
@@ -159,9 +167,7 @@ def _tune_all(
     if crossfit:
         size = tuning.backbone.transform.size
         gamma = gamma_of(crossfit, job.benchmark, job.judge, size=size, attributes=own.attributes)
-    manifest = tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
-    _remove_checkpoints(folder, tuning.accelerator)
-    return manifest
+    tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
 
 
 def _check_enough(

@@ -48,7 +48,8 @@ class Crossfit:
     def run(self) -> CrossfitVerdict:
         """Make the folds that are not there yet, and the verdict.
 
-        The fold's weights, with the share of new ones that the verdict chose, lie beside its answers.
+        The fold's weights, with the share of new ones that the verdict chose, lie beside its answers.  Weights that
+        were deleted are made again.
 
         Raises:
             FoldsPending: other processes still make folds.
@@ -65,7 +66,9 @@ class Crossfit:
                 self._conclude(path)
             except FolderInUse as error:  # another process has ended its fold at the same time
                 raise FoldsPending(PENDING) from error
-        return read_crossfit(path)
+        verdict = read_crossfit(path)
+        self.tuning.write_lacking(self._folders, self.folds, verdict.share, epochs=self.tuning.config.epochs)
+        return verdict
 
     def _work(self) -> LongWork:
         """The folds and the last tuning, on all seen classes, as pieces of one work; their sizes are photos."""
@@ -135,6 +138,10 @@ class Crossfit:
     @property
     def _shares(self) -> tuple[float, ...]:
         return FROZEN, *self.tuning.config.wise
+
+    @property
+    def _folders(self) -> dict[int, Path]:
+        return {number: self._folder(number) for number in self.folds}
 
     def _folder(self, number: int) -> Path:
         return self.folder / fold_name(number)
