@@ -21,7 +21,7 @@ from toy import toy_table
 from tuned_study import study_of_weights
 
 from backbones.finetune_config import FinetuneConfig
-from backbones.tuned import read_tuned_photos
+from backbones.tuned import TunedFacts, read_tuned_photos
 from shards import ShardIndex, open_shard, read_index, read_samples
 from zsl.common.files import read_json
 from zsl.common.long_work import PROGRESS_FILE
@@ -29,8 +29,12 @@ from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds
 from zsl.datasets.places import shards_folder
 from zsl.datasets.splits import Splits
+from zsl.experiments import study_features
 from zsl.experiments.study import run_study
+from zsl.experiments.study_features import crossfit_tables
+from zsl.experiments.study_plan import names_of
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
+from zsl.features.join import join_tables
 from zsl.features.load import load_splits
 from zsl.features.table import FeatureTable
 from zsl.finetune import crossfit
@@ -332,8 +336,37 @@ def test_a_study_of_a_join_takes_each_fold_s_weights_for_its_tuned_part(
     frozen = {path for path in tmp_path.glob("shapes/features/*") if not (path / "tuned_rows.npy").is_file()}
     assert len(frozen) == 1
     assert len(list(tmp_path.glob("shapes/features/*/tuned_rows.npy"))) == 1 + FOLDS
-    for number, entry_of_fold in ((n, study.entries[0].of_class_fold(n)) for n in row.folds):
+    for number, entry_of_fold in (
+        (n, study.entries[0].of_class_fold(n, study.entries[0].parts[1:])) for n in row.folds
+    ):
         assert str(entry_of_fold) == f"{MODEL}@{weights}+{MODEL}@{made / f'crossfit-{number}' / WEIGHTS_FILE}"
+
+
+def test_class_folds_of_a_fine_tuning_on_another_benchmark_choose_nothing(
+    made: Path, tiny_shapes: Path, table: FeatureTable, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(study_features, "find_or_extract", lambda study, entry, accelerator: str(entry))
+    own, elsewhere = (
+        f"{MODEL}@{made / WEIGHTS_FILE}",
+        f"{MODEL}@{shutil.copytree(made, tmp_path / 'cub')}/{WEIGHTS_FILE}",
+    )
+    study = study_of_weights(own, tiny_shapes, tmp_path)
+    here = read_manifest(made / "manifest.json").weights.facts
+
+    def tables_of(names: str, *facts: TunedFacts) -> dict[int, Any]:
+        (entry,) = names_of([names])
+        parts = [replace(table, manifest=replace(table.manifest, finetuned=each)) for each in facts]
+        return crossfit_tables(study, entry, join_tables(parts), accelerator)
+
+    def of_fold(number: int) -> str:
+        return f"{MODEL}@{made / f'crossfit-{number}' / WEIGHTS_FILE}"
+
+    there = replace(here, benchmark="cub")
+    assert tables_of(elsewhere, there) == {}
+    assert tables_of(own, here) == {number: of_fold(number) for number in (1, 2, 3)}
+    joined = tables_of(f"{own}+{elsewhere}", here, there)
+    assert joined == {number: f"{of_fold(number)}+{elsewhere}" for number in (1, 2, 3)}
 
 
 # --- what is concluded -----------------------------------------------------------------------------------------------
