@@ -42,7 +42,8 @@ from zsl.finetune.answers import Answers, judged_halves, load_answers
 from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.crossfit import FoldsPending, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, SAME, TUNE, WORSE, best_share, conclude, read_crossfit
-from zsl.finetune.images import read_labels
+from zsl.finetune.data import without_copies
+from zsl.finetune.images import read_rows
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, Training, TunedEncoder
 from zsl.finetune.tuning import Tuning
@@ -89,7 +90,7 @@ def made(
 
 @pytest.fixture(scope="module")
 def table(job: Finetuning, index: ShardIndex) -> FeatureTable:
-    return read_labels(job.shards, index)
+    return read_rows(job.shards, index)[0]
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +263,20 @@ def test_weights_that_know_the_seen_classes_are_no_start_of_a_cross_fitting(
         run_finetuning(replace(job, weights=made / WEIGHTS_FILE), index, tmp_path, accelerator)
     with pytest.raises(ValueError, match="two folds are needed at least"):
         replace(job, crossfit=1)
+
+
+def test_no_photo_whose_copy_judges_is_tuned_on(table: FeatureTable, splits: Splits) -> None:
+    hashes = {row: str(row // 2) for row in table.rows.tolist()}  # each photo has a copy
+
+    def judging(of_fold: Splits) -> set[str]:
+        return {hashes[row] for row in (*of_fold.test_seen_loc.tolist(), *of_fold.test_unseen_loc.tolist())}
+
+    for of_fold in calibration_folds(splits, table.rows, table.labels, count=FOLDS).values():
+        kept, before = without_copies(of_fold, hashes), of_fold.trainval_loc.tolist()
+        assert judging(kept) == judging(of_fold)
+        assert kept.trainval_loc.tolist() == [row for row in before if hashes[row] not in judging(of_fold)]
+        assert 0 < len(kept.trainval_loc) < len(before)
+    assert without_copies(splits, {row: str(row) for row in hashes}) is splits
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ from zsl.features.manifest import Source
 from zsl.features.table import FeatureTable
 from zsl.finetune.crossfit import Crossfit, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_crossfit
-from zsl.finetune.data import without_share
+from zsl.finetune.data import without_copies, without_share
 from zsl.finetune.decision import Verdict
-from zsl.finetune.images import TrainImages, load_train_images, read_labels
+from zsl.finetune.images import TrainImages, load_train_images, read_rows
 from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, has_weights, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
 from zsl.finetune.tuning import Tuning, validation_folder
@@ -99,11 +99,14 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     with accelerator.local_main_process_first():  # a download happens once
         model, backbone = _open(job)
     check_possible(model, backbone.dim, job.config, accelerator.num_processes)
-    table = read_labels(job.shards, index, backbone, allow_pipe=job.allow_pipe)
+    table, hashes = read_rows(job.shards, index, backbone, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
-    folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
-    of_classes = class_folds(splits, table, job.crossfit)
+    folds = {fold: without_copies(load_splits(job.benchmark, job.data, table, fold=fold), hashes) for fold in job.folds}
+    of_classes = {
+        number: without_copies(of_fold, hashes) for number, of_fold in class_folds(splits, table, job.crossfit).items()
+    }
     own = without_share(splits, _trainval_labels(table, splits), job.hold_out, job.config.seed)
+    own = without_copies(own, hashes)
     _check_enough(job.config, table, own, folds, of_classes)
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
