@@ -258,6 +258,24 @@ def test_a_finished_run_whose_weights_were_deleted_makes_them_again(
 
 
 @pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (f"{MODEL}+test_vit", "joined backbones are tuned one by one"),
+        (f"{MODEL}-48px", rf"give --backbone {MODEL}, and the input size by --config\.image-size"),
+        (f"{MODEL}-flip", f"has options of extraction; give --backbone {MODEL}, "),
+        ("openclip_ViT-B-32.openai", "models of open_clip are not fine-tuned here"),
+    ],
+)
+def test_a_backbone_that_cannot_be_tuned_as_it_is_named_is_refused_with_what_can(
+    backbone: str, message: str, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    job, index = make_job(tiny_shapes, weights, backbone=backbone), read_index(shards_folder(tiny_shapes, "shapes"))
+    with pytest.raises(ValueError, match=message):
+        run_finetuning(job, index, tmp_path / "run", accelerator)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("changes", "batch_size", "message"),
     [
         ({"folds": ()}, 37, "36 training images of all seen classes are less than one batch of 37"),

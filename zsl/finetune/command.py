@@ -28,6 +28,7 @@ from backbones.backbone import (
 )
 from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
+from backbones.options import named_options
 from backbones.presets import OPENCLIP
 from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
@@ -37,6 +38,7 @@ from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
 from zsl.features.class_folds import fold_name
+from zsl.features.join import SIGN
 from zsl.features.load import load_splits
 from zsl.features.manifest import Source
 from zsl.features.table import FeatureTable
@@ -204,7 +206,22 @@ def _trainval_labels(table: FeatureTable, splits: Splits) -> np.ndarray:
 
 
 def _open(job: Finetuning) -> tuple[Any, Backbone]:
-    """Timm's model to tune, with its published classifier, at its input size; and the encoder that it is before."""
+    """Timm's model to tune, with its published classifier, at its input size; and the encoder that it is before.
+
+    Raises:
+        ValueError: there is no such backbone, it is not one alone, or its weights do not fit.
+    """
+    if SIGN in job.backbone:
+        raise ValueError(
+            f"--backbone {job.backbone}: joined backbones are tuned one by one; then join their features, as in "
+            "scripts/study.py --backbones A@FILE+B@FILE"
+        )
+    name, extraction = named_options(job.backbone)
+    if extraction != EncodeOptions():
+        raise ValueError(
+            f"--backbone {job.backbone}: the name has options of extraction; give --backbone {name}, and the input "
+            "size by --config.image-size"
+        )
     preset = find_preset(job.backbone)
     if preset.timm_name.startswith(OPENCLIP):
         raise ValueError(f"--backbone {job.backbone}: models of open_clip are not fine-tuned here; take one of timm")
