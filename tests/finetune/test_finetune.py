@@ -235,12 +235,15 @@ def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
     folder = shutil.copytree(made, tmp_path / "run")
     of_an_earlier_version = folder / "fold-1" / "checkpoint.pt"
     left_by_a_kill = [folder / CHECKPOINT_FILE, folder / "fold-1" / CHECKPOINT_FILE, of_an_earlier_version]
-    for path in left_by_a_kill:
+    of_another_run = folder / "another" / CHECKPOINT_FILE  # --name run/another
+    of_another_run.parent.mkdir()
+    for path in (*left_by_a_kill, of_another_run):
         path.write_bytes(b"")
     index = read_index(shards_folder(tiny_shapes, "shapes"))
     again = run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
     assert again.content() == json.loads((made / "manifest.json").read_text())
     assert not any(path.exists() for path in left_by_a_kill)
+    assert of_another_run.exists()
     with pytest.raises(ValueError, match=r"other margin \(margin: 0.005 there, 0.1 now\)"):
         run_finetuning(make_job(tiny_shapes, weights, margin=0.1), index, folder, accelerator)
 

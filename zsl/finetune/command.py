@@ -7,7 +7,7 @@ tuned on all seen classes after that, by the same schedule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         *(folder / fold_name(number) for number in of_classes), *(validation_folder(folder, fold) for fold in folds)
     ]  # fmt: skip
     if finished and all(map(has_weights, folders)):
-        _remove_checkpoints(folder, accelerator)  # a kill may have come between the manifest and this
+        _remove_checkpoints([folder, *folders], accelerator)  # a kill may have come between the manifest and this
         return read_manifest(folder / MANIFEST_FILE)
     tuning = Tuning(
         config=job.config,
@@ -144,7 +144,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         )
         if not finished:
             _tune_all(job, tuning, own, folder, verdict, crossfit)
-        _remove_checkpoints(folder, accelerator)
+        _remove_checkpoints([folder, *folders], accelerator)
         return read_manifest(folder / MANIFEST_FILE)
 
 
@@ -246,12 +246,12 @@ def _decode(job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbo
     )
 
 
-def _remove_checkpoints(folder: Path, accelerator: Accelerator) -> None:
-    """Remove the checkpoints of a run that has ended."""
+def _remove_checkpoints(folders: Sequence[Path], accelerator: Accelerator) -> None:
+    """Remove the checkpoints of a run that has ended from its `folders`; another run may lie in one of them."""
     if accelerator.is_main_process:
-        for name in (CHECKPOINT_FILE, EARLIER_CHECKPOINT):
-            for checkpoint in folder.rglob(name):
-                checkpoint.unlink()
+        for folder in folders:
+            for name in (CHECKPOINT_FILE, EARLIER_CHECKPOINT):
+                (folder / name).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
 
 
