@@ -32,7 +32,7 @@ class Args:
     benchmark: str = "shapes"  # shapes, awa1, awa2, apy, cub, sun, or a folder of your own
     backbone: str | None = None  # preset or any timm model; default: resnet101, but the offline preset for shapes
     weights: Path | None = None  # start from this file instead of the published weights
-    crossfit: Whole | None = None  # class folds of the verdict; default: by the test's share of classes, at most 4
+    crossfit: Whole | None = None  # class folds; 0: none; default: by the test's share of classes, at most 4
     hold_out: Share = 0.0  # share of each class's photos that the final weights do not know; γ is measured on these
     folds: tuple[Count, ...] = ()  # official validation folds to judge on besides; each one is another fine-tuning
     skip_verdict: bool = False  # no fold at all: only tune on all trainval photos, for all --config.epochs
@@ -73,7 +73,8 @@ def main(args: Args) -> None:
     try:
         manifest = run_finetuning(job, index, folder, accelerator)
     except FoldsPending as pending:
-        print(pending)
+        if accelerator.is_main_process:
+            print(pending)
         return
     if accelerator.is_main_process:
         speed = f"{manifest.images_per_second} images/s"

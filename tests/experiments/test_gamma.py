@@ -234,6 +234,17 @@ def tuned_experiment(accelerator: Accelerator, unit: str, value: float) -> Exper
     return replace(experiment, table=replace(experiment.table, tuned_rows=rows[rows % 20 != 3]))
 
 
+def test_seeds_that_were_tested_at_another_gamma_are_no_part_of_a_run(accelerator: Accelerator, tmp_path: Path) -> None:
+    first = tuned_experiment(accelerator, "raw", 0.5)
+    before = first.honest(ESZSL, ESZSL.config, tmp_path / "run")
+    written = (tmp_path / "run" / "results.json").read_bytes()
+    other = tuned_experiment(accelerator, "raw", 0.8)  # the features of equal weights, with γ of other class folds
+    with pytest.raises(ValueError, match=r"seed 0 in .*run was tested at γ = 0\.5, and now γ is 0\.8, of the fine-tun"):
+        other.honest(ESZSL, ESZSL.config, tmp_path / "run")
+    assert (tmp_path / "run" / "results.json").read_bytes() == written
+    assert replace(first, seeds=(0, 1, 2)).honest(ESZSL, ESZSL.config, tmp_path / "run").gamma == before.gamma
+
+
 @pytest.mark.parametrize(("unit", "value"), [("raw", -0.3), ("spread", 0.4), ("share", 0.25), ("alg", 0.8)])
 def test_the_gamma_of_a_fine_tuning_s_class_folds_is_measured_on_the_run_s_own_model(
     accelerator: Accelerator, tmp_path: Path, unit: str, value: float

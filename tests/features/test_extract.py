@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,12 +23,13 @@ from tiny import Rank, assert_close, assert_same_rows, pack, tiny_instances
 
 import zsl.features.merge
 from backbones import Backbone, decode_image, load_backbone
+from backbones.tuned import Rows, TunedFacts, TunedGamma
 from shards import Shard, read_index, write_shards
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import features_folder, shards_folder
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import find_features, load_folds, load_splits
-from zsl.features.manifest import Manifest
+from zsl.features.manifest import Manifest, read_manifest
 from zsl.features.parts import Part, Parts
 from zsl.features.table import FeatureTable, read_features
 
@@ -302,6 +304,29 @@ def test_a_finished_table_is_left_as_it_is(
     assert again.calls == []
     assert manifest.as_json == json.loads((tiny_features / "manifest.json").read_text())
     assert before == {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_features.iterdir()}
+
+
+def test_a_finished_table_gets_the_gamma_of_a_later_fine_tuning_that_gave_equal_weights(
+    tiny_shapes: Path, tiny_features: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    facts = TunedFacts(
+        benchmark="shapes", fold=None, trainval=Rows(count=1, hash="a"), split_hashes=(), classes=("a",),
+        started_from=None,
+    )  # fmt: skip
+    gamma = TunedGamma(method="eszsl", config_sha256="c", unit="alg", value=0.5, folds=3, harmonic=0.6)
+    shards, out = shards_folder(tiny_shapes, "shapes"), tmp_path / "table"
+
+    def extract(tuned: TunedFacts) -> Manifest:
+        backbone = replace(tiny_backbone, finetuned=tuned)
+        extract_features(backbone, shards, read_index(shards), out, accelerator, ExtractSettings(batch_size=16))
+        return read_manifest(out / "manifest.json")
+
+    first = extract(facts)
+    written = (out / "features.npy").stat().st_mtime_ns
+    with_gamma = replace(first, finetuned=replace(facts, gamma=gamma))
+    assert extract(replace(facts, gamma=gamma)) == with_gamma
+    assert extract(facts) == with_gamma  # it stays, where a later one chose none
+    assert (out / "features.npy").stat().st_mtime_ns == written
 
 
 def test_a_part_made_with_other_weights_is_not_reused(

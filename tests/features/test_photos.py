@@ -31,7 +31,7 @@ from zsl.features.load import load_splits
 from zsl.features.parts import Part, Parts
 from zsl.features.stream import Batch
 from zsl.features.table import read_features
-from zsl.finetune.images import load_train_images, read_labels
+from zsl.finetune.images import load_train_images, read_rows
 from zsl.report.thumbnails import thumbnail
 
 BOX = (50, 5, 70, 15)  # of the photo below, in stored pixels
@@ -94,7 +94,7 @@ def test_fine_tuning_crops_and_turns_as_extraction_does(tiny_shapes: Path, tmp_p
     boxed = [Instance(row.row, row.label, row.class_name, row.file, BOX) for row in rows]
     source = pack(data, tmp_path / "plain").source
     index = write_shards(boxed, raw, tmp_path / "shards", benchmark="shapes", total=72, source=source)
-    splits = load_splits("shapes", data, read_labels(tmp_path / "shards", index))
+    splits = load_splits("shapes", data, read_rows(tmp_path / "shards", index)[0])
     transform = backbones.Transform(size=(16, 16), mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear")
     photos = load_train_images(tmp_path / "shards", index, splits, [transform]).sizes[0]
     expected = torch.tensor([255, 0, 0])[:, None, None]
@@ -122,7 +122,7 @@ def test_each_bad_photo_is_quarantined_in_words_and_equal_runs_write_equal_files
 ) -> None:
     shutil.copytree(tiny_shapes / "shapes", tmp_path / "shapes")
     rows, index = tiny_instances(tmp_path), pack(tmp_path, tmp_path / "shards")
-    splits = load_splits("shapes", tmp_path, read_labels(tmp_path / "shards", index))
+    splits = load_splits("shapes", tmp_path, read_rows(tmp_path / "shards", index)[0])
     bad = sorted(splits.trainval_loc.tolist())[: len(BAD)]
     for row, (data, _) in zip(bad, BAD.values(), strict=True):
         (tmp_path / "shapes" / "raw" / rows[row].file).write_bytes(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,10 +17,11 @@ import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
+from toy import toy_table
 from tuned_study import study_of_weights
 
 from backbones.finetune_config import FinetuneConfig
-from backbones.tuned import read_tuned_photos
+from backbones.tuned import TunedFacts, read_tuned_photos
 from shards import ShardIndex, open_shard, read_index, read_samples
 from zsl.common.files import read_json
 from zsl.common.long_work import PROGRESS_FILE
@@ -27,18 +29,24 @@ from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds
 from zsl.datasets.places import shards_folder
 from zsl.datasets.splits import Splits
+from zsl.experiments import study_features
 from zsl.experiments.study import run_study
+from zsl.experiments.study_features import crossfit_tables
+from zsl.experiments.study_plan import names_of
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
+from zsl.features.join import join_tables
 from zsl.features.load import load_splits
 from zsl.features.table import FeatureTable
 from zsl.finetune import crossfit
 from zsl.finetune.answers import Answers, judged_halves, load_answers
 from zsl.finetune.command import Finetuning, run_finetuning
-from zsl.finetune.crossfit import FoldsPending
+from zsl.finetune.crossfit import FoldsPending, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, SAME, TUNE, WORSE, best_share, conclude, read_crossfit
-from zsl.finetune.images import read_labels
+from zsl.finetune.data import without_copies
+from zsl.finetune.images import read_rows
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
-from zsl.finetune.train import CHECKPOINT_FILE, Training
+from zsl.finetune.train import CHECKPOINT_FILE, Training, TunedEncoder
+from zsl.finetune.tuning import Tuning
 from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
 from zsl.scores.units import UNITS
@@ -82,7 +90,7 @@ def made(
 
 @pytest.fixture(scope="module")
 def table(job: Finetuning, index: ShardIndex) -> FeatureTable:
-    return read_labels(job.shards, index)
+    return read_rows(job.shards, index)[0]
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +205,33 @@ def test_a_run_that_is_interrupted_anywhere_goes_on_to_the_same_bits(
     assert not list(tmp_path.rglob(CHECKPOINT_FILE))
 
 
+@pytest.mark.parametrize(
+    ("deleted", "tuned_again"),
+    [
+        (f"crossfit-2/{WEIGHTS_FILE}", ["crossfit-2"]),
+        ("crossfit-1/manifest.json", ["crossfit-1"]),
+        (CROSSFIT_FILE, ["crossfit-1", "crossfit-2", "crossfit-3", "run"]),
+    ],
+)
+def test_a_finished_run_makes_again_what_was_deleted(
+    deleted: str, tuned_again: list[str], made: Path, job: Finetuning, index: ShardIndex, accelerator: Accelerator,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder, tune, tuned = shutil.copytree(made, tmp_path / "run"), Tuning.tune, list[str]()
+
+    def noted(self: Tuning, splits: Splits, to: Path, classes: str, **options: Any) -> TunedEncoder:
+        tuned.append(to.name)
+        return tune(self, splits, to, classes, **options)
+
+    monkeypatch.setattr(Tuning, "tune", noted)
+    (folder / deleted).unlink()
+    run_finetuning(job, index, folder, accelerator)
+    assert files(folder) == files(made)
+    assert read_manifest(folder / "crossfit-1" / "manifest.json").weights.facts.fold == 1
+    assert tuned == tuned_again
+    assert not list(folder.rglob(CHECKPOINT_FILE))
+
+
 @contextmanager
 def held_by_another(folder: Path) -> Iterator[None]:
     """A folder in which another process is at work."""
@@ -228,6 +263,43 @@ def test_weights_that_know_the_seen_classes_are_no_start_of_a_cross_fitting(
         run_finetuning(replace(job, weights=made / WEIGHTS_FILE), index, tmp_path, accelerator)
     with pytest.raises(ValueError, match="two folds are needed at least"):
         replace(job, crossfit=1)
+
+
+def test_no_photo_whose_copy_judges_is_tuned_on(table: FeatureTable, splits: Splits) -> None:
+    hashes = {row: str(row // 2) for row in table.rows.tolist()}  # each photo has a copy
+
+    def judging(of_fold: Splits) -> set[str]:
+        return {hashes[row] for row in (*of_fold.test_seen_loc.tolist(), *of_fold.test_unseen_loc.tolist())}
+
+    for of_fold in calibration_folds(splits, table.rows, table.labels, count=FOLDS).values():
+        kept, before = without_copies(of_fold, hashes), of_fold.trainval_loc.tolist()
+        assert judging(kept) == judging(of_fold)
+        assert kept.trainval_loc.tolist() == [row for row in before if hashes[row] not in judging(of_fold)]
+        assert 0 < len(kept.trainval_loc) < len(before)
+    assert without_copies(splits, {row: str(row) for row in hashes}) is splits
+
+
+@pytest.mark.parametrize(
+    ("classes", "photos", "count", "message"),
+    [
+        (3, 10, 2, "2 class folds leave less than two of 3 seen classes to tune on; give a larger --crossfit"),
+        (5, 2, 2, "holds out 2 photos of seen classes, .*: give a larger --crossfit"),
+        (2, 4, 2, "2 class folds leave less than two of 2 seen classes to tune on; give --crossfit 0"),
+        (4, 2, 4, "holds out 3 photos of seen classes, .*: give --crossfit 0"),
+        (4, 1, 3, "no class folds: .* no seen class has two trainval images, .*; give --crossfit 0"),
+    ],
+)
+def test_too_little_for_class_folds_is_refused_with_a_remedy_that_works(
+    classes: int, photos: int, count: int, message: str
+) -> None:
+    table, whole = toy_table()
+    rows = [whole.trainval_loc[table.labels[whole.trainval_loc] == label][:photos] for label in range(classes)]
+    splits = replace(whole, seen=np.arange(classes), trainval_loc=np.concatenate(rows))
+    with pytest.raises(ValueError, match=message):
+        class_folds(splits, table, count)
+    if "larger" in message:
+        assert len(class_folds(splits, table, classes)) == classes
+    assert class_folds(splits, table, 0) == {}
 
 
 def test_planted_leaks_are_found_where_a_class_fold_judges(
@@ -279,8 +351,37 @@ def test_a_study_of_a_join_takes_each_fold_s_weights_for_its_tuned_part(
     frozen = {path for path in tmp_path.glob("shapes/features/*") if not (path / "tuned_rows.npy").is_file()}
     assert len(frozen) == 1
     assert len(list(tmp_path.glob("shapes/features/*/tuned_rows.npy"))) == 1 + FOLDS
-    for number, entry_of_fold in ((n, study.entries[0].of_class_fold(n)) for n in row.folds):
+    for number, entry_of_fold in (
+        (n, study.entries[0].of_class_fold(n, study.entries[0].parts[1:])) for n in row.folds
+    ):
         assert str(entry_of_fold) == f"{MODEL}@{weights}+{MODEL}@{made / f'crossfit-{number}' / WEIGHTS_FILE}"
+
+
+def test_class_folds_of_a_fine_tuning_on_another_benchmark_choose_nothing(
+    made: Path, tiny_shapes: Path, table: FeatureTable, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(study_features, "find_or_extract", lambda study, entry, accelerator: str(entry))
+    own, elsewhere = (
+        f"{MODEL}@{made / WEIGHTS_FILE}",
+        f"{MODEL}@{shutil.copytree(made, tmp_path / 'cub')}/{WEIGHTS_FILE}",
+    )
+    study = study_of_weights(own, tiny_shapes, tmp_path)
+    here = read_manifest(made / "manifest.json").weights.facts
+
+    def tables_of(names: str, *facts: TunedFacts) -> dict[int, Any]:
+        (entry,) = names_of([names])
+        parts = [replace(table, manifest=replace(table.manifest, finetuned=each)) for each in facts]
+        return crossfit_tables(study, entry, join_tables(parts), accelerator)
+
+    def of_fold(number: int) -> str:
+        return f"{MODEL}@{made / f'crossfit-{number}' / WEIGHTS_FILE}"
+
+    there = replace(here, benchmark="cub")
+    assert tables_of(elsewhere, there) == {}
+    assert tables_of(own, here) == {number: of_fold(number) for number in (1, 2, 3)}
+    joined = tables_of(f"{own}+{elsewhere}", here, there)
+    assert joined == {number: f"{of_fold(number)}+{elsewhere}" for number in (1, 2, 3)}
 
 
 # --- what is concluded -----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +32,7 @@ from backbones import EncodeOptions, Transform, load_backbone
 from backbones.augment import augment, mix
 from backbones.finetune import Finetuner, average, make_optimizer
 from backbones.finetune_config import AugmentConfig, FinetuneConfig
-from backbones.tuned import Rows, TunedFacts
+from backbones.tuned import Rows, TunedFacts, read_tuned_photos
 from shards import Location, ShardIndex, open_shard, read_index, read_samples, write_shards
 from zsl.common.config import override
 from zsl.common.files import read_json
@@ -58,7 +59,7 @@ from zsl.finetune.command import Finetuning, run_finetuning
 from zsl.finetune.data import TuningData
 from zsl.finetune.decision import decide, read_verdict
 from zsl.finetune.held_out import Progress
-from zsl.finetune.images import TrainImages, load_train_images, read_labels
+from zsl.finetune.images import TrainImages, load_train_images, read_rows
 from zsl.finetune.manifest import WEIGHTS_FILE, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, Training, TunedEncoder, finetune
 from zsl.finetune.verdict import judge_features
@@ -120,7 +121,7 @@ def tuning(tiny_shapes: Path, images: TrainImages) -> TuningData:
 
 
 def shard_splits(benchmark: str, data: Path, shards: Location, index: ShardIndex) -> Splits:
-    return load_splits(benchmark, data, read_labels(shards, index))
+    return load_splits(benchmark, data, read_rows(shards, index)[0])
 
 
 def model_of(weights: Path) -> Any:
@@ -132,15 +133,20 @@ def model_of(weights: Path) -> Any:
 def spoil_test_rows(data: Path, folder: Path) -> ShardIndex:
     """The same shards with bytes that are no photo in place of every photo that is not of a trainval row."""
     shards = shards_folder(data, "shapes")
+    trainval = set(shard_splits("shapes", data, shards, read_index(shards)).trainval_loc.tolist())
+    return change_photos(data, folder, lambda row, photo: photo if row in trainval else b"garbage" * 99)
+
+
+def change_photos(data: Path, folder: Path, change: Callable[[int, bytes], bytes]) -> ShardIndex:
+    """Shards in `folder` with the photo that `change` gives for each row and its photo."""
+    shards, instances = shards_folder(data, "shapes"), []
     index = read_index(shards)
-    trainval = set(shard_splits("shapes", data, shards, index).trainval_loc.tolist())
-    instances = []
     for shard in index.shards:
         with open_shard(shards, shard) as stream:
             for sample in read_samples(stream, shard.file):
                 file = f"{sample.row}.jpg"
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file).write_bytes(sample.image if sample.row in trainval else b"garbage" * 99)
+                (folder / file).write_bytes(change(sample.row, sample.image))
                 instances.append(Instance(row=sample.row, label=sample.label, class_name="any", file=file))
     return write_shards(
         instances, folder, folder / "shards", benchmark="shapes", total=index.total, source=index.source
@@ -229,24 +235,66 @@ def test_a_finished_run_is_that_of_its_options_and_keeps_no_checkpoint(
     folder = shutil.copytree(made, tmp_path / "run")
     of_an_earlier_version = folder / "fold-1" / "checkpoint.pt"
     left_by_a_kill = [folder / CHECKPOINT_FILE, folder / "fold-1" / CHECKPOINT_FILE, of_an_earlier_version]
-    for path in left_by_a_kill:
+    of_another_run = folder / "another" / CHECKPOINT_FILE  # --name run/another
+    of_another_run.parent.mkdir()
+    for path in (*left_by_a_kill, of_another_run):
         path.write_bytes(b"")
     index = read_index(shards_folder(tiny_shapes, "shapes"))
     again = run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
     assert again.content() == json.loads((made / "manifest.json").read_text())
     assert not any(path.exists() for path in left_by_a_kill)
+    assert of_another_run.exists()
     with pytest.raises(ValueError, match=r"other margin \(margin: 0.005 there, 0.1 now\)"):
         run_finetuning(make_job(tiny_shapes, weights, margin=0.1), index, folder, accelerator)
 
 
+@pytest.mark.parametrize("deleted", [WEIGHTS_FILE, f"fold-1/{WEIGHTS_FILE}"])
 def test_a_finished_run_whose_weights_were_deleted_makes_them_again(
-    made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+    deleted: str, made: Path, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(made, tmp_path / "run")
-    (folder / WEIGHTS_FILE).unlink()
+    (folder / deleted).unlink()
     index = read_index(shards_folder(tiny_shapes, "shapes"))
     run_finetuning(make_job(tiny_shapes, weights), index, folder, accelerator)
-    assert (folder / WEIGHTS_FILE).read_bytes() == (made / WEIGHTS_FILE).read_bytes()
+    for name in (WEIGHTS_FILE, f"fold-1/{WEIGHTS_FILE}"):
+        assert (folder / name).read_bytes() == (made / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (f"{MODEL}+test_vit", "joined backbones are tuned one by one"),
+        (f"{MODEL}-48px", rf"give --backbone {MODEL}, and the input size by --config\.image-size"),
+        (f"{MODEL}-flip", f"has options of extraction; give --backbone {MODEL}, "),
+        ("openclip_ViT-B-32.openai", "models of open_clip are not fine-tuned here"),
+    ],
+)
+def test_a_backbone_that_cannot_be_tuned_as_it_is_named_is_refused_with_what_can(
+    backbone: str, message: str, tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    job, index = make_job(tiny_shapes, weights, backbone=backbone), read_index(shards_folder(tiny_shapes, "shapes"))
+    with pytest.raises(ValueError, match=message):
+        run_finetuning(job, index, tmp_path / "run", accelerator)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "batch_size", "message"),
+    [
+        ({"folds": ()}, 37, "36 training images of all seen classes are less than one batch of 37"),
+        ({"folds": (), "hold_out": 0.99}, 8, "6 training images of all seen classes are less than one batch of 8"),
+        ({"folds": (1,)}, 30, "training images of validation fold 1 are less than one batch of 30"),
+        ({"folds": (), "crossfit": 3}, 30, "training images of class fold 1 are less than one batch of 30"),
+    ],
+)
+def test_photos_that_fill_no_batch_are_refused_before_anything_is_written(
+    changes: dict[str, Any], batch_size: int, message: str, tiny_shapes: Path, weights: Path,
+    accelerator: Accelerator, tmp_path: Path,
+) -> None:  # fmt: skip
+    job = make_job(tiny_shapes, weights, config=replace(CONFIG, batch_size=batch_size), **changes)
+    with pytest.raises(ValueError, match=message):
+        run_finetuning(job, read_index(shards_folder(tiny_shapes, "shapes")), tmp_path / "run", accelerator)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_verdict_says_what_its_classes_chose(made: Path) -> None:
@@ -592,7 +640,7 @@ def test_photos_that_weights_were_tuned_on_are_no_test_photos_under_another_name
     with pytest.raises(ValueError, match=message):
         load_splits("mine", tmp_path, table)
     with pytest.raises(ValueError, match=message):  # a start for further fine-tuning is a use too
-        load_splits("mine", tmp_path, read_labels(shards, index, backbone))
+        load_splits("mine", tmp_path, read_rows(shards, index, backbone)[0])
     np.save(out / "tuned_rows.npy", np.setdiff1d(trainval, test_seen))
     with pytest.raises(ValueError, match=r"tuned_rows\.npy: not as the manifest describes .* make the table anew"):
         read_features(out)
@@ -600,6 +648,21 @@ def test_photos_that_weights_were_tuned_on_are_no_test_photos_under_another_name
     shutil.copyfile(made / WEIGHTS_FILE, alone)
     with pytest.raises(ValueError, match=rf"fine-tuned on {len(trainval)} photos, but .* does not describe a file"):
         load_backbone(MODEL, alone)
+
+
+def test_a_trainval_photo_with_a_copy_among_the_test_photos_is_not_tuned_on(
+    tiny_shapes: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    rows = load_split_rows(tiny_shapes / "shapes" / "splits")
+    (original, *others), photos = rows["trainval_loc"], dict[int, bytes]()
+    change_photos(tiny_shapes, tmp_path / "same", lambda row, photo: photos.setdefault(row, photo))
+    copy = rows["test_seen_loc"][0]
+    index = change_photos(tiny_shapes, tmp_path, lambda row, photo: photos[original] if row == copy else photo)
+    job = make_job(tiny_shapes, weights, tmp_path / "shards", folds=())
+    run_finetuning(job, index, tmp_path / "run", accelerator)
+    _, hashes = read_rows(job.shards, index)
+    assert hashes[copy] == hashes[original]
+    assert read_tuned_photos(tmp_path / "run" / WEIGHTS_FILE) == {hashes[row] for row in others}
 
 
 def load_split_rows(folder: Path) -> dict[str, list[int]]:

@@ -19,7 +19,7 @@ from zsl.experiments.methods import version_of
 from zsl.experiments.published import LABEL, Published, train_published
 from zsl.experiments.reads import ACCESS_FILE, note_reads, record_to, rows_read
 from zsl.experiments.results import HONEST, REMEDY, GammaFacts, Results, RunFacts, SeedScores, summarise
-from zsl.experiments.run import Schedule, check_seeds, claim_folder, finish_seeds, run_seeds, write_results
+from zsl.experiments.run import Schedule, check_gamma, check_seeds, claim_folder, finish_seeds, run_seeds, write_results
 from zsl.experiments.selection import Selection, read_selection
 from zsl.experiments.trainer import Folds, Trainer
 from zsl.features.facts import describe_data
@@ -119,10 +119,15 @@ class Experiment:
         selection: Selection | None = None,
         trainer: Trainer | None = None,
     ) -> Results:
-        """Train every seed and test it once."""
+        """Train every seed and test it once.
+
+        Raises:
+            ValueError: an error of `claim_folder`, `settle_gamma`, `check_gamma` or `run_seeds`.
+        """
         trainer = trainer or self.trainer or Trainer()
         facts = self._facts(method, config, gamma, selection)
         gamma_facts = self._settle_gamma(method, config, folder, facts, recipe, gamma, selection, trainer)
+        check_gamma(folder, self.seeds, gamma_facts)
         training = _Training(trainer=trainer, method=method, config=config, gamma=gamma_facts.value)
         keep = None if method.keep is None else training.keep
         results = run_seeds(

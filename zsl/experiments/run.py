@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from zsl.common.files import atomic_path, read_json_lines, read_object, remove_l
 from zsl.common.long_work import PROGRESS_FILE, LongWork, noted_piece
 from zsl.common.profile import profiled, span
 from zsl.common.provenance import note_start
-from zsl.common.tensors import write_tensors
+from zsl.common.tensors import read_some_tensors, write_tensors
 from zsl.dcrgan.saved import MODEL_FILE
 from zsl.experiments.reads import ACCESS_FILE, note_reads, record_to, rows_read
 from zsl.experiments.results import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 LOG_FILE, SCORES_FILE = "metrics.jsonl", "scores.json"
+GAMMA = "gamma"  # the tensor with γ in the file of a `Calibrated` model
+SAME_GAMMA = 0.05  # relative: where γ is measured on a model anew, a GPU moves it a little
 
 Train = Callable[[TrainSplit, int, Log], Calibrated]
 Keep = Callable[[Any, Path], None]  # writes the parts of a model that prediction needs into a folder
@@ -92,6 +95,24 @@ def run_seeds(
     results = summarise(scores, facts, gamma, rows_read(folder, seeds))
     write_results(results, folder, accelerator)
     return results
+
+
+def check_gamma(folder: Path, seeds: Sequence[int], gamma: GammaFacts) -> None:
+    """Refuse `gamma` where seeds in `folder` were tested at another γ: the results would state one for all.
+
+    Raises:
+        ValueError: a seed was tested at another γ; the message names it.
+    """
+    for seed in seeds:
+        path = folder / f"seed-{seed}" / MODEL_FILE
+        if not (path.with_name(SCORES_FILE).is_file() and path.is_file()):
+            continue
+        then = read_some_tensors(path, [GAMMA], "delete the folder of the seed")[0][GAMMA].item()
+        if not math.isclose(then, gamma.value, rel_tol=SAME_GAMMA, abs_tol=1e-6):
+            raise ValueError(
+                f"seed {seed} in {folder} was tested at γ = {then:.4g}, and now γ is {gamma.value:.4g}, "
+                f"{gamma.source}; give this run another --name, or delete that folder"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -78,20 +78,22 @@ def crossfit_tables(
 ) -> dict[int, FeatureTable]:
     """Find the feature table of each class fold of a fine-tuning, for choices; none where it was not cross-fitted.
 
+    Class folds of a fine-tuning on another benchmark are of other classes: the weights of such a part stay as they are.
+
     Raises:
         ValueError: a fold is missing, or joined backbones have unlike folds.
     """
-    tuned = [
-        (part, manifest.finetuned)
+    tuned = {
+        part: manifest.finetuned
         for part, manifest in zip(entry.parts, table.manifest.parts, strict=True)
-        if manifest.finetuned
-    ]
-    numbers = {str(part): set(part.class_folds) for part, _ in tuned}
+        if manifest.finetuned and manifest.finetuned.benchmark == manifest.benchmark
+    }
+    numbers = {str(part): set(part.class_folds) for part in tuned}
     if not any(numbers.values()):
         return {}
-    check_all_folds(numbers, {facts.gamma.folds for _, facts in tuned if facts.gamma})
+    check_all_folds(numbers, {facts.gamma.folds for facts in tuned.values() if facts.gamma})
     return {
-        number: find_or_extract(study, entry.of_class_fold(number), accelerator)
+        number: find_or_extract(study, entry.of_class_fold(number, tuned), accelerator)
         for number in sorted(set.intersection(*numbers.values()))
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -77,9 +77,9 @@ class Entry:
         check_distinct(words, words)
         return cls(parts=parts)
 
-    def of_class_fold(self, number: int) -> Self:
-        """The entry with the weights that were cross-fitted for a class fold, where there are any."""
-        parts = (replace(part, weights=part.class_folds.get(number, part.weights)) for part in self.parts)
+    def of_class_fold(self, number: int, tuned: Collection[Part]) -> Self:
+        """The entry in which the parts `tuned` have the weights that were cross-fitted for a class fold."""
+        parts = (replace(part, weights=part.class_folds[number]) if part in tuned else part for part in self.parts)
         return replace(self, parts=tuple(parts))
 
     def of_fold(self, fold: int) -> Self:

@@ -74,8 +74,8 @@ def plan_table(
 def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | None:
     """The manifest of the table in `out`; None where there is no whole one, or one of its files is gone.
 
-    An incomplete table counts as whole for "quarantine" only.  A table of the same photos under other splits stays as
-    it is, and its manifest gets the splits of `plan`.
+    An incomplete table counts as whole for "quarantine" only.  A table of the same photos under other splits, or of
+    equal weights that another fine-tuning gave, stays as it is, and its manifest gets the splits and γ of `plan`.
 
     Raises:
         ValueError: the table was made from other input than `plan` says; the message names the first difference.
@@ -93,13 +93,17 @@ def finished_table(out: Path, plan: Manifest, on_error: OnError) -> Manifest | N
                 f"{out} was made with {name} = {content.get(name)!r}, asked for is {planned.get(name)!r}; "
                 "delete that folder, or use another --data"
             )
-    return None if incomplete or lacks_files(out, manifest) else _with_new_splits(manifest, plan, out)
+    return None if incomplete or lacks_files(out, manifest) else _with_new_facts(manifest, plan, out)
 
 
-def _with_new_splits(manifest: Manifest, plan: Manifest, out: Path) -> Manifest:
-    """The manifest with the splits of `plan`: features of the same shards do not depend on them."""
-    if manifest.source.split_hashes == plan.source.split_hashes:
-        return manifest
-    manifest = replace(manifest, source=plan.source)
+def _with_new_facts(manifest: Manifest, plan: Manifest, out: Path) -> Manifest:
+    """The manifest with the splits of `plan`, and with its γ, if it has one: features depend on neither."""
+    before = manifest
+    if manifest.source.split_hashes != plan.source.split_hashes:
+        manifest = replace(manifest, source=plan.source)
+    if manifest.finetuned and plan.finetuned and plan.finetuned.gamma:
+        manifest = replace(manifest, finetuned=replace(manifest.finetuned, gamma=plan.finetuned.gamma))
+    if manifest == before:
+        return before
     write_manifest(out / MANIFEST_FILE, manifest)
     return manifest

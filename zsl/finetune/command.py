@@ -7,10 +7,12 @@ tuned on all seen classes after that, by the same schedule.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from accelerate import Accelerator
@@ -26,23 +28,28 @@ from backbones.backbone import (
 )
 from backbones.finetune import without_classifier
 from backbones.finetune_config import FinetuneConfig
+from backbones.options import named_options
 from backbones.presets import OPENCLIP
 from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
 from zsl.common.locks import sole_process
 from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
+from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
 from zsl.experiments.run import claim_folder, name_of_run
+from zsl.features.class_folds import fold_name
+from zsl.features.join import SIGN
 from zsl.features.load import load_splits
 from zsl.features.manifest import Source
+from zsl.features.table import FeatureTable
 from zsl.finetune.crossfit import Crossfit, class_folds
 from zsl.finetune.crossfit_verdict import CROSSFIT_FILE, CrossfitVerdict, read_crossfit
-from zsl.finetune.data import without_share
+from zsl.finetune.data import without_copies, without_share
 from zsl.finetune.decision import Verdict
-from zsl.finetune.images import TrainImages, load_train_images, read_labels
-from zsl.finetune.manifest import MANIFEST_FILE, WEIGHTS_FILE, RunFacts, TuningManifest, read_manifest
+from zsl.finetune.images import TrainImages, load_train_images, read_rows
+from zsl.finetune.manifest import MANIFEST_FILE, RunFacts, TuningManifest, has_weights, read_manifest
 from zsl.finetune.train import CHECKPOINT_FILE, check_possible
-from zsl.finetune.tuning import Tuning
+from zsl.finetune.tuning import Tuning, validation_folder
 from zsl.finetune.verdict import JUDGE, Judge, gamma_of
 from zsl.training.trackers import LogWith
 
@@ -84,7 +91,7 @@ class Finetuning:
 def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator: Accelerator) -> TuningManifest:
     """Fine-tune, judge, write weights, manifest and verdict into `folder`; gives the manifest.
 
-    What `folder` holds already is not computed again.
+    What `folder` holds already is not computed again; what someone deleted from it is made again.
 
     Raises:
         FoldsPending: other processes still make class folds; the one that ends last goes on.
@@ -94,15 +101,24 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     with accelerator.local_main_process_first():  # a download happens once
         model, backbone = _open(job)
     check_possible(model, backbone.dim, job.config, accelerator.num_processes)
-    table = read_labels(job.shards, index, backbone, allow_pipe=job.allow_pipe)
+    table, hashes = read_rows(job.shards, index, backbone, allow_pipe=job.allow_pipe)
     splits = load_splits(job.benchmark, job.data, table)
-    folds = {fold: load_splits(job.benchmark, job.data, table, fold=fold) for fold in job.folds}
-    of_classes = class_folds(splits, table, job.crossfit)
+    folds = {fold: without_copies(load_splits(job.benchmark, job.data, table, fold=fold), hashes) for fold in job.folds}
+    of_classes = {
+        number: without_copies(of_fold, hashes) for number, of_fold in class_folds(splits, table, job.crossfit).items()
+    }
+    own = without_share(splits, _trainval_labels(table, splits), job.hold_out, job.config.seed)
+    own = without_copies(own, hashes)
+    _check_enough(job.config, table, own, folds, of_classes)
     facts = _facts(job, index, splits, backbone, accelerator.mixed_precision, len(of_classes))
     with accelerator.main_process_first():
         claim_folder(folder, facts.content(), added={"crossfit": 0, "hold_out": 0.0})
-    if (folder / MANIFEST_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():  # the weights may have been deleted
-        _remove_checkpoints(folder, accelerator)  # a kill may have come between the manifest and this
+    finished = has_weights(folder) and (not of_classes or (folder / CROSSFIT_FILE).is_file())
+    folders = [
+        *(folder / fold_name(number) for number in of_classes), *(validation_folder(folder, fold) for fold in folds)
+    ]  # fmt: skip
+    if finished and all(map(has_weights, folders)):
+        _remove_checkpoints([folder, *folders], accelerator)  # a kill may have come between the manifest and this
         return read_manifest(folder / MANIFEST_FILE)
     tuning = Tuning(
         config=job.config,
@@ -126,7 +142,10 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         verdict = (
             tuning.judge(folds, folder, judge=job.judge, seeds=job.judge_seeds, margin=job.margin) if folds else None
         )
-        return _tune_all(job, tuning, splits, folder, verdict, crossfit)
+        if not finished:
+            _tune_all(job, tuning, own, folder, verdict, crossfit)
+        _remove_checkpoints([folder, *folders], accelerator)
+        return read_manifest(folder / MANIFEST_FILE)
 
 
 def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | Verdict]:
@@ -136,28 +155,73 @@ def verdicts(manifest: TuningManifest, folder: Path) -> list[CrossfitVerdict | V
 
 
 def _tune_all(
-    job: Finetuning, tuning: Tuning, splits: Splits, folder: Path, verdict: Verdict | None,
+    job: Finetuning, tuning: Tuning, own: Splits, folder: Path, verdict: Verdict | None,
     crossfit: CrossfitVerdict | None,
-) -> TuningManifest:  # fmt: skip
-    """Tune on all seen classes, and write the result; the cross-fitting chooses before the validation folds."""
+) -> None:  # fmt: skip
+    """Tune on all seen classes, and write the result; the cross-fitting chooses before the validation folds.
+
+    own: the splits without the photos that the final weights do not know.
+    """
     share, epochs = max(job.config.wise), job.config.epochs
     if crossfit:
         share = crossfit.share
     elif verdict:
         share, epochs = verdict.decision.share, verdict.epochs
-    own = without_share(splits, tuning.images, job.hold_out, job.config.seed)
     tuned = tuning.tune(own, folder, "all seen classes", epochs=epochs)
     gamma = None
     if crossfit:
         size = tuning.backbone.transform.size
-        gamma = gamma_of(crossfit, job.benchmark, job.judge, size=size, attributes=splits.attributes)
-    manifest = tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
-    _remove_checkpoints(folder, tuning.accelerator)
-    return manifest
+        gamma = gamma_of(crossfit, job.benchmark, job.judge, size=size, attributes=own.attributes)
+    tuning.write(tuned, share, own, folder, verdict=verdict, gamma=gamma)
+
+
+def _check_enough(
+    config: FinetuneConfig, table: FeatureTable, own: Splits, folds: Mapping[int, Splits],
+    of_classes: Mapping[int, Splits],
+) -> None:  # fmt: skip
+    """Refuse before anything is decoded or written a tuning whose photos are less than one batch.
+
+    table: rows and labels at hand.  own: the splits of the final weights.  folds: of `--folds`; each also holds out a
+    share for early stopping.  of_classes: the class folds.
+
+    Raises:
+        ValueError: one of the tunings has too few photos; the message names it.
+    """
+    counts = {"all seen classes": len(own.trainval_loc)}
+    counts |= {f"class fold {number}": len(splits.trainval_loc) for number, splits in of_classes.items()}
+    for number, splits in folds.items():
+        held = hold_out(_trainval_labels(table, splits), config.held_out, lambda _: np.random.default_rng(0))
+        counts[f"validation fold {number}"] = len(splits.trainval_loc) - len(held)
+    fewest = min(counts, key=lambda name: counts[name])
+    if counts[fewest] < config.batch_size:
+        raise ValueError(
+            f"{counts[fewest]} training images of {fewest} are less than one batch of {config.batch_size}; give a "
+            "smaller --config.batch-size"
+        )
+
+
+def _trainval_labels(table: FeatureTable, splits: Splits) -> np.ndarray:
+    """Class ids of the trainval rows [n] of `splits`."""
+    return table.labels[table.positions(splits.trainval_loc)]
 
 
 def _open(job: Finetuning) -> tuple[Any, Backbone]:
-    """Timm's model to tune, with its published classifier, at its input size; and the encoder that it is before."""
+    """Timm's model to tune, with its published classifier, at its input size; and the encoder that it is before.
+
+    Raises:
+        ValueError: there is no such backbone, it is not one alone, or its weights do not fit.
+    """
+    if SIGN in job.backbone:
+        raise ValueError(
+            f"--backbone {job.backbone}: joined backbones are tuned one by one; then join their features, as in "
+            "scripts/study.py --backbones A@FILE+B@FILE"
+        )
+    name, extraction = named_options(job.backbone)
+    if extraction != EncodeOptions():
+        raise ValueError(
+            f"--backbone {job.backbone}: the name has options of extraction; give --backbone {name}, and the input "
+            "size by --config.image-size"
+        )
     preset = find_preset(job.backbone)
     if preset.timm_name.startswith(OPENCLIP):
         raise ValueError(f"--backbone {job.backbone}: models of open_clip are not fine-tuned here; take one of timm")
@@ -182,12 +246,12 @@ def _decode(job: Finetuning, index: ShardIndex, splits: Splits, backbone: Backbo
     )
 
 
-def _remove_checkpoints(folder: Path, accelerator: Accelerator) -> None:
-    """Remove the checkpoints of a run that has ended."""
+def _remove_checkpoints(folders: Sequence[Path], accelerator: Accelerator) -> None:
+    """Remove the checkpoints of a run that has ended from its `folders`; another run may lie in one of them."""
     if accelerator.is_main_process:
-        for name in (CHECKPOINT_FILE, EARLIER_CHECKPOINT):
-            for checkpoint in folder.rglob(name):
-                checkpoint.unlink()
+        for folder in folders:
+            for name in (CHECKPOINT_FILE, EARLIER_CHECKPOINT):
+                (folder / name).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
 
 

@@ -48,7 +48,8 @@ class Crossfit:
     def run(self) -> CrossfitVerdict:
         """Make the folds that are not there yet, and the verdict.
 
-        The fold's weights, with the share of new ones that the verdict chose, lie beside its answers.
+        The fold's weights, with the share of new ones that the verdict chose, lie beside its answers.  Weights that
+        were deleted are made again.
 
         Raises:
             FoldsPending: other processes still make folds.
@@ -65,7 +66,9 @@ class Crossfit:
                 self._conclude(path)
             except FolderInUse as error:  # another process has ended its fold at the same time
                 raise FoldsPending(PENDING) from error
-        return read_crossfit(path)
+        verdict = read_crossfit(path)
+        self.tuning.write_lacking(self._folders, self.folds, verdict.share, epochs=self.tuning.config.epochs)
+        return verdict
 
     def _work(self) -> LongWork:
         """The folds and the last tuning, on all seen classes, as pieces of one work; their sizes are photos."""
@@ -136,6 +139,10 @@ class Crossfit:
     def _shares(self) -> tuple[float, ...]:
         return FROZEN, *self.tuning.config.wise
 
+    @property
+    def _folders(self) -> dict[int, Path]:
+        return {number: self._folder(number) for number in self.folds}
+
     def _folder(self, number: int) -> Path:
         return self.folder / fold_name(number)
 
@@ -155,14 +162,20 @@ def class_folds(splits: Splits, table: FeatureTable, count: int | None) -> dict[
     count = fold_count(splits, MOST_FOLDS) if count is None else count
     if count == 0:
         return {}
-    folds = calibration_folds(splits, table.rows, table.labels, count=count)
+    remedy = "give a larger --crossfit, or 0 for no class folds" if count < len(splits.seen) else "give --crossfit 0"
+    try:
+        folds = calibration_folds(splits, table.rows, table.labels, count=count)
+    except ValueError as error:  # no class has a photo that could be held out, whatever the number of folds
+        raise ValueError(f"no class folds: {error}; give --crossfit 0") from error
     if not folds:
-        raise ValueError(f"{len(splits.seen)} seen classes are too few for class folds; give --crossfit 0")
+        raise ValueError(
+            f"{count} class folds leave less than two of {len(splits.seen)} seen classes to tune on; {remedy}"
+        )
     for number, of_fold in folds.items():
         check_class_fold(table, of_fold, number)
         if len(of_fold.test_seen_loc) < LEAST_HELD_OUT:
             raise ValueError(
                 f"class fold {number} holds out {len(of_fold.test_seen_loc)} photos of seen classes, which are too few "
-                f"to measure γ; {LEAST_HELD_OUT} are needed: give --crossfit 0"
+                f"to measure γ; {LEAST_HELD_OUT} are needed: {remedy}"
             )
     return folds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from zsl.datasets.splits import Splits
 from zsl.finetune.images import TrainImages
 
 EVALUATION_BATCH = 64
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,14 +60,35 @@ class TuningData:
         return (~held).nonzero().flatten(), held.nonzero().flatten()
 
 
-def without_share(splits: Splits, images: TrainImages, share: float, seed: int) -> Splits:
-    """The same splits without about `share` of the trainval photos of each class; 0 leaves none out."""
+def without_share(splits: Splits, labels: np.ndarray, share: float, seed: int) -> Splits:
+    """The same splits without about `share` of the trainval photos of each class; 0 leaves none out.
+
+    labels: class ids of the trainval rows [n].
+    """
     if share == 0:
         return splits
-    labels = images.labels[images.position(splits.trainval_loc)]
     purpose = derive_seed(seed, "left-out share")
     left_out = hold_out(labels, share, lambda label: np.random.default_rng((purpose, label)))
     return replace(splits, trainval_loc=np.delete(splits.trainval_loc, left_out))
+
+
+def without_copies(splits: Splits, photo_hashes: Mapping[int, str]) -> Splits:
+    """The same splits without the trainval photos of which a copy, byte for byte, judges there.
+
+    Weights that were tuned on such a photo would know a photo that judges them.
+
+    photo_hashes: of all photos, by official row.
+    """
+    judging = {photo_hashes[row] for row in (*splits.test_seen_loc.tolist(), *splits.test_unseen_loc.tolist())}
+    copies = np.array([photo_hashes[row] in judging for row in splits.trainval_loc.tolist()], dtype=bool)
+    if not copies.any():
+        return splits
+    first = splits.trainval_loc[copies][0]
+    log.warning(
+        "%d trainval photos of the %s are copies of photos that judge there, and are not tuned on; row %d is the first",
+        copies.sum(), splits.verdict, first,
+    )  # fmt: skip
+    return replace(splits, trainval_loc=splits.trainval_loc[~copies])
 
 
 def normalise(images: Tensor, transform: Transform, device: torch.device) -> Tensor:

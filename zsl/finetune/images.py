@@ -48,31 +48,35 @@ class TrainImages:
         return np.searchsorted(self.rows, rows)
 
 
-def read_labels(
+def read_rows(
     location: Location, index: ShardIndex, backbone: backbones.Backbone | None = None, *, allow_pipe: bool = False
-) -> FeatureTable:
-    """Rows and labels of all photos in the shards, as a table without features, from which `load_splits` makes splits.
+) -> tuple[FeatureTable, dict[int, str]]:
+    """Rows and labels of all photos in the shards, and the hash of each photo by row; nothing is decoded.
+
+    Rows and labels are a table without features, from which `load_splits` makes splits.
 
     backbone: the encoder to start from, if any.  By the facts of its fine-tuning, if it had one, `load_splits` refuses
     test rows and validation classes that it knows.
     """
-    rows, labels, tuned_rows = [], [], []
+    rows, labels, hashes = list[int](), list[int](), dict[int, str]()
     known = backbone.tuned_photos if backbone else frozenset()
     facts = backbone.finetuned if backbone else None
     for sample in _samples(location, index, first=0, last=index.total, allow_pipe=allow_pipe):
         rows.append(sample.row)
         labels.append(sample.label)
-        if known and sample.photo_hash in known:
-            tuned_rows.append(sample.row)
+        hashes[sample.row] = sample.photo_hash
     source = Source.read(index.source, f"the index of the shards of {index.benchmark}: source")
+    order = np.argsort(rows)
     manifest = Manifest.in_memory(index.benchmark, source=source, finetuned=facts, count=len(rows), dim=0)
-    return FeatureTable(
+    tuned_rows = sorted(row for row, photo_hash in hashes.items() if photo_hash in known)
+    table = FeatureTable(
         features=np.zeros((len(rows), 0), np.float32),
-        labels=np.array(labels),
-        rows=np.array(rows),
+        labels=np.array(labels)[order],
+        rows=np.array(rows)[order],
         manifest=manifest,
         tuned_rows=np.array(tuned_rows, dtype=np.int64) if known else None,
     )
+    return table, hashes
 
 
 def load_train_images(

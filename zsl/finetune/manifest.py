@@ -91,6 +91,11 @@ class TuningManifest:
         }
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether `folder` has the weights of a fine-tuning and their manifest; someone may have deleted either."""
+    return (folder / MANIFEST_FILE).is_file() and (folder / WEIGHTS_FILE).is_file()
+
+
 def read_manifest(path: Path) -> TuningManifest:
     """The manifest that a fine-tuning wrote to `path`.
 

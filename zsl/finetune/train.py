@@ -157,7 +157,8 @@ def check_possible(model: Any, dim: int, config: FinetuneConfig, processes: int)
     """Refuse before photos are decoded what these processes, or timm's `model` with features of size `dim`, cannot do.
 
     Raises:
-        ValueError: the batch cannot be shared out, or the model has no such stages, step sizes or checkpoints.
+        ValueError: the batch cannot be shared out; the model has no such stages, step sizes or checkpoints; or there is
+            no such optimizer here.
     """
     parts = processes * config.accumulation
     if config.batch_size % parts:
@@ -171,4 +172,16 @@ def check_possible(model: Any, dim: int, config: FinetuneConfig, processes: int)
             f"mixup and cutmix need parts of an even number of images; a batch of {config.batch_size} in {parts} parts "
             f"has {part} in each"
         )
-    make_optimizer(Finetuner(without_classifier(model), dim, torch.eye(2), config), config)
+    tuner = Finetuner(without_classifier(model), dim, torch.eye(2), config)
+    try:
+        optimizer = make_optimizer(tuner, config)
+    except Exception as error:  # each of timm's optimizers has its own way to say what it lacks
+        raise ValueError(
+            f"--config.optimizer {config.optimizer}: timm cannot make it here ({error}); take another "
+            "one, such as adamw"
+        ) from error
+    if getattr(optimizer, "is_second_order", False):
+        raise ValueError(
+            f"--config.optimizer {config.optimizer} needs second derivatives, which are not computed; take another "
+            "one, such as adamw"
+        )

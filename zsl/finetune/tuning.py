@@ -19,13 +19,14 @@ from backbones.finetune import average, without_classifier
 from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import Rows, TunedFacts, TunedGamma, TunedWeights, photos_metadata
 from zsl.common.files import write_json
+from zsl.common.locks import sole_process
 from zsl.common.tensors import write_tensors
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
 from zsl.finetune.data import TuningData
 from zsl.finetune.decision import VERDICT_FILE, Decision, Verdict, decide, read_verdict
 from zsl.finetune.images import TrainImages
-from zsl.finetune.manifest import MANIFEST_FILE, WEIGHTS_FILE, RunFacts, TuningManifest
+from zsl.finetune.manifest import MANIFEST_FILE, WEIGHTS_FILE, RunFacts, TuningManifest, has_weights
 from zsl.finetune.train import TunedEncoder, finetune
 from zsl.finetune.verdict import Judge, encode_images, judge_features
 from zsl.scores.folds import FoldScores
@@ -70,11 +71,12 @@ class Tuning:
     ) -> Verdict:
         """Fine-tune once a fold, compare features before and after, write weights of each fold and the verdict.
 
-        The method `judge` is trained on the features with each of `seeds`.  A verdict in `folder` is read.
+        The method `judge` is trained on the features with each of `seeds`.  A verdict in `folder` is read; weights that
+        were deleted are made again.
         """
         path = folder / VERDICT_FILE
+        folders = {fold: validation_folder(folder, fold) for fold in folds}
         if not path.is_file():
-            folders = {fold: folder / f"fold-{fold}" for fold in folds}
             tuned = {fold: self.tune(splits, folders[fold], f"fold {fold}") for fold, splits in folds.items()}
             if self.accelerator.is_main_process:
                 decision = self._compare(tuned, folds, judge, seeds, margin)
@@ -83,7 +85,26 @@ class Tuning:
                     self.write(tuned[fold], decision.share, splits, folders[fold], fold=fold)
                 write_json(path, verdict.content())
             self.accelerator.wait_for_everyone()
-        return read_verdict(path)
+        verdict = read_verdict(path)
+        self.write_lacking(folders, folds, verdict.decision.share)
+        return verdict
+
+    def write_lacking(
+        self, folders: Mapping[int, Path], folds: Mapping[int, Splits], share: float, *, epochs: int | None = None
+    ) -> None:
+        """Tune the folds again whose weights were deleted, and write their mean with the old ones by `share`.
+
+        folders: of the weights of each fold.  epochs: as in `tune`.
+
+        Raises:
+            FolderInUse: another process tunes one of them.
+        """
+        lacking = [fold for fold in folds if not has_weights(folders[fold])]
+        self.accelerator.wait_for_everyone()  # all processes of one launch have looked before the first one writes
+        for fold in lacking:
+            with sole_process(folders[fold], when=self.accelerator.is_main_process):
+                tuned = self.tune(folds[fold], folders[fold], f"fold {fold}", epochs=epochs)
+                self.write(tuned, share, folds[fold], folders[fold], fold=fold)
 
     def write(
         self, tuned: TunedEncoder, share: float, splits: Splits, folder: Path, *, verdict: Verdict | None = None,
@@ -173,6 +194,11 @@ class Tuning:
             started_from=self.backbone.finetuned,
             gamma=gamma,
         )
+
+
+def validation_folder(folder: Path, fold: int) -> Path:
+    """Where a run in `folder` keeps the weights of a validation fold."""
+    return folder / f"fold-{fold}"
 
 
 def _verdict(
