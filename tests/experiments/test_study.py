@@ -242,7 +242,7 @@ def test_a_method_that_fails_on_a_backbone_costs_its_row_alone(
     monkeypatch.setitem(OTHERS, "sae", replace(OTHERS["sae"], steps=(step,)))
     rows, failures = run_study(study_of(data, both(weights)[0]), accelerator)
     assert [row.method for row in rows] == ["eszsl"]
-    assert failures == {f"{both(weights)[0]}, sae": "FloatingPointError: loss is nan"}
+    assert failures == {f"{both(weights)[0]}, sae": "Diverged: loss is nan"}
     assert f"FAILED {both(weights)[0]}, sae: FloatingPointError" in markdown(rows, failures)
 
 
@@ -259,7 +259,7 @@ def test_a_method_that_failed_is_named_where_its_backbone_fails_later(
     entry = both(weights)[0]
     rows, failures = run_study(study_of(data, entry), accelerator)
     assert not rows
-    assert failures == {entry: "another run", f"{entry}, eszsl": "FloatingPointError: loss is nan"}
+    assert failures == {entry: "another run", f"{entry}, eszsl": "Diverged: loss is nan"}
 
 
 def table_of(data: Path, weights: dict[str, Path], name: str, accelerator: Accelerator) -> Path:
