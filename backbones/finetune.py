@@ -94,12 +94,16 @@ def frozen_parameters(encoder: Any, stages: int | None) -> list[nn.Parameter]:
     if stages == 0:
         return []
     if not hasattr(encoder, "group_matcher"):
-        raise ValueError(f"timm does not say what the stages of {type(encoder).__name__} are; give frozen_stages 0")
+        raise ValueError(
+            f"timm does not say what the stages of {type(encoder).__name__} are; give --config.frozen-stages 0"
+        )
     groups = group_parameters(encoder, encoder.group_matcher(coarse=True))
     if stages is None:
         stages = len(groups) // 2
     if stages >= len(groups):
-        raise ValueError(f"frozen_stages is {stages}, the encoder has {len(groups)} groups of layers; leave some free")
+        raise ValueError(
+            f"--config.frozen-stages is {stages}, the encoder has {len(groups)} groups of layers; leave some free"
+        )
     named = dict(encoder.named_parameters())
     return [named[name] for number in sorted(groups)[:stages] for name in groups[number] if name in named]
 

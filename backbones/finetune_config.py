@@ -56,8 +56,8 @@ class FinetuneConfig:
     label_smoothing: Decay = 0.1  # share of the target that all classes get alike
     image_size: Count | None = None  # input size of training and later extraction; None: the size of the weights
     epochs: Count = 3  # passes over the training images at most
-    patience: Count = 3  # training ends after so many epochs without a lower loss on the held-out images
-    held_out: Part = 0.1  # share of each class's training images that is only used for early stopping
+    patience: Count = 3  # with --folds: training ends after so many epochs without a lower loss on the held-out images
+    held_out: Part = 0.1  # with --folds: share of each class's training images that only stops training early
     batch_size: Count = 32  # images of one update, over all processes
     accumulation: Count = 1  # number of parts in which a process computes its share of a batch
     optimizer: str = "adamw"  # any optimizer of timm

@@ -461,6 +461,16 @@ def test_gamma_takes_the_unit_that_loses_least_among_those_that_final_weights_ca
     assert lost["raw"] > lost["alg"] + 0.05
 
 
+def test_a_unit_that_a_model_of_equal_scores_does_not_have_is_left_out(tmp_path: Path) -> None:
+    frozen, tuned = ({fold: drawn(fold, 2.0, scale=scale) for fold in (1, 2)} for scale in (1.0, 0.0))
+    for before, after in ((frozen, tuned), (tuned, frozen)):
+        verdict = conclude(before, {1.0: after}, held_out=True, judge="eszsl", epochs=5)
+        write_record(tmp_path / CROSSFIT_FILE, verdict)
+        assert "NaN" not in (tmp_path / CROSSFIT_FILE).read_text()
+        assert "raw" in {unit.unit for unit in verdict.units}
+    assert len(verdict.units) == 4
+
+
 def test_no_photo_is_on_a_curve_whose_gamma_its_margin_has_chosen() -> None:
     answers = drawn(0, 1.0, photos=5)
     first, second = answers.halves()

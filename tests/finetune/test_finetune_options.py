@@ -389,7 +389,7 @@ def test_an_impossible_augmentation_is_refused_in_words(changes: dict[str, Any],
     [
         (MODEL, {"batch_size": 8}, 3, "8 images cannot be dealt to 3 processes x accumulation 1"),
         (MODEL, {"batch_size": 6, "augment": AugmentConfig(mixup=0.2)}, 2, "parts of an even number"),
-        (MODEL, {"frozen_stages": 99}, 1, "frozen_stages is 99, the encoder has"),
+        (MODEL, {"frozen_stages": 99}, 1, "--config.frozen-stages is 99, the encoder has"),
         (
             MODEL,
             {"optimizer": "adamm"},

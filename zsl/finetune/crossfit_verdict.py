@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from zsl.common.records import read_record
@@ -90,12 +91,14 @@ def conclude(
 ) -> CrossfitVerdict:
     """Decide from the answers of each fold with frozen weights, and with each share of the tuned ones.
 
-    held_out: whether the final weights leave seen photos out, so that γ can be measured on these.
+    held_out: whether the final weights leave seen photos out, so that γ can be measured on these.  A unit in which a
+    model has no γ, because all its margins or logits are equal, is left out.
     """
     nested = {fold: tuned[best_share(tuned, [other for other in frozen if other != fold])][fold] for fold in frozen}
     gain = ausuc_difference(_details(frozen), _details(nested))
     share = best_share(tuned, list(frozen))
-    units = [_unit_scores(unit, _judged(tuned[share])) for unit in UNITS]
+    scores = [_unit_scores(unit, _judged(tuned[share])) for unit in UNITS]
+    units = [each for each in scores if isfinite(each.value) and isfinite(each.harmonic_lost)]
     usable = [each for each in units if held_out or each.unit not in NEEDS_PHOTOS]
     best = min(usable, key=lambda each: each.harmonic_lost)
     names = [each.unit for each in usable]
@@ -146,4 +149,5 @@ def _unit_scores(name: str, judged: Sequence[Judged]) -> UnitScores:
 def _travelled_harmonic(judged: Sequence[Judged], units: Sequence[str]) -> float:
     """H at the γ that the other folds choose in the best of `units`; mean over the halves that judge."""
     best = [half.curve.harmonic.max().item() for half in judged]
-    return sum(best) / len(best) - min(harmonic_lost(UNITS[unit], judged) for unit in units)
+    lost = (harmonic_lost(UNITS[unit], judged) for unit in units)
+    return sum(best) / len(best) - min(each for each in lost if isfinite(each))
