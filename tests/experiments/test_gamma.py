@@ -206,13 +206,17 @@ def test_where_nothing_may_be_chosen_gamma_is_0_and_the_results_say_why(
         classes=(),
         started_from=None,
     )
-    of_tuned = toy_experiment(accelerator, finetuned=tuned)
+    taught = replace(tuned, classes=(experiment.splits.class_names[experiment.splits.seen[0]],))
+    of_tuned = toy_experiment(accelerator, finetuned=replace(tuned, started_from=taught))
     gamma = of_tuned.honest(ESZSL, ESZSL.config, tmp_path / "tuned").gamma
     assert gamma.value == 0
     assert gamma.source.startswith("none: a fine-tuned backbone knows the classes of calibration folds; --gamma NUMBER")
     validation = {1: next(iter(experiment.calibration.values()))}  # official folds that its encoder does not know
     with_folds = replace(of_tuned, validation=validation)
     assert with_folds.honest(ESZSL, ESZSL.config, tmp_path / "folds").gamma.source == "of 1 folds within trainval"
+    of_others = toy_experiment(accelerator, finetuned=replace(tuned, classes=("a class of elsewhere",)))
+    of_frozen = experiment.honest(ESZSL, ESZSL.config, tmp_path / "frozen").gamma
+    assert of_others.honest(ESZSL, ESZSL.config, tmp_path / "others").gamma == of_frozen
     few = replace(experiment.splits, seen=experiment.splits.seen[:2])
     few = replace(few, trainval_loc=few.trainval_loc[few.trainval_loc < 40])
     too_few = replace(experiment, splits=few)
@@ -226,7 +230,7 @@ def tuned_experiment(accelerator: Accelerator, unit: str, value: float) -> Exper
         method="eszsl", config_sha256=config_sha256(ESZSL.config), unit=unit, value=value, folds=4, harmonic=0.7
     )
     facts = TunedFacts(
-        benchmark="elsewhere", fold=None, trainval=Rows(count=1, hash="a"), split_hashes=(), classes=(),
+        benchmark="toy", fold=None, trainval=Rows(count=1, hash="a"), split_hashes=(), classes=(),
         started_from=None, gamma=gamma,
     )  # fmt: skip
     experiment = toy_experiment(accelerator, finetuned=facts)

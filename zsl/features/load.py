@@ -20,7 +20,7 @@ from zsl.datasets.split_file import AttributeKind, read_split_file, rows_hash
 from zsl.datasets.splits import Splits, make_splits
 from zsl.features.manifest import MANIFEST_FILE
 from zsl.features.origin import check_shards_below, check_source
-from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check_tuned_rows
+from zsl.features.pretraining import check_tuned_fold, check_tuned_photos, check_tuned_rows, knows_judges
 from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 
@@ -137,8 +137,9 @@ def load_folds(
 def load_calibration(
     table: FeatureTable, splits: Splits, device: torch.device
 ) -> dict[int, tuple[TrainSplit, TestSplit]]:
-    """The calibration folds of `splits`, on `device`; none for a fine-tuned backbone, which knows their classes."""
-    if table.manifest.finetuned:
-        return {}
+    """The calibration folds of `splits`, on `device`; none where the backbone was tuned on what judges in one."""
     folds = calibration_folds(splits, table.rows, table.labels)
+    tuned, benchmark = table.manifest.finetuned, table.manifest.benchmark
+    if any(knows_judges(tuned, table.tuned_rows, of_fold, benchmark) for of_fold in folds.values()):
+        return {}
     return {number: split_features(table, splits, device) for number, splits in folds.items()}

@@ -135,6 +135,20 @@ def check_tuned_photos(tuned_rows: np.ndarray | None, splits: Splits) -> None:
         )
 
 
+def knows_judges(tuned: TunedFacts | None, tuned_rows: np.ndarray | None, splits: Splits, benchmark: str) -> bool:
+    """Whether weights were tuned on an unseen class or a test photo of `splits`, a part of the trainval of `benchmark`.
+
+    A fine-tuning on `benchmark` counts as one, and so does one whose classes are not known.
+
+    tuned_rows: as in `check_tuned_photos`.
+    """
+    if any(tuning.benchmark == benchmark or tuning.classes is None for tuning in tunings(tuned)):
+        return True
+    judges = np.concatenate([splits.test_seen_loc, splits.test_unseen_loc])
+    known = np.intersect1d(judges, [] if tuned_rows is None else tuned_rows)
+    return len(known) > 0 or bool(tuned_on(tuned, splits.unseen_names))
+
+
 def check_tuned_fold(tuned: TunedFacts | None, benchmark: str, fold: int, classes: Sequence[str]) -> None:
     """Refuse weights that were taught the validation `classes` of `fold`: nothing can be chosen there with them.
 
