@@ -23,7 +23,7 @@ from tuned_study import study_of_weights
 from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import TunedFacts, read_tuned_photos
 from shards import ShardIndex, open_shard, read_index, read_samples
-from zsl.common.files import read_json
+from zsl.common.files import read_json, write_json
 from zsl.common.long_work import PROGRESS_FILE
 from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds
@@ -31,7 +31,7 @@ from zsl.datasets.places import shards_folder
 from zsl.datasets.splits import Splits
 from zsl.experiments import study_features
 from zsl.experiments.study import run_study
-from zsl.experiments.study_features import crossfit_tables
+from zsl.experiments.study_features import crossfit_tables, find_or_extract
 from zsl.experiments.study_plan import names_of
 from zsl.features.class_folds import check_all_folds, class_fold_parts, class_fold_weights
 from zsl.features.join import join_tables
@@ -355,6 +355,23 @@ def test_a_study_of_a_join_takes_each_fold_s_weights_for_its_tuned_part(
         (n, study.entries[0].of_class_fold(n, study.entries[0].parts[1:])) for n in row.folds
     ):
         assert str(entry_of_fold) == f"{MODEL}@{weights}+{MODEL}@{made / f'crossfit-{number}' / WEIGHTS_FILE}"
+
+
+def test_a_study_takes_the_gamma_of_weights_that_were_cross_fitted_after_their_features_were_made(
+    made: Path, tiny_shapes: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    study = study_of_weights(f"{MODEL}@{made / WEIGHTS_FILE}", tiny_shapes, tmp_path)
+    gamma = read_manifest(made / "manifest.json").weights.facts.gamma
+    assert gamma is not None
+    table = find_or_extract(study, study.entries[0], accelerator)
+    path = next(tmp_path.glob("shapes/features/*/manifest.json"))
+    content = read_json(path)
+    content["finetuned"].pop("gamma")
+    write_json(path, content)
+    again = find_or_extract(study, study.entries[0], accelerator)
+    for each in (table, again):
+        assert each.manifest.finetuned is not None
+        assert each.manifest.finetuned.gamma == gamma
 
 
 def test_class_folds_of_a_fine_tuning_on_another_benchmark_choose_nothing(
