@@ -10,7 +10,6 @@ from accelerate import Accelerator
 
 from backbones import find_preset, load_backbone
 from backbones.options import named_options
-from backbones.tuned import TunedFacts
 from shards import ShardIndex
 from shards.index import INDEX_FILE
 from zsl.datasets.class_lists import FOLDS
@@ -23,6 +22,7 @@ from zsl.features.join import join_tables
 from zsl.features.load import load_splits
 from zsl.features.manifest import MANIFEST_FILE, Manifest, read_manifest
 from zsl.features.origin import check_shards
+from zsl.features.plan import with_gamma
 from zsl.features.pretraining import TaughtBefore
 from zsl.features.table import FeatureTable, lacks_files, read_features
 
@@ -62,15 +62,8 @@ def _find_or_extract(study: Study, part: Part, accelerator: Accelerator) -> Feat
             backbone, study.shards or shards_folder(study.data, study.benchmark), index, folder, accelerator,
             ExtractSettings(batch_size=study.batch_size, allow_pipe=study.allow_pipe),
         )  # fmt: skip
-    return _with_gamma(read_features(folder), backbone.finetuned)
-
-
-def _with_gamma(table: FeatureTable, tuned: TunedFacts | None) -> FeatureTable:
-    """Return the table with the γ of its weights, which may have been cross-fitted after it was made."""
-    then = table.manifest.finetuned
-    if then is None or tuned is None or tuned.gamma is None:
-        return table
-    return replace(table, manifest=replace(table.manifest, finetuned=replace(then, gamma=tuned.gamma)))
+    table = read_features(folder)
+    return replace(table, manifest=with_gamma(table.manifest, backbone.finetuned))
 
 
 def _has_table(folder: Path) -> bool:

@@ -12,6 +12,7 @@ import torchvision
 
 from backbones import Backbone, unseen_classes
 from backbones.engines import TORCH, Engine, engine_versions
+from backbones.tuned import TunedFacts
 from shards import ShardIndex
 from zsl.features.manifest import (
     MANIFEST_FILE,
@@ -101,9 +102,18 @@ def _with_new_facts(manifest: Manifest, plan: Manifest, out: Path) -> Manifest:
     before = manifest
     if manifest.source.split_hashes != plan.source.split_hashes:
         manifest = replace(manifest, source=plan.source)
-    if manifest.finetuned and plan.finetuned and plan.finetuned.gamma:
-        manifest = replace(manifest, finetuned=replace(manifest.finetuned, gamma=plan.finetuned.gamma))
+    manifest = with_gamma(manifest, plan.finetuned)
     if manifest == before:
         return before
     write_manifest(out / MANIFEST_FILE, manifest)
     return manifest
+
+
+def with_gamma(manifest: Manifest, tuned: TunedFacts | None) -> Manifest:
+    """The manifest with the γ of its weights, which may have been cross-fitted after the table was made.
+
+    tuned: what the weights state of their fine-tuning now; without a γ, that of the manifest stays.
+    """
+    if manifest.finetuned is None or tuned is None or tuned.gamma is None:
+        return manifest
+    return replace(manifest, finetuned=replace(manifest.finetuned, gamma=tuned.gamma))
