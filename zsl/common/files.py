@@ -16,6 +16,7 @@ from typing import Any
 
 REMEDY = "put the file back from a copy, or delete it and make it anew"
 LFS_POINTER = b"version https://git-lfs"  # start of the text that Git LFS keeps in place of a large file
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # no further name of a file
 REMEDIES = {  # the reason that stops a writer, and what to do about it
     errno.ENOSPC: "no space is left on the disk; make room there",
     errno.EDQUOT: "the disk quota of this user is used up; make room there, or have it raised",
@@ -77,13 +78,16 @@ def _concerns(error: OSError, path: Path) -> bool:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary file beside `path`; rename it to `path` after the block, or remove it after an error.
 
     The content is on the disk before the file gets its name, so a power cut leaves the old file or the new one.
 
+    replace: whether an earlier file goes.  Without it, one of several processes that write at the same time succeeds.
+
     Raises:
         OSError: the disk is full, the folder is read-only, or the like; the message is in words.
+        FileExistsError: there is a file, and it is not to be replaced.
     """
     # The host's name is in the file's name, because machines that share the folder may have equal process numbers.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
@@ -92,12 +96,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync(temporary)
-            temporary.replace(path)
+            if replace or not _link(temporary, path):
+                temporary.replace(path)
         finally:
             with suppress(OSError):  # a folder that refuses files does not have the temporary file
                 temporary.unlink(missing_ok=True)
     with suppress(OSError):  # some file systems cannot sync a folder
         _sync(path.parent)
+
+
+def _link(old: Path, new: Path) -> bool:
+    """Give the file `old` the name `new`, too; return whether the file system can do that.
+
+    Raises:
+        FileExistsError: there is a file of that name.
+    """
+    try:
+        os.link(old, new)
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            return False
+        raise
+    return True
 
 
 def _sync(path: Path) -> None:
@@ -116,9 +136,9 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path` as indented JSON, atomically."""
-    with atomic_path(path) as temporary:
+def write_json(path: Path, content: Any, *, replace: bool = True) -> None:
+    """Write `content` to `path` as indented JSON, atomically; `replace` and errors as in `atomic_path`."""
+    with atomic_path(path, replace=replace) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

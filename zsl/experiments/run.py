@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,8 +244,9 @@ def claim_folder(folder: Path, facts: Settings, *, added: Settings | None = None
     """
     now = json.loads(json.dumps(facts))
     if not (folder / CONFIG_FILE).is_file():
-        write_json(folder / CONFIG_FILE, now)
-        return
+        with suppress(FileExistsError):  # another run has claimed the folder at the same time
+            write_json(folder / CONFIG_FILE, now, replace=False)
+            return
     then = (added or {}) | with_parts(read_object(folder / CONFIG_FILE))
     different = [key for key in sorted(set(now) | set(then)) if now.get(key) != then.get(key)]
     if different:
