@@ -50,7 +50,7 @@ class Checkpoint:
         if parts.keys() != self.states.keys():
             raise ValueError(
                 f"{self.path} holds the state of {', '.join(self.states)}; needed is that of {', '.join(parts)}; "
-                f"{_remedy(self.path)}"
+                f"{_other_run(self.path)}"
             )
         for name, part in parts.items():
             part.load_state_dict(self.states[name])
@@ -76,19 +76,20 @@ def load_checkpoint(path: Path, run: str) -> Checkpoint:
     Raises:
         ValueError: the file is of another run, of an earlier version, or broken.
     """
-    tensors, metadata = read_tensors(path, _remedy(path))
+    damaged = "delete this file; the steps that it stands for are then done again"
+    tensors, metadata = read_tensors(path, damaged)
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} is no checkpoint of this version; {_remedy(path)}")
+        raise ValueError(f"{path} is no checkpoint of this version; {_other_run(path)}")
     try:
         if metadata["run"] != run:
             raise ValueError(
                 f"{path} is of another run (another configuration, other shards, photos or features, or another seed); "
-                f"{_remedy(path)}"
+                f"{_other_run(path)}"
             )
         states = {name: _unpack(state, tensors) for name, state in json.loads(metadata["states"]).items()}
         return Checkpoint(path=path, step=int(metadata["step"]), states=states)
     except (KeyError, AttributeError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); {_remedy(path)}") from error
+        raise ValueError(f"{path} is damaged ({error!r}); {damaged}") from error
 
 
 class RandomState:
@@ -106,7 +107,8 @@ class RandomState:
             torch.cuda.set_rng_state(state_dict["cuda"])
 
 
-def _remedy(path: Path) -> str:
+def _other_run(path: Path) -> str:
+    """The remedy where the folder holds another run."""
     return f"delete {path.parent}, or give this run another --name"
 
 
