@@ -6,10 +6,13 @@ timm.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from backbones.ranges import Count, Decay, NotNegative, Part, Portion, Positive, Share, Whole, check_ranges
+
+RANDAUGMENT = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)[0-9][0-9.]*|-t[a-z0-9]+)*")  # the sections of timm's notation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ def _check_randaugment(notation: str) -> None:
     from timm.data.auto_augment import rand_augment_transform
 
     try:
+        if not RANDAUGMENT.fullmatch(notation):  # timm leaves out a section without a number, such as inc or m
+            raise ValueError
         rand_augment_transform(notation, {})
     except (AssertionError, ValueError) as error:
         raise ValueError(

@@ -373,6 +373,8 @@ def test_an_impossible_configuration_is_refused_in_words(changes: dict[str, Any]
     ("changes", "message"),
     [
         ({"randaugment": "foo"}, "randaugment is 'foo'; it is timm's notation"),
+        ({"randaugment": "rand-m9-inc"}, "randaugment is 'rand-m9-inc'; it is timm's notation"),
+        ({"randaugment": "rand-m9 -n2"}, "randaugment is 'rand-m9 -n2'; it is timm's notation"),
         ({"scale": (0.5, 1.5)}, r"scale is \(0.5, 1.5\); it is above 0 and at most 1"),
         ({"ratio": (2.0, 1.0)}, "ratio is 2.0, 1.0"),
         ({"erase": 2.0}, "erase is 2.0; it is at least 0 and at most 1"),
