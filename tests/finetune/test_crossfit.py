@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,6 +53,7 @@ from zsl.scores.details import Details
 from zsl.scores.folds import score_folds
 from zsl.scores.units import UNITS
 
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "finetune.py"
 MODEL = "test_resnet"
 CONFIG = FinetuneConfig(image_size=32, epochs=2, batch_size=4, probe_steps=3, wise=(0.5, 1.0))
 FOLDS = 3
@@ -263,6 +266,8 @@ def test_weights_that_know_the_seen_classes_are_no_start_of_a_cross_fitting(
         run_finetuning(replace(job, weights=made / WEIGHTS_FILE), index, tmp_path, accelerator)
     with pytest.raises(ValueError, match="two folds are needed at least"):
         replace(job, crossfit=1)
+    with pytest.raises(ValueError, match="without class folds there is no γ; leave it out, or --crossfit 0"):
+        replace(job, crossfit=0)
 
 
 def test_no_photo_whose_copy_judges_is_tuned_on(table: FeatureTable, splits: Splits) -> None:

@@ -14,7 +14,7 @@ from zsl.common.ranges import Count, Whole, check_ranges
 from zsl.datasets.class_vectors import ClassVectors
 from zsl.experiments.methods import PUBLISHED, check_vectors, find_method
 from zsl.experiments.table import check_every, start_of
-from zsl.features.class_folds import class_fold_weights
+from zsl.features.class_folds import class_fold_weights, validation_fold_name
 from zsl.features.join import SIGN, check_distinct, part_names
 
 
@@ -45,7 +45,7 @@ class Part:
 
     def of_fold(self, fold: int) -> Self:
         """The part with the weights that scripts/finetune.py wrote for a validation fold, if it wrote any."""
-        file = self.weights and self.weights.parent / f"fold-{fold}" / self.weights.name
+        file = self.weights and self.weights.parent / validation_fold_name(fold) / self.weights.name
         return replace(self, weights=file) if file and file.is_file() else self
 
     def __str__(self) -> str:

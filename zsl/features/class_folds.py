@@ -19,6 +19,11 @@ def fold_name(number: int | str) -> str:
     return f"crossfit-{number}"
 
 
+def validation_fold_name(fold: int) -> str:
+    """The name of an official validation fold's folder, in the folder of its fine-tuning."""
+    return f"fold-{fold}"
+
+
 def class_fold_weights(weights: Path) -> dict[int, Path]:
     """The file of weights of each class fold by number, beside the final `weights`; none without cross-fitting."""
     found = weights.parent.glob(f"{fold_name('*')}/{weights.name}")

@@ -32,7 +32,7 @@ from backbones.options import named_options
 from backbones.presets import OPENCLIP
 from backbones.tuned import read_tuned_photos
 from shards import Location, ShardIndex
-from zsl.common.locks import sole_process
+from zsl.common.launch import of_first_process, sole_launch
 from zsl.common.ranges import Count, NotNegative, Share, Whole, check_ranges
 from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
@@ -114,10 +114,11 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
     with accelerator.main_process_first():
         claim_folder(folder, facts.content(), added={"crossfit": 0, "hold_out": 0.0})
     finished = has_weights(folder) and (not of_classes or (folder / CROSSFIT_FILE).is_file())
+    finished = of_first_process(finished, accelerator)
     folders = [
         *(folder / fold_name(number) for number in of_classes), *(validation_folder(folder, fold) for fold in folds)
     ]  # fmt: skip
-    if finished and all(map(has_weights, folders)):
+    if finished and of_first_process(all(map(has_weights, folders)), accelerator):
         _remove_checkpoints([folder, *folders], accelerator)  # a kill may have come between the manifest and this
         return read_manifest(folder / MANIFEST_FILE)
     tuning = Tuning(
@@ -138,7 +139,7 @@ def run_finetuning(job: Finetuning, index: ShardIndex, folder: Path, accelerator
         crossfit = Crossfit(
             tuning=tuning, folds=of_classes, folder=folder, judge=job.judge, held_out=job.hold_out > 0
         ).run()  # fmt: skip
-    with sole_process(folder, when=accelerator.is_main_process):
+    with sole_launch(folder, accelerator):
         verdict = (
             tuning.judge(folds, folder, judge=job.judge, seeds=job.judge_seeds, margin=job.margin) if folds else None
         )

@@ -8,10 +8,12 @@ without early stopping.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsl.common.locks import FolderInUse, sole_process
+from zsl.common.launch import of_first_process, sole_launch
+from zsl.common.locks import FolderInUse
 from zsl.common.long_work import PROGRESS_FILE, LongWork
 from zsl.common.records import write_record
 from zsl.datasets.folds import calibration_folds, fold_count
@@ -55,12 +57,12 @@ class Crossfit:
             FoldsPending: other processes still make folds.
         """
         path = self.folder / CROSSFIT_FILE
-        if not path.is_file():
+        if not self._agreed(path.is_file()):
             work = self._work()
             for number in self.folds:
                 with work.piece(fold_name(number)):
                     self._make_fold(number)
-            if not all(self._is_made(number) for number in self.folds):
+            if not self._agreed(all(self._is_made(number) for number in self.folds)):
                 raise FoldsPending(PENDING)
             try:
                 self._conclude(path)
@@ -83,20 +85,14 @@ class Crossfit:
         )
 
     def _make_fold(self, number: int) -> None:
-        """Tune and judge a fold, but not one that is made, or that another process is making."""
+        """Tune and judge a fold, but not one that is made, or that another launch is making."""
         accelerator = self.tuning.accelerator
-        made = self._is_made(number)
-        accelerator.wait_for_everyone()  # all processes of one launch have looked before the first one writes
-        if made:
+        if self._agreed(self._is_made(number)):
             return
-        try:
-            with sole_process(self._folder(number), when=accelerator.is_main_process):
-                tuned = self._tune(number)
-                if accelerator.is_main_process:
-                    self._answer(number, tuned)
-        except FolderInUse:
-            if accelerator.num_processes > 1:  # the other processes of this launch cannot leave the fold out
-                raise
+        with suppress(FolderInUse), sole_launch(self._folder(number), accelerator):
+            tuned = self._tune(number)
+            if accelerator.is_main_process:
+                self._answer(number, tuned)
         accelerator.wait_for_everyone()
 
     def _tune(self, number: int) -> TunedEncoder:
@@ -119,7 +115,7 @@ class Crossfit:
 
     def _conclude(self, path: Path) -> None:
         tuning = self.tuning
-        with sole_process(self.folder, when=tuning.accelerator.is_main_process):
+        with sole_launch(self.folder, tuning.accelerator):
             answers = {share: self._answers(share) for share in self._shares}
             frozen = answers.pop(FROZEN)
             verdict = conclude(frozen, answers, held_out=self.held_out, judge=self.judge, epochs=tuning.config.epochs)
@@ -131,6 +127,10 @@ class Crossfit:
 
     def _answers(self, share: float) -> dict[int, Answers]:
         return {number: load_answers(self._file(number, share)) for number in self.folds}
+
+    def _agreed(self, fact: bool) -> bool:
+        """What the first process of this launch sees; another launch may be changing it."""
+        return of_first_process(fact, self.tuning.accelerator)
 
     def _is_made(self, number: int) -> bool:
         return all(self._file(number, share).is_file() for share in self._shares)

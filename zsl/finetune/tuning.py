@@ -19,10 +19,11 @@ from backbones.finetune import average, without_classifier
 from backbones.finetune_config import FinetuneConfig
 from backbones.tuned import Rows, TunedFacts, TunedGamma, TunedWeights, photos_metadata
 from zsl.common.files import write_json
-from zsl.common.locks import sole_process
+from zsl.common.launch import of_first_process, sole_launch
 from zsl.common.tensors import write_tensors
 from zsl.datasets.split_file import rows_hash
 from zsl.datasets.splits import Splits
+from zsl.features.class_folds import validation_fold_name
 from zsl.finetune.data import TuningData
 from zsl.finetune.decision import VERDICT_FILE, Decision, Verdict, decide, read_verdict
 from zsl.finetune.images import TrainImages
@@ -100,9 +101,8 @@ class Tuning:
             FolderInUse: another process tunes one of them.
         """
         lacking = [fold for fold in folds if not has_weights(folders[fold])]
-        self.accelerator.wait_for_everyone()  # all processes of one launch have looked before the first one writes
-        for fold in lacking:
-            with sole_process(folders[fold], when=self.accelerator.is_main_process):
+        for fold in of_first_process(lacking, self.accelerator):
+            with sole_launch(folders[fold], self.accelerator):
                 tuned = self.tune(folds[fold], folders[fold], f"fold {fold}", epochs=epochs)
                 self.write(tuned, share, folds[fold], folders[fold], fold=fold)
 
@@ -198,7 +198,7 @@ class Tuning:
 
 def validation_folder(folder: Path, fold: int) -> Path:
     """Where a run in `folder` keeps the weights of a validation fold."""
-    return folder / f"fold-{fold}"
+    return folder / validation_fold_name(fold)
 
 
 def _verdict(

@@ -24,6 +24,7 @@ from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 from zsl.finetune.answers import Answers
 from zsl.finetune.crossfit_verdict import CrossfitVerdict
+from zsl.finetune.data import EVALUATION_BATCH
 from zsl.finetune.images import TrainImages
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 Judge = Literal["dcrgan+", "eszsl"]
 JUDGE: Judge = "dcrgan+"
 JUDGE_STEPS = 100  # of a judging DCR-GAN, at most: the closed-form start of G does most of the work
-BATCH = 64
 
 
 @torch.inference_mode()
@@ -46,7 +46,7 @@ def encode_images(backbone: backbones.Backbone, images: Tensor, accelerator: Acc
     backbone.encoder.to(accelerator.device)
     features = []
     with accelerator.autocast(), progress_bar(total=len(images), what=what, unit=" images") as bar:
-        for some in images.split(BATCH):
+        for some in images.split(EVALUATION_BATCH):
             features.append(backbone.encode(some.to(accelerator.device)).float().cpu())
             bar.update(len(some))
     return torch.cat(features)
