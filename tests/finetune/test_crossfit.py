@@ -259,6 +259,28 @@ def test_a_process_takes_the_folds_that_no_other_one_makes(
     assert files(folder) == files(made)
 
 
+def test_a_launch_of_two_processes_takes_the_folds_that_no_other_launch_makes(
+    job: Finetuning, tmp_path: Path, tiny_shapes: Path
+) -> None:
+    words = [SCRIPT, "--backbone", MODEL, "--weights", job.weights, "--data", tiny_shapes, "--runs", tmp_path]
+    words += ["--name", "run", "--judge", "eszsl", "--crossfit", FOLDS, "--config.image-size", 32]
+    words += ["--config.epochs", 1, "--config.batch-size", 2, "--config.probe-steps", 1, "--config.wise", 1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+    def output() -> str:
+        environment = os.environ | {"ACCELERATE_USE_CPU": "1"}
+        ended = subprocess.run([*launch, *map(str, words)], capture_output=True, text=True, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    folder = tmp_path / "run"
+    with held_by_another(folder / "crossfit-1"):
+        assert output() == f"{crossfit.PENDING}\n"
+    made = {path.parent.name for path in folder.glob("*/share-1.safetensors")}
+    assert made == {f"crossfit-{number}" for number in range(2, FOLDS + 1)}
+    assert str(folder / WEIGHTS_FILE) in output()
+
+
 def test_weights_that_know_the_seen_classes_are_no_start_of_a_cross_fitting(
     made: Path, job: Finetuning, index: ShardIndex, accelerator: Accelerator, tmp_path: Path
 ) -> None:

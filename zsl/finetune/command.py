@@ -84,6 +84,11 @@ class Finetuning:
             raise ValueError(f"--folds {' '.join(map(str, self.folds))}: name each once")
         if self.crossfit == 1:
             raise ValueError("--crossfit 1: two folds are needed at least, or 0 for none")
+        if self.hold_out and self.crossfit == 0:
+            raise ValueError(
+                f"--hold-out {self.hold_out:g} leaves photos out that tell γ of the class folds, and without class "
+                "folds there is no γ; leave it out, or --crossfit 0 and --skip-verdict"
+            )
         if self.hold_out == 1:
             raise ValueError("--hold-out 1 leaves no photo to tune on")
 
