@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import fsspec
 import webdataset as wds
@@ -20,14 +22,28 @@ Location = str | Path
 PIPE = "pipe:"
 CHUNK = 1 << 20
 ABSENT = (404, 410, "404", "NoSuchKey", "NoSuchBucket")  # answers of HTTP and S3 that say "not there"
+LATER = (408, 425, 429)  # answers of HTTP to a client that say "try again"
+WAITS = (1, 5, 20)  # seconds before the second, third and fourth attempt to read a file at a URL
+
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 class RemoteError(OSError):
     """A network, server or command failed, so that nobody knows whether the file is there and whole."""
 
 
+class Denied(RemoteError):
+    """A server answered that this client may not read the file, or asked in a wrong way."""
+
+
 class NoCopy(OSError):
     """The folder for temporary files cannot take the copy of a remote shard: it is full, or its disk fails."""
+
+
+class _OtherFile(ValueError):
+    """A copy of a shard that is not the file of the index: the server cut it short, or has another file."""
 
 
 class _Refused(ValueError):
@@ -46,13 +62,15 @@ def open_index(location: Location, *, allow_pipe: bool = False) -> ShardIndex:
     """
     if is_folder(location):
         return read_index(Path(location))
-    content = b"".join(_remote_chunks(str(location), INDEX_FILE, allow_pipe))
+    content = _patiently(lambda: b"".join(_remote_chunks(str(location), INDEX_FILE, allow_pipe)), str(location))
     return parse_index(content, f"{INDEX_FILE} at {location}")
 
 
 @contextmanager
 def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) -> Iterator[IO[bytes]]:
     """Open `shard` at `location`, after a check of its sha256; a remote shard is first copied to a temporary file.
+
+    A shard at a URL is tried again after `WAITS` if the network or the server fails, or if the copy is another file.
 
     Raises:
         FileNotFoundError: the location has no such file.
@@ -65,15 +83,35 @@ def open_shard(location: Location, shard: Shard, *, allow_pipe: bool = False) ->
         with open_checked(Path(location), shard) as stream:
             yield stream
         return
+    with ExitStack() as stack:
+        yield _patiently(lambda: stack.enter_context(_copy(str(location), shard, allow_pipe)), str(location))
+
+
+@contextmanager
+def _copy(location: str, shard: Shard, allow_pipe: bool) -> Iterator[IO[bytes]]:
+    """A temporary copy of a remote shard, after a check of its sha256."""
     digest = hashlib.sha256()
     with tempfile.TemporaryFile(buffering=0) as copy:
-        for chunk in _remote_chunks(str(location), shard.file, allow_pipe):
+        for chunk in _remote_chunks(location, shard.file, allow_pipe):
             digest.update(chunk)
             _write(copy, chunk, shard)
         if digest.hexdigest() != shard.sha256:
-            raise ValueError(f"{shard.file} at {location} is not the file that {INDEX_FILE} describes (sha256 differs)")
+            raise _OtherFile(f"{shard.file} at {location} is not the file that {INDEX_FILE} describes (sha256 differs)")
         copy.seek(0)
         yield copy
+
+
+def _patiently(read: Callable[[], Result], location: str) -> Result:
+    """What `read` returns; at a URL it is tried again if it fails, because networks and servers fail for a moment."""
+    for wait in () if location.startswith(PIPE) else WAITS:
+        try:
+            return read()
+        except Denied:
+            raise
+        except (RemoteError, _OtherFile) as error:
+            log.warning("%s; another attempt follows in %d s", error, wait)
+            time.sleep(wait)
+    return read()
 
 
 def _write(copy: IO[bytes], chunk: bytes, shard: Shard) -> None:
@@ -121,8 +159,13 @@ def _remote_chunks(location: str, file: str, allow_pipe: bool) -> Iterator[bytes
             raise
         if isinstance(error, FileNotFoundError) and _says_absent(error.__cause__):
             raise FileNotFoundError(f"no {file} at {location}") from error
-        reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
-        raise RemoteError(f"{file} could not be read from {location}: {reason}; start again when it can") from error
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        status = getattr(cause, "status", None)
+        denied = isinstance(status, int) and 400 <= status < 500 and status not in LATER
+        raise (Denied if denied else RemoteError)(
+            f"{file} could not be read from {location}: {reason}; start again when it can"
+        ) from error
 
 
 def _says_absent(cause: BaseException | None) -> bool:

@@ -11,11 +11,12 @@ import sys
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 from unittest.mock import Mock
 
 import fsspec
@@ -611,6 +612,8 @@ def test_only_a_file_that_is_certainly_absent_is_quarantined(
     index = pack(tiny_shapes, tmp_path / "shards", count=10)
     error, cause = (NOT_THERE | FAILURES)[kind]
     monkeypatch.setattr(fsspec.core.OpenFile, "__enter__", _raising(error, cause))
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     batches = stream_batches(
         index.shards, "memory://bucket/x", tiny_backbone.transform, batch_size=4, device=torch.device("cpu"),
         on_error=on_error,
@@ -618,6 +621,7 @@ def test_only_a_file_that_is_certainly_absent_is_quarantined(
     if kind in FAILURES:
         with pytest.raises(RemoteError, match=r"shard-000000\.tar could not be read from memory://bucket/x: .+"):
             list(batches)
+        assert waits == ([] if kind == "403" else [1, 5, 20])
     elif on_error == "stop":
         with pytest.raises(FileNotFoundError, match=r"no shard-000000\.tar at"):
             list(batches)
@@ -632,11 +636,41 @@ def test_a_server_that_fails_while_it_is_opened_is_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(fsspec, "open", Mock(side_effect=error))  # ftp:// connects there
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     with pytest.raises(
         RemoteError, match=r"^index\.json could not be read from ftp://host/x: .*; start again"
     ) as raised:
         open_index("ftp://host/x")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("fault", ["no server", "503", "cut short", "other bytes"])
+def test_a_url_that_fails_twice_is_read_at_the_third_attempt(
+    tiny_shapes: Path, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = pack(tiny_shapes, tmp_path / "shards", count=10)
+    path, waits = tmp_path / "shards" / index.shards[0].file, list[float]()
+    whole = path.read_bytes()
+    bad = {"cut short": whole[: len(whole) // 2], "other bytes": b"x" * len(whole)}
+    opened = fsspec.core.OpenFile.__enter__
+
+    def fail(*_: object) -> IO[bytes]:
+        if fault in FAILURES:
+            error, cause = FAILURES[fault]
+            raise error from cause
+        return io.BytesIO(bad[fault])
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            monkeypatch.setattr(fsspec.core.OpenFile, "__enter__", opened)
+
+    monkeypatch.setattr(fsspec.core.OpenFile, "__enter__", fail)
+    monkeypatch.setattr(time, "sleep", wait)
+    with open_shard(f"file://{tmp_path}/shards", index.shards[0]) as stream:
+        assert stream.read() == whole
+    assert waits == [1, 5]
+    assert caplog.text.count("another attempt follows in") == 2
 
 
 def test_a_full_folder_for_temporary_files_is_named_and_not_the_folder_of_the_table(
