@@ -256,6 +256,14 @@ def test_sae_scores_are_cosines_in_either_space(direction: Direction) -> None:
 # Probabilistic methods
 
 
+def test_dap_refuses_attributes_that_tell_no_seen_classes_apart() -> None:
+    train, _ = toy_splits()
+    attributes = train.attributes.clone()
+    attributes[train.seen] = 0.5
+    with pytest.raises(ValueError, match="no attribute tells the seen classes apart"):
+        train_dap(dataclasses.replace(train, attributes=attributes), DAPConfig(), seed=0)
+
+
 def test_dap_is_a_logistic_regression_an_attribute_and_their_product() -> None:
     train, test = toy_splits()
     attributes = train.attributes.clone()

@@ -33,9 +33,11 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
 
 def test_of_processes_that_write_at_the_same_time_the_first_one_succeeds(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    with pytest.raises(FileExistsError), atomic_path(path, replace=False) as temporary:
-        temporary.write_text("second")
-        path.write_text("first")
+    writing = atomic_path(path, replace=False)
+    writing.__enter__().write_text("second")
+    path.write_text("first")
+    with pytest.raises(FileExistsError):
+        writing.__exit__(None, None, None)
     assert path.read_text() == "first"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 

@@ -36,9 +36,7 @@ def test_all_processes_see_what_the_first_sees_and_are_refused_as_one(tmp_path: 
     script.write_text(RANKS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     with sole_process(tmp_path / "held"):
-        subprocess.run(
-            [*launch, str(script), str(tmp_path / "held"), str(tmp_path)], check=True, capture_output=True
-        )
+        subprocess.run([*launch, str(script), str(tmp_path / "held"), str(tmp_path)], check=True, capture_output=True)
     first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
     assert first == second
     assert first.startswith("{'rank': 0} another process is at work in ")
@@ -46,7 +44,9 @@ def test_all_processes_see_what_the_first_sees_and_are_refused_as_one(tmp_path: 
 
 def test_one_process_has_its_own_facts_and_the_same_refusal(accelerator: Accelerator, tmp_path: Path) -> None:
     assert of_first_process("fact", accelerator) == "fact"
-    hold = "import sys, pathlib, zsl.common.locks as l\nwith l.sole_process(pathlib.Path(sys.argv[1])): print(); input()"
+    hold = (
+        "import sys, pathlib, zsl.common.locks as l\nwith l.sole_process(pathlib.Path(sys.argv[1])): print(); input()"
+    )
     command = [sys.executable, "-c", hold, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

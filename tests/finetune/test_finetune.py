@@ -282,7 +282,11 @@ def test_a_backbone_that_cannot_be_tuned_as_it_is_named_is_refused_with_what_can
     ("changes", "batch_size", "message"),
     [
         ({"folds": ()}, 37, "36 training images of all seen classes are less than one batch of 37"),
-        ({"folds": (), "crossfit": 3, "hold_out": 0.99}, 8, "6 training images of all seen classes are less than one batch of 8"),
+        (
+            {"folds": (), "crossfit": 3, "hold_out": 0.99},
+            8,
+            "6 training images of all seen classes are less than one batch of 8",
+        ),
         ({"folds": (1,)}, 30, "training images of validation fold 1 are less than one batch of 30"),
         ({"folds": (), "crossfit": 3}, 30, "training images of class fold 1 are less than one batch of 30"),
     ],

@@ -18,7 +18,9 @@ from zsl.dcrgan.losses import gradient_penalty
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Batch, Extra, Game, start_generator
 from zsl.generative import cycle_clswgan, dascn, gazsl, lisgan, srgan
-from zsl.generative.free import centre_loss
+from zsl.generative.attribute_decoder import attribute_loss
+from zsl.generative.free import FREEConfig, FREELosses, centre_loss
+from zsl.generative.losses import another_class
 from zsl.generative.method import AdversarialConfig
 from zsl.generative.regressor import RegressionConfig
 from zsl.generative.wgan import SeenClassification, WGANConfig
@@ -182,6 +184,34 @@ def test_gazsls_generator_has_half_the_class_loss_and_a_penalty_of_all_its_weigh
     found = losses.terms(game, batch)
     assert found["classification"].item() == pytest.approx(-0.3 * of_targets.mean(), rel=1e-4)
     assert found["weights"].item() == pytest.approx(0.01 * sum((w**2).sum() for w in numbers(*weights)), rel=1e-4)
+
+
+def test_frees_centres_learn_from_real_features_alone() -> None:
+    config = FREEConfig(gan=GAN, centre_weight=0.3, attribute_weight=0.7, balance=0.8, margin=5.0)
+    losses = FREELosses(TRAIN, config)
+    game, batch = played(losses, config, critic())
+    encoder, centres, weights = losses.refinement.encoder, losses.refinement.centres, (0.3, 0.7)
+
+    def of_attributes(features: Tensor) -> Tensor:
+        mean, log_variance = encoder(features)
+        latents = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        return attribute_loss(latents, TRAIN.attributes[batch.labels])
+
+    with drawn_again():  # `terms` computes this part first
+        expected = weights[1] * of_attributes(batch.fake)
+    with drawn_again():
+        term = losses.terms(game, batch)["refinement"]
+    assert term.item() == pytest.approx(expected.item(), rel=1e-5)
+    term.backward()
+    assert centres.grad is None
+    with drawn_again():
+        other = another_class(batch.targets, len(TRAIN.seen))
+        of_centres = centre_loss(encoder(batch.real).mean, centres, batch.targets, other, 5.0, 0.8)
+        on_real = weights[0] * of_centres + weights[1] * of_attributes(batch.real)
+    with drawn_again():
+        assert losses.critic_gradients(game, batch).item() == pytest.approx(on_real.item(), rel=1e-5)
+    assert centres.grad is not None
+    assert bool(centres.grad.any())
 
 
 def test_frees_centres_have_the_same_gradient_in_any_number_of_threads() -> None:

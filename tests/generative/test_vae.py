@@ -22,7 +22,7 @@ from zsl.common.config import override
 from zsl.dcrgan.gradients import critic_gradients
 from zsl.dcrgan.losses import class_means, gradient_penalty
 from zsl.dcrgan.networks import Critic
-from zsl.dcrgan.wgan import GameConfig, start_generator
+from zsl.dcrgan.wgan import Game, GameConfig, start_generator
 from zsl.generative import vae
 from zsl.generative.attribute_decoder import attribute_loss
 from zsl.generative.cada_vae import AlignedVAEs, AlignmentConfig
@@ -192,6 +192,42 @@ def test_the_sigmoid_generators_closed_form_start_is_a_ridge_regression_of_logit
     np.testing.assert_allclose(features.detach().numpy(), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["f-VAEGAN-D2", "TF-VAEGAN", "FREE"])
+def test_the_noise_of_d_s_and_g_s_features_is_the_encoder_s_if_it_is_encoded(name: str) -> None:
+    def play(**changes: Any) -> nn.Module:
+        torch.manual_seed(0)
+        return synthesizer(name, **{"gan.steps": 3, **changes}).generator
+
+    def same(one: nn.Module, other: nn.Module) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+    assert same(play(), play(encoded_noise=False))
+    assert not same(play(), play(encoded_noise=True))
+
+
+def test_encoded_noise_gives_d_the_features_of_the_vae() -> None:
+    train, _ = toy_splits()
+    config = override(FVAEGANConfig(), {"gan.hidden_dim": 8, "vae_weight": 0.7})
+    losses = VAEGANLosses(train, config, encoded_noise=True)
+    generator = start_generator(train, train.attributes, config.gan, SigmoidGenerator)
+    critic = Critic(train.features.shape[1], train.attributes.shape[1], 8)
+    game = Game(
+        train=train, condition_of=train.attributes, critic_condition_of=train.attributes, generator=generator,
+        critic=critic, extra=losses, config=config.gan,
+    )  # fmt: skip
+    rows, noise = torch.tensor([3, 50, 7]), torch.randn(3, generator.noise_dim)
+    x, a = train.features[rows].clamp(0, 1), train.attributes[train.labels[rows]]
+    game.train.features[rows] = x
+    fake, mean, log_variance = losses.make(game, rows, noise)
+    of_encoder = losses.encoder(torch.cat([x, a], dim=1))
+    torch.testing.assert_close((mean, log_variance), tuple(of_encoder))
+    torch.testing.assert_close(fake, generator(a, mean + (log_variance / 2).exp() * noise))
+    term = losses.terms(game, game.batch(rows, fake, mean, log_variance))["VAE"]
+    entropy = -(x * fake.log() + (1 - x) * (1 - fake).log()).sum() / 3
+    divergence = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0)).sum() / 3
+    assert term.item() == pytest.approx(0.7 * (entropy + divergence).item(), rel=1e-4)
+
+
 # TF-VAEGAN
 
 
@@ -268,7 +304,7 @@ def test_every_other_class_is_drawn_and_a_single_class_is_no_error() -> None:
 
 def test_free_brings_images_nearest_to_the_centre_of_their_class() -> None:
     train, test = toy_splits()
-    trained = synthesizer("FREE", centre_weight=1.0)
+    trained = synthesizer("FREE", centre_weight=1.0, **{"gan.steps": 1000})
     latents = trained.prepare.encoder(test.seen.features).mean
     nearest = train.seen[torch.cdist(latents, trained.prepare.centres).argmin(dim=1)]
     assert (nearest == test.seen.labels).double().mean().item() > 0.3  # chance is 1/16

@@ -71,6 +71,8 @@ def train_dap(train: TrainSplit, config: DAPConfig, *, log: Log = silent) -> DAP
     share = present[train.seen].mean(0)
     present = present[:, (share > 0) & (share < 1)]
     share = share[(share > 0) & (share < 1)]
+    if not len(share):
+        raise ValueError("no attribute tells the seen classes apart: each is above its mean in all of them or in none")
     prepare = FeatureMap(train.features, config.features)
     targets = present[train.labels]
 

@@ -16,7 +16,7 @@ from zsl.dcrgan.wgan import Batch, Extra, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.method import AdversarialConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
-from zsl.generative.vae import Encoder, kl_divergence, reparametrise
+from zsl.generative.vae import Encoder, Gaussians, kl_divergence, reparametrise
 from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
 from zsl.training.method import each
@@ -27,8 +27,8 @@ LEAST, MOST = 1e-3, 1 - 1e-3  # bounds of features whose logits a closed form ta
 
 
 @dataclass(frozen=True, kw_only=True)
-class FVAEGANConfig(AdversarialConfig):
-    """The settings of f-VAEGAN-D2.
+class VAEGANConfig(AdversarialConfig):
+    """The settings of a VAE whose decoder is G.
 
     `vae_weight` is 1 / γ_G of the public code, whose G minimises the VAE's loss plus γ_G times the critic's term.  The
     code also multiplies D's loss, γ_D = 10, which Adam makes void.  It has 4,096 hidden units, a rate of 1e-4 and 300
@@ -36,6 +36,17 @@ class FVAEGANConfig(AdversarialConfig):
     """
 
     vae_weight: NotNegative = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FVAEGANConfig(VAEGANConfig):
+    """The settings of f-VAEGAN-D2.
+
+    `encoded_noise` is a flag of that code, which all of its scripts set: G's features that D sees are then those of the
+    VAE, from noise of the encoder.  Without it they are made of normal noise, as at synthesis.
+    """
+
+    encoded_noise: bool = False
 
 
 class SigmoidGenerator(Generator):
@@ -80,20 +91,37 @@ class PenaltyWeight(nn.Module):
 class VAEGANLosses(Extra):
     """The VAE's encoder and loss, and the weight of D's penalty, which follows the penalty."""
 
-    def __init__(self, train: TrainSplit, config: FVAEGANConfig) -> None:
+    def __init__(self, train: TrainSplit, config: VAEGANConfig, *, encoded_noise: bool = False) -> None:
+        """Make the encoder; `encoded_noise`: whether D sees the VAE's features, and not those of normal noise."""
         super().__init__()
         attribute_dim = train.attributes.shape[1]
         inputs = train.features.shape[1] + attribute_dim
-        self.weight = config.vae_weight
+        self.weight, self.encoded_noise = config.vae_weight, encoded_noise
         self.encoder = Encoder(inputs, config.gan.hidden_dim, attribute_dim, negative_slope=0.2)
         self.penalty = PenaltyWeight(config.gan.penalty_weight)
+
+    def make(self, game: Game, rows: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """Make G's features, from noise of the encoder if it is to be encoded; then its Gaussians are beside them."""
+        if not self.encoded_noise:
+            return super().make(game, rows, noise)
+        attributes = game.train.attributes[game.train.labels[rows]]
+        latents = self.encode(game.train.features[rows], attributes)
+        return game.generator(attributes, latents.mean + latents.std * noise), *latents
+
+    def encode(self, features: Tensor, attributes: Tensor) -> Gaussians:
+        """Map features [B, D] and their attributes [B, A] to Gaussians over the noise."""
+        latents: Gaussians = self.encoder(torch.cat([features, attributes], dim=1))
+        return latents
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the loss of the VAE, whose latent is in the place of G's noise, and adapt λ for the next step."""
         self.penalty.adapt(game.config.critic_steps)
-        attributes = game.train.attributes[batch.labels]
-        latents = self.encoder(torch.cat([batch.real, attributes], dim=1))
-        decoded = game.generator(attributes, reparametrise(latents))
+        if self.encoded_noise:
+            decoded, latents = batch.fake, Gaussians(*batch.beside)
+        else:
+            attributes = game.train.attributes[batch.labels]
+            latents = self.encode(batch.real, attributes)
+            decoded = game.generator(attributes, reparametrise(latents))
         return {"VAE": self.weight * vae_loss(decoded, batch.real, kl_divergence(latents))}
 
     def update_critic(
@@ -124,7 +152,11 @@ def next_penalty_weight(weight: Tensor, penalty: Tensor) -> Tensor:
 def train_f_vaegan(train: TrainSplit, config: FVAEGANConfig, *, log: Log = silent) -> GeneratorSynthesizer:
     """Train encoder, generator and critic on seen classes; attributes of unseen classes are not used."""
     generator = train_wgan(
-        train, config.gan, lambda *_: VAEGANLosses(train, config), log, make_generator=SigmoidGenerator
+        train,
+        config.gan,
+        lambda *_: VAEGANLosses(train, config, encoded_noise=config.encoded_noise),
+        log,
+        make_generator=SigmoidGenerator,
     )
     return GeneratorSynthesizer(train, generator, train.attributes)
 

@@ -28,13 +28,15 @@ from zsl.training.stage import stage
 class FREEConfig(FVAEGANConfig):
     """The settings of FREE; margin, balance, both weights and one update of D in a step are the public code's for CUB.
 
-    The code takes a weight of one loss and γ_G as f-VAEGAN-D2 does; all are divided by γ_G here.
+    There the weight of the centre loss is 0.5, and that of the attributes 0.001; as in f-VAEGAN-D2, all weights are
+    divided by γ_G = 10 here.  The code compares attributes with σ(latent), which they must lie in the range of; here
+    attributes are centred, and are compared with the latent.
     """
 
     gan: WGANConfig = field(default_factory=lambda: WGANConfig(steps=1350, critic_steps=1))
     margin: Positive = 200.0  # M, in units of squared distances
-    balance: Share = 0.5  # of the distance from the own centre against that from another one
-    centre_weight: NotNegative = 0.08
+    balance: Share = 0.8  # w: of the distance from the own centre against that from another one
+    centre_weight: NotNegative = 0.05
     attribute_weight: NotNegative = 1e-4
 
 
@@ -65,21 +67,30 @@ def centre_loss(points: Tensor, centres: Tensor, own: Tensor, other: Tensor, mar
 
 
 class FREELosses(VAEGANLosses):
-    """The losses of f-VAEGAN-D2, and the refinement's on real features (in D's updates) and on G's features."""
+    """The losses of f-VAEGAN-D2 and of the refinement.
+
+    On real features, in D's updates, the refinement has both of its losses; on G's features that of the attributes.
+    """
 
     def __init__(self, train: TrainSplit, config: FREEConfig) -> None:
-        super().__init__(train, config)
+        super().__init__(train, config, encoded_noise=config.encoded_noise)
         self.config = config
         self.refinement = Refinement(train, config.gan.hidden_dim)
 
     def terms(self, game: Game, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of VAE and refinement."""
-        return super().terms(game, batch) | {"refinement": self._refining(game, batch.fake, batch)}
+        refining = self._of_attributes(game, self.refinement.encoder(batch.fake), batch)
+        return super().terms(game, batch) | {"refinement": refining}
 
     def critic_gradients(self, game: Game, batch: Batch) -> Tensor:
-        """Write the gradients of the refinement's loss on real features."""
+        """Write the gradients of the refinement's losses on real features; the other class is a random one."""
         self.refinement.zero_grad()
-        loss = self._refining(game, batch.real, batch)
+        config, latents = self.config, self.refinement.encoder(batch.real)
+        other = another_class(batch.targets, len(game.train.seen))
+        of_centres = centre_loss(
+            latents.mean, self.refinement.centres, batch.targets, other, config.margin, config.balance
+        )
+        loss = config.centre_weight * of_centres + self._of_attributes(game, latents, batch)
         loss.backward()
         return loss.detach()
 
@@ -91,14 +102,10 @@ class FREELosses(VAEGANLosses):
         """Return the parameters of encoder and refinement."""
         return (*super().with_generator(), *self.refinement.parameters())
 
-    def _refining(self, game: Game, features: Tensor, batch: Batch) -> Tensor:
-        """Compute the loss on features [B, D] of the batch's classes; the other class is a random one."""
-        latents: Gaussians = self.refinement.encoder(features)
-        other = another_class(batch.targets, len(game.train.seen))
-        config, centres = self.config, self.refinement.centres
-        of_centres = centre_loss(latents.mean, centres, batch.targets, other, config.margin, config.balance)
-        of_attributes = attribute_loss(reparametrise(latents), game.train.attributes[batch.labels])
-        return config.centre_weight * of_centres + config.attribute_weight * of_attributes
+    def _of_attributes(self, game: Game, latents: Gaussians, batch: Batch) -> Tensor:
+        """Compute the weighted loss of latents against the attributes of the batch's classes."""
+        attributes = game.train.attributes[batch.labels]
+        return self.config.attribute_weight * attribute_loss(reparametrise(latents), attributes)
 
 
 @stage
@@ -114,7 +121,7 @@ METHODS = both_forms(
     train=train_free,
     config=FREEConfig(),
     rounds=(
-        each("centre_weight", 0.008, 0.8),
+        each("centre_weight", 0.005, 0.5),
         each("margin", 50.0),
     ),
     citation="Chen, Wang, Xia, Peng, You, Zheng, Shao: FREE: Feature Refinement for Generalized Zero-Shot Learning, "

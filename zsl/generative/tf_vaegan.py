@@ -70,7 +70,7 @@ class TFVAEGANLosses(VAEGANLosses):
     """The losses of f-VAEGAN-D2, and the decoder's on real features (in D's updates) and on G's features."""
 
     def __init__(self, train: TrainSplit, config: TFVAEGANConfig, generator: FeedbackGenerator) -> None:
-        super().__init__(train, config)
+        super().__init__(train, config, encoded_noise=config.encoded_noise)
         self.decoder_weight = config.decoder_weight
         self.shared = (generator.decoder,)  # in a tuple, because the decoder's owner is G
 

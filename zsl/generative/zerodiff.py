@@ -20,7 +20,7 @@ from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, decoding_loss
 from zsl.generative.diffusion import DenoisingGenerator
-from zsl.generative.f_vaegan import FVAEGANConfig, VAEGANLosses, vae_loss
+from zsl.generative.f_vaegan import VAEGANConfig, VAEGANLosses, vae_loss
 from zsl.generative.losses import mutual_loss
 from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
@@ -32,7 +32,7 @@ from zsl.training.stage import stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroDiffConfig(FVAEGANConfig):
+class ZeroDiffConfig(VAEGANConfig):
     """The settings of ZeroDiff on one table; weights and T are the public code's for AWA2, divided by its γ_ADV = 10.
 
     The code has 4,096 hidden units, 300 epochs, and a rate of 1e-4 for the decoder, which has D's rate here.
@@ -72,7 +72,7 @@ class ZeroDiffLosses(VAEGANLosses):
         of_latents, of_features = generator.parts(noise)
         steps = torch.randint(self.config.diffusion_steps, (len(rows),), device=rows.device)
         noised = generator.diffusion.noised(real, steps, of_features)
-        latents: Gaussians = self.encoder(torch.cat([real, attributes], dim=1))
+        latents = self.encode(real, attributes)
         fake = generator.denoise(attributes, latents.mean + latents.std * of_latents, noised, steps)
         return fake, noised, steps, *latents
 
