@@ -29,6 +29,14 @@ with sole_launch(out / "free", accelerator):
 (out / f"{rank}.txt").write_text(f"{seen} {taken}")
 accelerator.end_training()
 """
+HOLD = """
+import sys
+from pathlib import Path
+from zsl.common.locks import sole_process
+with sole_process(Path(sys.argv[1])):
+    print(flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_all_processes_see_what_the_first_sees_and_are_refused_as_one(tmp_path: Path) -> None:
@@ -44,10 +52,7 @@ def test_all_processes_see_what_the_first_sees_and_are_refused_as_one(tmp_path: 
 
 def test_one_process_has_its_own_facts_and_the_same_refusal(accelerator: Accelerator, tmp_path: Path) -> None:
     assert of_first_process("fact", accelerator) == "fact"
-    hold = (
-        "import sys, pathlib, zsl.common.locks as l\nwith l.sole_process(pathlib.Path(sys.argv[1])): print(); input()"
-    )
-    command = [sys.executable, "-c", hold, str(tmp_path)]
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()

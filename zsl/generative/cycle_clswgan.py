@@ -23,6 +23,7 @@ from zsl.training.stage import stage
 class CycleConfig(AdversarialConfig):
     """The settings of cycle-CLSWGAN; both weights are those of the public code.
 
+    That code's cycle loss is a mean over the dimensions of attributes, where the paper has ‖R(x̃) - a‖², as here.
     That code trains for 285 to 985 epochs with the rates 1e-4 (G) and 1e-3 (D), and the regressor for 40 epochs with
     1e-4.  Numbers of steps and rates are our choices.
     """

@@ -2,7 +2,7 @@
 
 The paper's row of results is void: its public code takes the nearest neighbour among features of `train_loc`, which
 holds test images in the circulating split files (docs/methods.md).  Here training sees trainval features alone, and the
-nearest neighbours are among these.  At synthesis the noise is normal, as in training; in the code it is uniform there.
+nearest neighbours are among these.  Noise is normal; in the code it is uniform, in training and at synthesis.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class LSGANConfig:
-    """The settings of the game; the public code takes 500 epochs with the rate 1e-5 and a weight decay of 0.01."""
+    """The settings of the game; the public code takes 500 epochs with the rate 1e-5 and a weight decay of 0.01, which is left out here."""
 
     hidden_dim: Count = 1024
     pretraining_steps: Whole = 200  # of the VAE alone
@@ -48,7 +48,10 @@ class LSGANConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GDANConfig(GenerativeConfig):
-    """The settings of GDAN; the weights θ, the neighbours and the number of features are the public code's."""
+    """The settings of GDAN; the weights θ, the neighbours and the number of features are the public code's.
+
+    Cycles and regression are squared distances, as in the paper; in the code they are means over dimensions.
+    """
 
     theta1: NotNegative = 0.1  # of both cycles: attributes of features, features of attributes
     theta2: NotNegative = 0.1  # of the regressor's loss on real features

@@ -1,7 +1,10 @@
 """LsrGAN (Vyas et al. 2020): features of neighbouring classes are as similar as their attributes, unseen ones, too.
 
-Two forms are here.  `LsrGAN` is as the paper writes it.  `LsrGAN-code` is as its public code runs: that code computes
-the semantic regularisation outside of autograd, so this loss has no gradient and changes nothing.
+Two forms are here.  `LsrGAN` is as the paper writes it.  `LsrGAN-code` is without the semantic regularisation: the
+public code computes this loss outside of autograd, so that it has no gradient and changes nothing there.  The rest is
+one for both.  It differs from the code: there a softmax of all classes, pretrained on real features, is the classifier
+of seen features, too, learns once in a step, and weighs unseen features against real ones by 3 to 1; and the
+regularisation is a sum over classes and a mean over neighbours.
 """
 
 from __future__ import annotations
