@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from tiny import pack
 
 from backbones import Backbone
-from shards import ShardIndex
+from shards import Shard, ShardIndex
 from zsl.features import choice, encoder
 from zsl.features.choice import COMPILE_SECONDS, LEAST_BATCHES, LEAST_SHARE, Choice, Compile, Decision, choose
 from zsl.features.extract import ExtractSettings, extract_features
@@ -55,9 +55,9 @@ def test_where_the_compiler_does_not_work_the_choice_is_off_and_says_so() -> Non
     assert "does not work here" in decided.text
 
 
-def decision(folder: Path, batches: int, wait: Callable[[], Any] = lambda: None) -> Decision:
+def decision(folder: Path, batches: int, wait: Callable[[], Any] = lambda: None, **more: Any) -> Decision:
     parts = Parts(folder=folder / "parts", index=NOTHING, key={})
-    return Decision(path=parts.folder / "compile.json", batches=batches, alone=parts.alone, wait=wait)
+    return Decision(path=parts.folder / "compile.json", batches=batches, alone=parts.alone, wait=wait, **more)
 
 
 def test_of_many_processes_one_measures_and_all_keep_its_choice_also_after_a_restart(tmp_path: Path) -> None:
@@ -76,9 +76,14 @@ def test_of_many_processes_one_measures_and_all_keep_its_choice_also_after_a_res
     assert decision(tmp_path, 1).made(never) == choices[0]  # with more processes, each has fewer batches
 
 
-def test_a_small_table_is_not_measured(tmp_path: Path) -> None:
-    assert decision(tmp_path, LEAST_BATCHES - 1).made(never) == Choice(compiled=False, batches=LEAST_BATCHES - 1)
-    assert not list(tmp_path.iterdir())
+def test_a_small_table_is_not_measured_and_with_fewer_processes_it_goes_on_as_it_was_begun(tmp_path: Path) -> None:
+    small = Choice(compiled=False, batches=LEAST_BATCHES - 1)
+    assert decision(tmp_path, LEAST_BATCHES - 1).made(never) == small
+    assert decision(tmp_path, 8 * LEAST_BATCHES).made(never) == small
+
+
+def test_a_table_with_plain_parts_is_not_measured(tmp_path: Path) -> None:
+    assert not decision(tmp_path, 8 * LEAST_BATCHES, plain_parts=True).made(never).compiled
 
 
 def test_a_damaged_choice_is_refused_with_its_file(tmp_path: Path) -> None:
@@ -111,6 +116,52 @@ def killed_after(write: Callable[..., None]) -> Callable[..., None]:
         raise KeyboardInterrupt
 
     return write_and_die
+
+
+def test_plain_parts_of_a_start_before_are_kept(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, compiler: list[Any],
+) -> None:  # fmt: skip
+    index = pack(tiny_shapes, tmp_path / "shards", count=30)
+    given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "write", killed_after(Parts.write))
+        with pytest.raises(KeyboardInterrupt):
+            extract_features(*given, ExtractSettings(batch_size=4, compile="off"))
+    (part,) = (tmp_path / "out" / "parts").glob("*.safetensors")
+    monkeypatch.setattr(choice, "may_pay", lambda *_: True)
+    monkeypatch.setattr(encoder, "choose", never)
+    written, write = [], Parts.write
+
+    def note(parts: Parts, shard: Shard, *rest: Any) -> None:
+        written.append(shard.file)
+        write(parts, shard, *rest)
+
+    monkeypatch.setattr(Parts, "write", note)
+    manifest = extract_features(*given, ExtractSettings(batch_size=4))
+    assert manifest.compute is not None
+    assert not manifest.compute.compiled
+    assert len(written) == len(index.shards) - 1
+    assert not any(Path(file).stem in part.name for file in written)
+
+
+def test_no_batch_is_larger_than_the_largest_shard(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, compiler: list[Any],
+) -> None:  # fmt: skip
+    index = pack(tiny_shapes, tmp_path / "shards", count=30)
+    largest = max(shard.count for shard in index.shards)
+    sizes: list[int] = []
+
+    def compile_and_note(model: Any, **_: Any) -> Any:
+        return lambda images: sizes.append(len(images)) or model(images)
+
+    monkeypatch.setattr(torch, "compile", compile_and_note)
+    settings = ExtractSettings(batch_size=1000, compile="on")
+    given = tiny_backbone, tmp_path / "shards", index, tmp_path / "out", accelerator
+    manifest = extract_features(*given, settings)
+    assert manifest.compute is not None
+    assert manifest.compute.batch_size == largest == max(sizes)
 
 
 @pytest.mark.parametrize("faster", [True, False])

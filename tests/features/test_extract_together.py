@@ -56,6 +56,7 @@ def test_each_photo_is_decoded_once_for_all_tables_and_each_table_is_as_if_made_
         extract_features(backbone, tmp_path / "shards", index, tmp_path / "alone" / out.name, accelerator, SETTINGS)
         alone, together = read_features(tmp_path / "alone" / out.name), read_features(out)
         assert manifest == together.manifest
+        assert manifest.images_per_second
         assert manifest.arrays_sha256 == alone.manifest.arrays_sha256
         np.testing.assert_array_equal(together.features, alone.features)
         assert not (out / "parts").exists()

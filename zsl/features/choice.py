@@ -91,25 +91,27 @@ class Decision:
 
     path: Path  # of the file that keeps it
     batches: int  # of the table, for each process
+    plain_parts: bool = False  # whether the table has parts of a plain encoder, which a compiled one would make anew
     alone: Callable[[], AbstractContextManager[None]]  # lets in one process at a time, where the file system has locks
     wait: Callable[[], None]  # returns when all ranks have called it
 
     def made(self, measure: Callable[[], Choice]) -> Choice:
-        """Return the choice in the file; the first process to come calls `measure` and writes the file.
+        """Return the choice in the file; the first process to come makes it, by `measure` if it is open, and writes it.
 
-        Without locks each rank measures.  Then all take the choice that was written last.
+        It is written where the table is too small, too: a later start may have fewer processes, and so more batches
+        for each.  Without locks each rank measures.  Then all take the choice that was written last.
 
         Raises:
             ValueError: the file is damaged.
         """
-        if self.batches < LEAST_BATCHES:  # the same in all ranks, so no rank waits for another one
-            return read_choice(self.path) or Choice(compiled=False, batches=self.batches)
         with self.alone():
             choice = read_choice(self.path)
             if choice is None:
-                choice = measure()
+                is_open = self.batches >= LEAST_BATCHES and not self.plain_parts
+                choice = measure() if is_open else Choice(compiled=False, batches=self.batches)
                 write_json(self.path, asdict(choice))
-                log.warning(choice.text)
+                if is_open:
+                    log.warning(choice.text)
         self.wait()
         return read_choice(self.path) or choice  # an unrelated start may have finished the table and removed the file
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from backbones import Backbone
 from backbones.engines import TORCH, Engine, check_engine
 from shards import Location, Shard, ShardIndex
+from zsl.common.launch import of_first_process
 from zsl.common.profile import span
 from zsl.common.progress import progress_bar
 from zsl.features.choice import Compile, Decision
@@ -98,19 +99,20 @@ def extract_tables(
     """
     if settings.decoder == "nvjpeg" and accelerator.device.type != "cuda":
         raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")
+    largest = max(shard.count for shard in index.shards)  # a batch does not span two shards
+    settings = replace(settings, batch_size=min(settings.batch_size, largest))
     open_tables = []
     for backbone, out in tables:
         check_engine(settings.engine, backbone, accelerator.mixed_precision, accelerator.device)
         plan = plan_table(backbone, index, accelerator.mixed_precision, settings.decoder, settings.engine)
-        manifest = finished_table(out, plan, settings.on_error)
+        manifest = of_first_process(finished_table(out, plan, settings.on_error), accelerator)
         if manifest is None:
             open_tables.append(_begin(backbone, location, index, out, accelerator, settings, plan))
         elif accelerator.is_main_process and not manifest.quarantined:
             shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)  # a kill may have come between manifest and removal
-    if len(open_tables) > 1:
-        _run_together(open_tables)
+    speed = _run_together(open_tables) if len(open_tables) > 1 else None
     for extraction in open_tables:
-        extraction.run()
+        extraction.run(speed)
         accelerator.wait_for_everyone()
     return [read_manifest(out / MANIFEST_FILE) for _, out in tables]
 
@@ -128,8 +130,11 @@ class _Extraction:
     plan: Manifest
     encoder: Encoder
 
-    def run(self) -> None:
-        """Compute parts until all shards have one; then the main process merges them."""
+    def run(self, speed: float | None = None) -> None:
+        """Compute parts until all shards have one; then the main process merges them.
+
+        speed: images a second of a pass for several tables, which is this table's if that pass has left nothing.
+        """
         parts = self.parts()
         parts.are_whole()
         before, started = parts.images, time.perf_counter()
@@ -143,7 +148,7 @@ class _Extraction:
             seconds = time.perf_counter() - started
             self.accelerator.wait_for_everyone()
             if self.accelerator.is_main_process:
-                self._merge(parts, self._speed(self.index.count - before, seconds))
+                self._merge(parts, _speed(self.index.count - before, seconds) or speed)
 
     def parts(self) -> Parts:
         """The part files of the table."""
@@ -183,10 +188,6 @@ class _Extraction:
         if not parts.are_whole():
             time.sleep(WAIT_SECONDS)
 
-    def _speed(self, images: int, seconds: float) -> float | None:
-        """Images a second; None if there was nothing to compute."""
-        return round(images / seconds, 1) if images else None
-
     def _merge(self, parts: Parts, images_per_second: float | None) -> None:
         """Merge the parts, unless an unrelated start has merged them while this process waited for its turn."""
         compute = Compute(
@@ -221,10 +222,12 @@ def _begin(
 ) -> _Extraction:  # fmt: skip
     """Make the encoder of a table, which may compile it first, and the work that is to be done with it."""
     key = _key(plan, settings, accelerator)
-    parts = Parts(folder=out / PARTS_FOLDER, index=index, key=key)
+    parts = Parts(folder=out / PARTS_FOLDER, index=index, key=key | {"compiled": False})
+    batches = sum(-(-shard.count // settings.batch_size) for shard in index.shards)  # no batch spans two shards
     decision = Decision(
         path=parts.folder / f"compile-{short_hash(key)}.json",
-        batches=-(-index.count // (settings.batch_size * accelerator.num_processes)),
+        batches=-(-batches // accelerator.num_processes),
+        plain_parts=of_first_process(any(parts.is_whole(shard) for shard in index.shards), accelerator),
         alone=parts.alone,
         wait=accelerator.wait_for_everyone,
     )
@@ -239,9 +242,19 @@ def _begin(
     )  # fmt: skip
 
 
-def _run_together(tables: Sequence[_Extraction]) -> None:
-    """Compute the parts of all shards that no table has yet and that this process can claim for every table."""
+def _speed(images: int, seconds: float) -> float | None:
+    """Images a second; None if there was nothing to compute."""
+    return round(images / seconds, 1) if images else None
+
+
+def _run_together(tables: Sequence[_Extraction]) -> float | None:
+    """Compute the parts of all shards that no table has yet and that this process can claim for every table.
+
+    Returns the images a second, all encoders together; None if there was nothing to compute, or if other processes of
+    this launch compute, too, whose images are not known here.
+    """
     first, *others = tables
+    count, started = 0, time.perf_counter()
     with ExitStack() as stack:
         of_first, *of_others = [stack.enter_context(table.parts()) for table in tables]
         stack.enter_context(_full_disk_in_words(first.out))
@@ -250,6 +263,8 @@ def _run_together(tables: Sequence[_Extraction]) -> None:
         targets = [table.target(parts) for table, parts in zip(tables, (of_first, *of_others), strict=True)]
         for images in encode_together(targets, first.stream(of_first.claim_with(of_others), others)):
             bar.update(images)
+            count += images
+    return _speed(count, time.perf_counter() - started) if first.accelerator.num_processes == 1 else None
 
 
 @contextmanager
