@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -65,11 +66,43 @@ def test_a_profile_writes_a_table_and_a_trace_that_lies_within_it(
 ) -> None:
     with pytest.raises(KeyError), profiled(tmp_path), span("model"):  # also after an error
         clock.break_after(3)
-    (event,) = json.loads((tmp_path / TRACE_FILE).read_text())["traceEvents"]
+    thread, event = json.loads((tmp_path / TRACE_FILE).read_text())["traceEvents"]
+    assert (thread["ph"], thread["args"], thread["tid"]) == ("M", {"name": "first thread"}, event["tid"])
     assert (event["name"], event["ph"], event["ts"], event["dur"]) == ("model", "X", 0, 3e6)
     table = (tmp_path / TABLE_FILE).read_text()
     assert "| model | 3.00 | 100.0% | 1 |" in table
     assert table in capsys.readouterr().out
+
+
+def test_each_thread_has_a_track_of_its_own_in_viewers(tmp_path: Path) -> None:
+    def read() -> None:
+        with span("reading"):
+            pass
+
+    with profiled(tmp_path), span("model"):
+        threads = [threading.Thread(target=read, name=f"reader {number}") for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    events = json.loads((tmp_path / TRACE_FILE).read_text())["traceEvents"]
+    names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert set(names.values()) == {"first thread", "reader 0", "reader 1"}
+    assert {event["tid"] for event in events} == set(names)
+    assert all(0 < tid < 2**32 for tid in names)  # Perfetto reads numbers of 32 bits
+    assert {event["pid"] for event in events} == {os.getpid()}
+
+
+def test_an_error_of_the_work_is_not_hidden_by_one_of_writing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyError), profiled(tmp_path / "file"), span("model"):
+        raise KeyError
+    assert str(tmp_path / "file") in caplog.text
+    with profiled(tmp_path / "none"):
+        pass
+    assert "nothing was left to do" in capsys.readouterr().out
 
 
 def test_off_there_is_nothing_to_write_and_no_two_are_open(tmp_path: Path) -> None:

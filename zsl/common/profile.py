@@ -7,6 +7,8 @@ nothing.  PyTorch's own profiler shows the spans, too (`record_function`).
 from __future__ import annotations
 
 import json
+import logging
+import os
 import threading
 import time
 from collections import defaultdict
@@ -25,6 +27,8 @@ MOST_EVENTS = 200_000  # spans in the trace, 100 bytes each; the table counts al
 ELSEWHERE = "elsewhere"  # time of the first thread outside all spans
 NOTHING: AbstractContextManager[None] = nullcontext()
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(kw_only=True)
 class Profile:
@@ -37,6 +41,7 @@ class Profile:
     calls: dict[tuple[bool, str], int] = field(default_factory=lambda: defaultdict(int))
     events: list[dict[str, object]] = field(default_factory=list)  # of Chrome's trace
     _open: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))  # thread -> seconds of inner spans
+    _named: set[int] = field(default_factory=set)  # threads whose names are in the trace
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -65,7 +70,13 @@ class Profile:
             self.calls[key] += 1
             if len(self.events) < MOST_EVENTS:
                 microseconds = {"ts": 1e6 * (began - self.began), "dur": 1e6 * taken}
-                self.events.append({"name": name, "ph": "X", "pid": 0, "tid": thread} | microseconds)
+                # Viewers take numbers of 32 bits, which Python's own names of threads exceed.
+                place = {"pid": os.getpid(), "tid": threading.get_native_id()}
+                if place["tid"] not in self._named:
+                    self._named.add(place["tid"])
+                    thread_name = {"name": "first thread" if key[0] else threading.current_thread().name}
+                    self.events.append({"name": "thread_name", "ph": "M", "args": thread_name} | place)
+                self.events.append({"name": name, "ph": "X"} | place | microseconds)
 
     def rows(self) -> list[tuple[str, float, float, int]]:
         """Stage, seconds, share of the whole time, and number of spans; the longest first, other threads last.
@@ -87,9 +98,11 @@ class Profile:
         return markdown_table(("stage", "seconds", "share", "times"), cells)
 
     def write(self, folder: Path) -> None:
-        """Write the trace and the table into `folder`."""
+        """Write the trace and the table into `folder`; the table is printed, too."""
         write_text(folder / TRACE_FILE, json.dumps({"traceEvents": self.events, "displayTimeUnit": "ms"}) + "\n")
         write_text(folder / TABLE_FILE, self.table())
+        cut = f", its first {MOST_EVENTS:,} spans" if len(self.events) >= MOST_EVENTS else ""
+        print(f"{self.table()}in {folder}: {TABLE_FILE}, and {TRACE_FILE}{cut} for chrome://tracing", flush=True)
 
 
 _current: Profile | None = None  # of this process
@@ -104,7 +117,7 @@ def span(name: str) -> AbstractContextManager[None]:
 def profiled(folder: Path | None) -> Iterator[None]:
     """Measure the spans of the block; at its end, also after an error, print the table and write it into `folder`.
 
-    folder: None switches it off.
+    An error of writing does not take the place of one of the block.  folder: None switches it off.
 
     Raises:
         ValueError: another `profiled` is open in this process.
@@ -118,11 +131,19 @@ def profiled(folder: Path | None) -> Iterator[None]:
     _current = profile = Profile()
     try:
         yield
-    finally:
+    except BaseException:
         _current, profile.ended = None, time.perf_counter()
-        if profile.seconds:  # an error before the first stage leaves nothing to tell
-            profile.write(folder)
-            print(profile.table() + f"in {folder}: {TABLE_FILE}, and {TRACE_FILE} for chrome://tracing", flush=True)
+        try:
+            if profile.seconds:
+                profile.write(folder)
+        except OSError as error:
+            log.warning("%s", error)
+        raise
+    _current, profile.ended = None, time.perf_counter()
+    if profile.seconds:
+        profile.write(folder)
+    else:
+        print("--profile: nothing was left to do, so nothing was measured", flush=True)
 
 
 def _wait_for_gpu() -> None:
