@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
+from zsl.common.control_groups import memory_limits
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -21,7 +23,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Precision = Literal["auto", "no", "bf16", "fp16"]
 CONFIG_FILE = Path("accelerate_config.yaml")
 FILE_PRECISIONS = ("no", "bf16", "fp16")  # of the field mixed_precision in it
-MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of malloc.h
 
@@ -68,12 +69,9 @@ def available_cores() -> int:
 
 
 def whole_memory() -> int:
-    """Return the bytes of memory of this machine, or of the container that this process runs in."""
+    """Return the bytes of memory of this machine, or of the container or job that this process runs in."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(whole, int(MEMORY_LIMIT.read_text()))
-    except (OSError, ValueError):  # there is no limit
-        return whole
+    return min([whole, *(group.limit for group in memory_limits())])
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import IO
 import torch
 from torch import Tensor
 
+from zsl.common.control_groups import memory_limits
+
 MEMORY_FILE = Path("/proc/meminfo")
 SHARE = 0.5  # of the memory that is free, which one tensor may take
 NO_RESERVING = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # errors of file systems that cannot reserve
@@ -66,12 +68,13 @@ def _allocate(file: IO[bytes], size: int) -> None:
 
 
 def free_memory() -> float:
-    """Bytes of memory that programs can still take; infinite where the system does not tell."""
+    """Bytes of memory that this process can still take; infinite where the system does not tell."""
+    free = [float(group.free) for group in memory_limits()]
     if MEMORY_FILE.is_file():
         for line in MEMORY_FILE.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
-                return 1024 * float(line.split()[1])
-    return math.inf
+                free.append(1024 * float(line.split()[1]))
+    return min(free, default=math.inf)
 
 
 def pieces(rows: int, row_bytes: int) -> Iterator[slice]:
