@@ -168,20 +168,34 @@ def fit_scaler(table: FeatureTable, rows: np.ndarray) -> FeatureScaler:
     The rows are read in pieces.  Those of joined tables are read at once, because the weight of a block is a variance,
     and the sum of pieces has other last bits.
     """
-    position = table.positions(rows)
     if len(table.blocks) > 1:
-        return FeatureScaler.fit(torch.from_numpy(table.features[position]), table.blocks)
+        return FeatureScaler.fit(_finite(table, rows), table.blocks)
     ranges = []
     for some in pieces(len(rows), 4 * table.features.shape[1]):
-        piece = torch.from_numpy(table.features[position[some]])
+        piece = _finite(table, rows[some])
         ranges += [piece.amin(0), piece.amax(0)]
     return FeatureScaler.fit(torch.stack(ranges))  # of the lowest and the highest values: the range of all
 
 
 def _scaled(table: FeatureTable, rows: np.ndarray, scaler: FeatureScaler) -> tuple[Tensor, Tensor]:
     """The scaled features [n, D] and the labels [n] at official `rows` [n]; only one copy of all features is made."""
-    position = table.positions(rows)
     features = make_room(len(rows), table.features.shape[1])
     for some in pieces(len(rows), 4 * features.shape[1]):
-        features[some] = scaler(torch.from_numpy(table.features[position[some]]))
-    return features, torch.from_numpy(table.labels[position])
+        features[some] = scaler(_finite(table, rows[some]))
+    return features, torch.from_numpy(table.labels[table.positions(rows)])
+
+
+def _finite(table: FeatureTable, rows: np.ndarray) -> Tensor:
+    """The features at official `rows` [n, D]; before they are scaled, which would spread NaN over a whole dimension.
+
+    Raises:
+        ValueError: a feature is NaN or infinite; the message names its row.
+    """
+    features = torch.from_numpy(table.features[table.positions(rows)])
+    wrong = ~features.isfinite().all(dim=1)
+    if wrong.any():
+        raise ValueError(
+            f"the feature table has NaN or infinity in {int(wrong.sum())} rows, the first is row "
+            f"{rows[wrong.numpy()][0]}; extract it again"
+        )
+    return features
