@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,7 +51,9 @@ def check_engine(engine: Engine, backbone: Backbone, precision: str, device: tor
             "CPU, --engine torch the GPU"
         )
     if precision not in PRECISIONS[engine]:
-        raise ValueError(f"--engine {engine} does not compute in {precision}; add --precision no, or leave it out")
+        raise ValueError(
+            f"--engine {engine} does not compute in {precision}; add --precision no, or leave --engine out"
+        )
     if backbone.options.fp32_layers:
         raise ValueError("--fp32-layers mixes precisions within a model, which only --engine torch does")
 
@@ -85,7 +87,15 @@ def load_engine(engine: Engine, encoder: nn.Module, example: Tensor, precision: 
 
 def engine_versions(engine: Engine) -> dict[str, str]:
     """The versions of the packages that an engine's numbers depend on, beside PyTorch's."""
-    return {name: version(name) for name in PACKAGES.get(engine, ())}
+    return {name: _version(name) for name in PACKAGES.get(engine, ())}
+
+
+def _version(name: str) -> str:
+    """The version of a package of this import name, which may be installed under another one (onnxruntime-gpu)."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return str(import_module(name).__version__)
 
 
 def _load_openvino(encoder: nn.Module, example: Tensor, precision: str) -> Run:

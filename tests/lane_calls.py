@@ -22,6 +22,17 @@ def fail(message: str) -> None:
     raise FloatingPointError(message)
 
 
+class TooFew(ValueError):
+    """An error of a user's own, which pickle cannot make again."""
+
+    def __init__(self, count: int, what: str) -> None:
+        super().__init__(f"{count} {what} are too few")
+
+
+def fail_oddly() -> None:
+    raise TooFew(3, "photos")
+
+
 def kill_this() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

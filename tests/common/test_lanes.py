@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lane_calls import fail, kill_this, note_and_wait, place, wait_for
+from lane_calls import fail, fail_oddly, kill_this, note_and_wait, place, wait_for
 
 from zsl.common.lanes import Lanes
 
@@ -69,6 +69,11 @@ def test_each_call_has_its_result_and_each_lane_its_process(lanes: Lanes) -> Non
 def test_a_process_that_is_killed_is_an_error_in_words(lanes: Lanes) -> None:
     with pytest.raises(MemoryError, match="ended too early, as it does where memory runs out; try --workers 1"):
         lanes.each([place, kill_this])
+
+
+def test_an_error_that_cannot_be_sent_arrives_in_words(lanes: Lanes) -> None:
+    with pytest.raises(RuntimeError, match=r"^TooFew: 3 photos are too few$"):
+        lanes.each([partial(time.sleep, 0), fail_oddly])
 
 
 def test_an_interrupt_ends_the_other_processes(lanes: Lanes, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +21,7 @@ from torch import Tensor, nn
 
 import backbones.engines
 from backbones import Backbone, EncodeOptions, load_backbone
-from backbones.engines import PACKAGES, Engine, check_engine
+from backbones.engines import PACKAGES, Engine, check_engine, engine_versions
 from shards import ShardIndex
 from zsl.features.encoder import compare, drawn_images, engine_encoder
 from zsl.features.extract import ExtractSettings, extract_features
@@ -110,6 +113,16 @@ def test_a_model_that_the_engine_does_not_take_is_named_with_the_reason(
     with pytest.raises(ValueError, match=f"--engine {engine} does not take {tiny_backbone.name}: .*--engine torch"):
         engine_encoder(broken, accelerator, 2, engine)
     assert logging.getLogger().level == before  # later warnings are still seen
+
+
+def test_an_engine_may_be_installed_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(backbones.engines, "version", lacks)  # onnxruntime-gpu has the module onnxruntime
+    for module in PACKAGES["onnxruntime"]:
+        monkeypatch.setitem(sys.modules, module, cast(ModuleType, SimpleNamespace(__version__=f"1 of {module}")))
+    assert engine_versions("onnxruntime") == {"onnx": "1 of onnx", "onnxruntime": "1 of onnxruntime"}
 
 
 def test_an_engine_that_computes_something_else_is_refused(

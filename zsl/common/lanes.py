@@ -152,4 +152,18 @@ def _end_with(end: Connection) -> None:
 
 def _answer(call: Any, cores: int) -> bytes:
     with cores_in_use(cores):
-        return pickle.dumps(pickle.loads(call)())  # `call` is bytes; see `_Sent`
+        try:
+            return pickle.dumps(pickle.loads(call)())  # `call` is bytes; see `_Sent`
+        except Exception as error:
+            if _arrives(error):
+                raise
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def _arrives(error: Exception) -> bool:
+    """Whether an error can be sent to another process; one whose `__init__` takes other arguments cannot."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True
