@@ -35,13 +35,16 @@ class Args(FeatureArgs):
     recipe: str | None = None  # recipe for all other fields; default: the recipe of the benchmark
     folds: tuple[Count, ...] = (1, 2, 3)  # validation folds to train on
     seeds: tuple[Whole, ...] = (0, 1, 2)  # one run for each
+    workers: Count | None = None  # processes that train at the same time on a CPU; default: for each core and fold one
 
 
 def main(args: Args) -> None:
     """Train what is missing, and print the table and the file of the figure."""
     from zsl.experiments.sweep import read_values, sweep, write_sweep
+    from zsl.experiments.workers import open_trainer
 
-    device = make_accelerator("no").device
+    accelerator = make_accelerator("no")
+    device = accelerator.device
     table = args.read_table()
     vectors = args.read_vectors()
     check_vectors(args.methods, vectors, table.manifest)
@@ -54,8 +57,10 @@ def main(args: Args) -> None:
     field = args.field.replace("-", "_")
     values = read_values(field, args.values, methods[0].config)
     folder = args.runs / (args.name or f"{benchmark_name(args.benchmark)}-sweep-{field}")
-    with sole_process(folder):
-        points = sweep(methods, field, values, folds, folder, manifest=table.manifest, seeds=args.seeds)
+    with sole_process(folder), open_trainer(args.workers, len(folds), table, accelerator) as trainer:
+        points = sweep(
+            methods, field, values, folds, folder, manifest=table.manifest, seeds=args.seeds, trainer=trainer
+        )  # fmt: skip
         text = write_sweep(points, field, folder)
     print(f"mean over folds {' '.join(map(str, args.folds))}, seeds {' '.join(map(str, args.seeds))}", text, sep="\n\n")
     print(folder / "sweep.svg")

@@ -13,10 +13,12 @@ from tiny_configs import ALL_STAGES
 from toy import toy_manifest, toy_splits
 
 from zsl.common.config import override
+from zsl.common.lanes import Lanes
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.experiments.methods import find_method
 from zsl.experiments.sweep import Point, read_values, sweep, write_sweep
 from zsl.experiments.trainer import Trainer
+from zsl.experiments.workers import dumps
 from zsl.features.split import TrainSplit
 from zsl.scores.curves import choose_gamma
 from zsl.scores.evaluate import evaluate_details
@@ -43,6 +45,19 @@ def test_a_point_has_the_scores_of_models_trained_with_its_value(tmp_path: Path)
     ]
     gamma = choose_gamma(curves)
     assert points[3].harmonic[1] == pytest.approx(fmean(curve.harmonic_at(gamma) for curve in curves), abs=1e-6)
+
+
+def test_folds_that_are_trained_at_once_have_the_same_scores(tmp_path: Path) -> None:
+    lanes = Lanes(2, 2, dumps=dumps)
+    try:
+        methods = [find_method("C-5", ALL_STAGES)]
+        given = methods, FIELD, [2, 5], FOLDS
+        together = sweep(*given, tmp_path / "two", manifest=MANIFEST, seeds=(0,), trainer=Trainer(lanes=lanes))
+    finally:
+        lanes.end()
+    for one, two in zip(sweep(*given, tmp_path / "one", manifest=MANIFEST, seeds=(0,)), together, strict=True):
+        assert (one.method, one.value) == (two.method, two.value)
+        assert one.harmonic == pytest.approx(two.harmonic, abs=0.05)  # other threads, other last bits
 
 
 def test_variants_of_equal_networks_share_them_and_a_killed_sweep_goes_on(

@@ -25,7 +25,7 @@ from zsl.experiments.results import Results
 from zsl.experiments.study_features import check_equal_inputs, crossfit_tables, find_or_extract, fold_tables
 from zsl.experiments.study_plan import Entry, Study
 from zsl.experiments.table import run_methods, start_of
-from zsl.experiments.workers import open_trainer
+from zsl.experiments.workers import count_workers, open_trainer
 from zsl.features.class_folds import class_fold_parts
 from zsl.features.load import load_folds, load_splits
 from zsl.features.manifest import Manifest
@@ -74,6 +74,7 @@ def run_study(study: Study, accelerator: Accelerator) -> tuple[list[Row], dict[s
             f"a study runs in one process, this is one of {accelerator.num_processes}; extract the tables with "
             "accelerate launch scripts/extract.py before, then start python scripts/study.py"
         )
+    count_workers(study.workers, 1, 0, accelerator)  # refused before the first backbone is extracted, not after it
     rows: list[Row] = []
     failures: dict[str, str] = {}
     first: list[Manifest] = []  # that of the first table

@@ -74,8 +74,11 @@ def sweep(
     *,
     manifest: Manifest,
     seeds: Sequence[int],
+    trainer: Trainer | None = None,
 ) -> list[Point]:
     """Train every method at every value with every seed on every fold, except the trials that `folder` holds.
+
+    trainer: may train several folds at once; None: one after the other, in this process.
 
     Raises:
         ValueError: values, seeds or methods are empty or have a repetition, a method does not take a value of the
@@ -86,7 +89,7 @@ def sweep(
         if not words or len(set(words)) < len(words):
             raise ValueError(f"{flag} {' '.join(map(str, words)) or 'without any'}: name one or several, each once")
     configs = {(method.name, value): _configured(method, field, value) for value in values for method in methods}
-    trainer = Trainer()
+    trainer = trainer or Trainer()
     columns: dict[tuple[str, Any], tuple[list[float], ...]] = {point: tuple([] for _ in SCORES) for point in configs}
     diverged = dict.fromkeys(configs, 0)
     todo = [(seed, value) for seed in seeds for value in values]

@@ -31,7 +31,10 @@ from zsl.training.stage import stage
 
 @dataclass(frozen=True, kw_only=True)
 class LSGANConfig:
-    """The settings of the game; the public code takes 500 epochs with the rate 1e-5 and a weight decay of 0.01, which is left out here."""
+    """The settings of the game.
+
+    The public code takes 500 epochs with the rate 1e-5, and a weight decay of 0.01, which is left out here.
+    """
 
     hidden_dim: Count = 1024
     pretraining_steps: Whole = 200  # of the VAE alone
