@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,12 +52,26 @@ if TYPE_CHECKING:
     from zsl.features.parts import Parts  # the import takes seconds
 
 Stage = Literal["pack", "index", "extract", "merge", "audit", "split", "train", "report"]
+NAME, ENCODER, RUN = "drawn", "test_resnet", "growth"
 NEEDS: dict[Stage, tuple[Stage, ...]] = {  # whose files a stage reads
     "index": ("pack",), "extract": ("pack",), "merge": ("extract",), "audit": ("extract",), "split": ("extract",),
     "train": ("extract",), "report": ("audit", "train"),
 }  # fmt: skip
+OUTPUTS: dict[Stage, tuple[str, ...]] = {  # of a stage, below --data; a stage that finds them has less to do
+    "pack": (f"{NAME}/shards", f"{NAME}/splits"), "extract": (f"{NAME}/features",), "merge": ("merge",),
+    "audit": (f"{NAME}/audit",), "train": ("runs",),
+    "report": (f"runs/{RUN}/report.html", f"runs/{RUN}/figures"),
+}  # fmt: skip
+# A small process starts the command, because the peak memory of a process begins at that of the one that starts it.
+START = """
+import json, os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+with open(os.environ["GROWTH_USAGE"], "w") as file:
+    json.dump([usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 ROOT = Path(__file__).resolve().parents[1]
-NAME, ENCODER, RUN = "drawn", "test_resnet", "growth"
 PIXELS, CELLS, PER_CLASS, COPIES, ATTRIBUTES = 40, 9, 200, 500, 32
 UNSEEN = 5  # each fifth class
 
@@ -88,6 +103,12 @@ class Point:
     seconds: float
     cpu: float
     memory: int  # bytes
+    image_size: int = 32
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What was measured."""
+        return self.stage, self.photos, self.shards, self.ranks, self.image_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +137,7 @@ def main(args: Args) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         measure_all(args, work)
-        points = read_points(work)
+        points = [point for point in read_points(work) if point.image_size == args.image_size]
     groups = growths(points, args.paper)
     print(table(groups, args.paper))
     if args.json:
@@ -135,10 +156,14 @@ def processor() -> str:
 def measure_all(args: Args, work: Path) -> None:
     """Measure each stage of each combination that the results in `work` lack; print and keep each figure."""
     started = time.monotonic()
-    known = {(point.stage, point.photos, point.shards, point.ranks) for point in read_points(work)}
+    if args.shards and max(args.shards) > min(args.sizes):
+        raise ValueError(f"--shards {max(args.shards)}: {min(args.sizes)} photos (--sizes) fill fewer shards")
+    known = {point.key for point in read_points(work)}
     for photos, shards, ranks in product(sorted(args.sizes), args.shards or (None,), args.ranks):
         combination = Combination(photos=photos, shards=shards, ranks=ranks, image_size=args.image_size, work=work)
-        missing = [stage for stage in with_needed(args.stages) if (stage, photos, shards, ranks) not in known]
+        missing = [
+            stage for stage in with_needed(args.stages) if (stage, photos, shards, ranks, args.image_size) not in known
+        ]
         if not missing:
             continue
         if time.monotonic() - started > args.seconds:
@@ -189,7 +214,7 @@ class Combination:
     @property
     def data(self) -> Path:
         """What is made of them: `--data`."""
-        return self.work / f"{self.photos:07d}" / f"data-{self.shards or 'usual'}-{self.ranks}"
+        return self.work / f"{self.photos:07d}" / f"data-{self.shards or 'usual'}-{self.ranks}-{self.image_size}px"
 
     def command(self, stage: Stage) -> list[str]:
         """The words of a stage's command after `python`."""
@@ -213,7 +238,10 @@ class Combination:
         return several * (stage == "extract" and self.ranks > 1) + commands[stage]
 
     def measure(self, stage: Stage) -> Point:
-        """Run one stage, and what it needs before, which is not measured."""
+        """Run one stage from its beginning, and what it needs before, which is not measured."""
+        for name in OUTPUTS.get(stage, ()):  # of a start that was killed
+            path = self.data / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if stage == "extract" and not (self.work / "weights.safetensors").is_file():
             self.run(["benchmarks/growth.py", "--job", "weights"])
         if stage == "merge":
@@ -221,7 +249,7 @@ class Combination:
         seconds, cpu, memory = self.run(self.command(stage))
         return Point(
             stage=stage, photos=self.photos, shards=self.shards, ranks=self.ranks, seconds=seconds, cpu=cpu,
-            memory=memory,
+            memory=memory, image_size=self.image_size,
         )  # fmt: skip
 
     def run(self, words: Sequence[str]) -> tuple[float, float, int]:
@@ -234,16 +262,17 @@ class Combination:
             "GROWTH_DATA": str(self.data), "ACCELERATE_USE_CPU": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }  # fmt: skip
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile() as usage:
+            command = [sys.executable, "-S", "-E", "-c", START, sys.executable, *words]
+            environment["GROWTH_USAGE"] = usage.name
             started = time.perf_counter()
-            process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, stdout=said, stderr=said)
-            _, status, usage = os.wait4(process.pid, 0)  # of the process and of all children that it waited for
+            process = subprocess.run(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
             seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 said.seek(0)
                 raise RuntimeError(f"{' '.join(words)} failed: {said.read()[-2000:].decode(errors='replace')}")
-        return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+            cpu, memory = json.loads(usage.read())  # of the process and of all children that it waited for
+        return seconds, cpu, memory
 
 
 # --- photos ----------------------------------------------------------------------------------------------------------

@@ -57,6 +57,29 @@ def test_a_stage_brings_those_whose_files_it_reads(growth: dict[str, Any]) -> No
     assert growth["with_needed"](growth["get_args"](growth["Stage"])) == list(growth["get_args"](growth["Stage"]))
 
 
+def test_the_peak_memory_of_a_small_process_is_not_that_of_its_starter(growth: dict[str, Any], tmp_path: Path) -> None:
+    held = np.ones(2**25)  # 256 MiB here
+    combination = growth["Combination"](photos=1, shards=None, ranks=1, image_size=32, work=tmp_path)
+    _, _, little = combination.run(["-c", "pass"])
+    _, cpu, much = combination.run(["-c", "x = b'1' * 2**27; sum(range(10**7))"])
+    assert little < 2**26 < 2**27 < much < held.nbytes
+    assert cpu > 0
+    with pytest.raises(RuntimeError, match=r"failed: (?s:.*)no such thing"):
+        combination.run(["-c", "raise SystemExit('no such thing')"])
+
+
+def test_a_stage_begins_anew_after_a_kill(growth: dict[str, Any], tmp_path: Path) -> None:
+    combination = growth["Combination"](photos=60, shards=None, ranks=1, image_size=32, work=tmp_path)
+    growth["draw_photos"](combination.photos_folder, 60)
+    first = combination.measure("pack")
+    shard = next((combination.data / "drawn" / "shards").glob("*.tar"))
+    before = shard.stat().st_ino, shard.stat().st_mtime_ns
+    assert combination.measure("pack").key == first.key
+    assert (shard.stat().st_ino, shard.stat().st_mtime_ns) != before
+    with pytest.raises(ValueError, match="--shards 61: 60 photos"):
+        growth["measure_all"](growth["Args"](sizes=(60, 70), shards=(61,)), tmp_path)
+
+
 def test_one_size_has_no_exponent(growth: dict[str, Any]) -> None:
     assert np.isnan(growth["exponent"]([5, 5], [1, 2]))
     assert np.isnan(growth["exponent_beyond"]([5, 6], [1, 2]))
