@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from backbones.tuned import Rows, TunedFacts, TunedGamma
 from shards import Shard, read_index, write_shards
 from zsl.datasets.instances import Instance
 from zsl.datasets.places import features_folder, shards_folder
+from zsl.features import extract
 from zsl.features.extract import ExtractSettings, extract_features
 from zsl.features.load import find_features, load_folds, load_splits
 from zsl.features.manifest import Manifest, read_manifest
@@ -537,3 +540,51 @@ def test_folds_are_named_once_each(
 ) -> None:
     with pytest.raises(ValueError, match=r"--folds.*: name at least one, and each once"):
         load_folds("shapes", tiny_shapes, read_features(tiny_features), accelerator.device, numbers)
+
+
+def test_the_bar_counts_what_other_processes_have_done_while_this_one_works(
+    tiny_shapes: Path, tiny_backbone: Backbone, accelerator: Accelerator, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    index = pack(tiny_shapes, tmp_path / "shards", count=40)
+    *_, last = index.shards
+    positions: list[int] = []
+
+    class Bar:
+        def __init__(self, *, initial: int, **_: object) -> None:
+            self.n = initial
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def update(self, images: int) -> None:
+            self.n += images
+            positions.append(self.n)
+
+    def run(name: str) -> None:
+        given = tiny_backbone, tmp_path / "shards", index, tmp_path / name, accelerator
+        extract_features(*given, ExtractSettings(batch_size=2))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "merge_parts", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run("other")
+    write = Parts.write
+
+    def write_beside_another(parts: Parts, shard: Shard, part: Part) -> None:
+        write(parts, shard, part)
+        if not parts.path(last).exists():
+            shutil.copy(tmp_path / "other" / "parts" / parts.path(last).name, parts.path(last))
+
+    monkeypatch.setattr(Parts, "write", write_beside_another)
+    monkeypatch.setattr(extract, "progress_bar", Bar)
+    monkeypatch.setattr(extract, "LOOK_SECONDS", 0.0)
+    run("out")
+    jumps = [after - before for before, after in pairwise(positions)]
+    large = [number for number, jump in enumerate(jumps) if jump > 2]  # than a batch
+    assert large
+    assert large[0] < len(jumps) - 2  # long before the end
+    assert positions[-1] == max(positions) == index.count

@@ -36,6 +36,7 @@ from zsl.features.plan import OF_PART, finished_table, plan_table
 from zsl.features.stream import Batch, Decoder, OnError, stream_batches
 
 FORM = "weights are constants"  # of a compiled encoder; parts of another form may differ in the last bits
+LOOK_SECONDS = 5.0  # time between two counts of the parts of other processes, for the progress bar
 WAIT_SECONDS = 0.2  # time between two checks of the shards that other processes have claimed
 
 
@@ -182,9 +183,13 @@ class _Extraction:
 
     def _compute_parts(self, parts: Parts, bar: tqdm) -> None:
         """Compute the parts of all shards that this process can claim, then wait a moment for other processes."""
+        due = time.monotonic()
         for images in encode_together([self.target(parts)], self.stream(parts.claim())):
             bar.update(images)
-        bar.update(parts.images - bar.n)  # this adds the images of other processes
+            if time.monotonic() >= due:  # the images of other processes count, too, or the end would seem far away
+                bar.update(max(0, parts.images_written - bar.n))
+                due = time.monotonic() + LOOK_SECONDS
+        bar.update(parts.images - bar.n)
         if not parts.are_whole():
             time.sleep(WAIT_SECONDS)
 

@@ -95,6 +95,11 @@ class Parts:
         """Number of images in the shards whose parts `is_whole` has found whole."""
         return sum(shard.count for shard in self.index.shards if shard.file in self._whole)
 
+    @property
+    def images_written(self) -> int:
+        """Number of images in the shards that have a part file, of whatever process; nothing is read."""
+        return sum(shard.count for shard in self.index.shards if self.path(shard).is_file())
+
     def is_whole(self, shard: Shard) -> bool:
         """Whether the part exists, can be read, and accounts for each row of the shard exactly once."""
         if shard.file not in self._whole and self._is_whole(shard):
