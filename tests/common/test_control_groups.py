@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -66,7 +67,12 @@ def test_a_table_that_fits_the_machine_and_not_the_container_lies_in_a_file(
     group(tmp_path / "cgroup", 2, 2**20, 2**19)
     assert whole_memory() == 2**20 < machine
     assert free_memory() == 2**19
-    made: list[object] = []
-    monkeypatch.setattr("zsl.common.room.reserve", lambda *given: made.append(given) or given[0].truncate(given[1]))
+    made: list[int] = []
+
+    def reserve(file: IO[bytes], size: int) -> None:
+        made.append(size)
+        file.truncate(size)
+
+    monkeypatch.setattr("zsl.common.room.reserve", reserve)
     assert make_room(2**16, 2).shape == (2**16, 2)  # half a MiB, which is all that is left
-    assert made
+    assert made == [2**19]

@@ -154,7 +154,11 @@ def test_no_batch_is_larger_than_the_largest_shard(
     sizes: list[int] = []
 
     def compile_and_note(model: Any, **_: Any) -> Any:
-        return lambda images: sizes.append(len(images)) or model(images)
+        def encode(images: Any) -> Any:
+            sizes.append(len(images))
+            return model(images)
+
+        return encode
 
     monkeypatch.setattr(torch, "compile", compile_and_note)
     settings = ExtractSettings(batch_size=1000, compile="on")

@@ -75,8 +75,8 @@ class Profile:
                 if place["tid"] not in self._named:
                     self._named.add(place["tid"])
                     thread_name = {"name": "first thread" if key[0] else threading.current_thread().name}
-                    self.events.append({"name": "thread_name", "ph": "M", "args": thread_name} | place)
-                self.events.append({"name": name, "ph": "X"} | place | microseconds)
+                    self.events.append({"name": "thread_name", "ph": "M", "args": thread_name, **place})
+                self.events.append({"name": name, "ph": "X", **place, **microseconds})
 
     def rows(self) -> list[tuple[str, float, float, int]]:
         """Stage, seconds, share of the whole time, and number of spans; the longest first, other threads last.
