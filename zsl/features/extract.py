@@ -100,7 +100,7 @@ def extract_tables(
     """
     if settings.decoder == "nvjpeg" and accelerator.device.type != "cuda":
         raise ValueError(f"--decoder nvjpeg needs a CUDA device, this process computes on {accelerator.device.type}")
-    largest = max(shard.count for shard in index.shards)  # a batch does not span two shards
+    largest = max((shard.count for shard in index.shards), default=1)  # a batch does not span two shards
     settings = replace(settings, batch_size=min(settings.batch_size, largest))
     open_tables = []
     for backbone, out in tables:
