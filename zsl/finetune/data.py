@@ -15,9 +15,7 @@ from backbones import Transform
 from zsl.common.determinism import derive_seed
 from zsl.datasets.held_out import hold_out
 from zsl.datasets.splits import Splits
-from zsl.finetune.images import TrainImages
-
-EVALUATION_BATCH = 64
+from zsl.finetune.images import EVALUATION_BATCH, TrainImages
 
 log = logging.getLogger(__name__)
 

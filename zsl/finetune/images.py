@@ -22,6 +22,8 @@ from zsl.datasets.splits import Splits
 from zsl.features.manifest import Manifest, Source
 from zsl.features.table import FeatureTable
 
+EVALUATION_BATCH = 64  # photos that are encoded at a time where nothing is trained
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainImages:

@@ -24,8 +24,7 @@ from zsl.features.split import TestSplit, TrainSplit, split_features
 from zsl.features.table import FeatureTable
 from zsl.finetune.answers import Answers
 from zsl.finetune.crossfit_verdict import CrossfitVerdict
-from zsl.finetune.data import EVALUATION_BATCH
-from zsl.finetune.images import TrainImages
+from zsl.finetune.images import EVALUATION_BATCH, TrainImages
 from zsl.scores.details import Details
 from zsl.scores.evaluate import evaluate_details
 from zsl.scores.folds import FoldScores, score_folds
