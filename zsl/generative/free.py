@@ -29,8 +29,8 @@ class FREEConfig(FVAEGANConfig):
     """The settings of FREE; margin, balance, both weights and one update of D in a step are the public code's for CUB.
 
     There the weight of the centre loss is 0.5, and that of the attributes 0.001; as in f-VAEGAN-D2, all weights are
-    divided by γ_G = 10 here.  The code compares attributes with σ(latent), which they must lie in the range of; here
-    attributes are centred, and are compared with the latent.
+    divided by γ_G = 10 here.  The code compares σ(latent) with attributes between 0 and 1.  Here attributes are
+    centred, so the latent itself is compared with them.
     """
 
     gan: WGANConfig = field(default_factory=lambda: WGANConfig(steps=1350, critic_steps=1))
