@@ -46,10 +46,11 @@ from zsl.dcrgan.fitting import fit_head
 from zsl.dcrgan.gan import GANConfig
 from zsl.dcrgan.gradients import critic_gradients, gradient_memory
 from zsl.dcrgan.heads import SoftmaxHead, discriminant
-from zsl.dcrgan.losses import class_means, reconstruction_loss
+from zsl.dcrgan.losses import reconstruction_loss
 from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.recipes import find_recipe
 from zsl.dcrgan.regressors import Regressors
+from zsl.features.class_statistics import class_means
 from zsl.features.manifest import Manifest
 from zsl.features.split import split_features
 from zsl.features.table import FeatureTable

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from zsl.dcrgan.gradients import autograd_gradients, closed_form_gradients, critic_gradients, gradient_memory
 from zsl.dcrgan.losses import (
-    class_means,
-    class_sums_by_product,
     gradient_penalty,
     pairwise_distance,
     reconstruction_loss,
@@ -78,33 +76,6 @@ def test_coinciding_points_have_a_finite_gradient() -> None:
 def test_pairwise_distance_equals_cdist() -> None:
     x, _ = random_batch()
     torch.testing.assert_close(pairwise_distance(x), torch.cdist(x, x), rtol=1e-9, atol=1e-7)
-
-
-def test_class_means_equal_a_loop() -> None:
-    x, labels = random_batch(rows=40)
-    means = class_means(x, labels, 4)
-    for label in range(4):
-        torch.testing.assert_close(means[label], x[labels == label].mean(0))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_gpus_class_sums_are_the_cpus(dtype: torch.dtype) -> None:
-    source = torch.Generator().manual_seed(0)
-    values, labels = torch.randn(500, 7, generator=source, dtype=dtype), torch.randint(0, 6, (500,), generator=source)
-    by_product = class_sums_by_product(values, labels, 6)
-    assert by_product.dtype == dtype
-    exact = torch.stack([values[labels == label].double().sum(0) for label in range(6)])
-    torch.testing.assert_close(by_product, exact.to(dtype))
-    torch.testing.assert_close(class_means(values, labels, 6) * labels.bincount()[:, None], by_product)
-
-
-def test_class_means_have_the_bits_of_adding_row_after_row() -> None:
-    source = torch.Generator().manual_seed(0)
-    values, labels = torch.randn(500, 7, generator=source), torch.randint(0, 6, (500,), generator=source)
-    total = torch.zeros(6, 7)
-    for value, label in zip(values, labels, strict=True):
-        total[label] += value
-    assert torch.equal(class_means(values, labels, 6), total / labels.bincount()[:, None])
 
 
 def test_representation_loss_is_a_squared_distance_averaged_over_classes() -> None:

@@ -14,13 +14,14 @@ from zsl.dcrgan.config import DCRGANConfig
 from zsl.dcrgan.dcrgan import train_dcrgan
 from zsl.dcrgan.gan import train_gan
 from zsl.dcrgan.heads import discriminant
-from zsl.dcrgan.losses import batch_hard_triplet_loss, class_means
+from zsl.dcrgan.losses import batch_hard_triplet_loss
 from zsl.dcrgan.networks import MetricNet
 from zsl.dcrgan.recipes import find_recipe, paper_form
 from zsl.dcrgan.regressors import train_regressors
 from zsl.dcrgan.srn import sample_linearly
 from zsl.dcrgan.variants import PAPER, PLUS, RIDGE, VARIANTS
 from zsl.experiments.methods import find_method
+from zsl.features.class_statistics import class_means
 from zsl.scores.evaluate import evaluate
 from zsl.scores.model import Calibrated
 

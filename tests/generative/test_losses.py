@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.cluster import KMeans
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from toy import toy_splits
 
+from zsl.features.class_statistics import kmeans
 from zsl.generative.afcgan import boundary_loss
 from zsl.generative.gdan import discriminator_loss
 from zsl.generative.lisgan import class_souls, soul_loss
-from zsl.generative.losses import centroid_loss, cosines, kmeans, mean_of_classes, squared_distance
+from zsl.generative.losses import centroid_loss, cosines, mean_of_classes, squared_distance
 from zsl.generative.lsrgan import semantic_loss
 from zsl.generative.neighbours import Neighbours
 from zsl.generative.srgan import rectifying_loss
@@ -112,15 +112,6 @@ def test_the_soul_loss_takes_the_nearest_soul_of_the_own_class() -> None:
     for feature, own in zip(features.tolist(), souls.tolist(), strict=True):
         expected += min(norm(minus(feature, soul)) ** 2 for soul in own) / len(features)
     assert soul_loss(features, souls).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_clusters_are_those_of_scikit_learn() -> None:
-    centres = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
-    points = (centres[:, None] + 0.5 * draw(3, 30, 2)).reshape(-1, 2)
-    torch.manual_seed(2)
-    found = min((kmeans(points, 3) for _ in range(5)), key=lambda made: float(torch.cdist(points, made).amin(1).sum()))
-    expected = KMeans(3, n_init=5, random_state=0).fit(points.numpy()).cluster_centers_
-    np.testing.assert_allclose(sorted(found.tolist()), sorted(expected.tolist()), atol=1e-4)
 
 
 def test_each_class_has_souls_among_its_own_features_even_with_fewer_images_than_souls() -> None:

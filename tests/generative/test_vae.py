@@ -20,9 +20,10 @@ from toy import toy_splits
 
 from zsl.common.config import override
 from zsl.dcrgan.gradients import critic_gradients
-from zsl.dcrgan.losses import class_means, gradient_penalty
+from zsl.dcrgan.losses import gradient_penalty
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Game, GameConfig, start_generator
+from zsl.features.class_statistics import class_means
 from zsl.generative import vae
 from zsl.generative.attribute_decoder import attribute_loss
 from zsl.generative.cada_vae import AlignedVAEs, AlignmentConfig

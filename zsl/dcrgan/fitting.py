@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from zsl.common.ranges import Count, Decay, Positive, check_ranges
 from zsl.dcrgan.heads import SoftmaxHead, discriminant, softmax_gradients
-from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.placement import Placement
+from zsl.features.class_statistics import class_means
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, Watch, silent
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 
 def triplet_loss(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
@@ -48,26 +47,6 @@ def pairwise_distance(points: Tensor) -> Tensor:
     square = (points[:, None, :] - points[None, :, :]).square().sum(dim=2)
     coincide = square == 0
     return square.masked_fill(coincide, 1.0).sqrt().masked_fill(coincide, 0.0)
-
-
-def class_means(values: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Means [count, R] of the values [N, R] of each class; labels [N] are in [0, count), and no class is empty.
-
-    Equal input gives equal bits, on a GPU too: there `index_add_` would add in the order in which threads arrive.
-    """
-    if values.device.type == "cpu":
-        total = torch.zeros(count, values.shape[1], dtype=values.dtype).index_add_(0, labels, values)
-    else:
-        total = class_sums_by_product(values, labels, count)
-    return total / torch.bincount(labels, minlength=count)[:, None]
-
-
-def class_sums_by_product(values: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Sum of values [N, R] over each of `count` classes, [count, R], as a product with the one-hot labels.
-
-    In fp64, so that `matmul_precision` rounds no factor.
-    """
-    return (one_hot(labels, count).T.double() @ values.double()).to(values.dtype)
 
 
 def representation_loss(rectified: Tensor, prototypes: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
-from zsl.dcrgan.losses import batch_hard_triplet_loss, class_means, triplet_loss
+from zsl.dcrgan.losses import batch_hard_triplet_loss, triplet_loss
 from zsl.dcrgan.networks import MetricNet
+from zsl.features.class_statistics import class_means
 from zsl.features.scaling import FeatureScaler
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, silent

@@ -18,8 +18,8 @@ from torch.optim import Adam
 from zsl.common.profile import span
 from zsl.common.ranges import Count, Decay, NotNegative, Positive, Whole, check_ranges
 from zsl.dcrgan.gradients import critic_gradients, gradient_memory
-from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import Critic, Generator
+from zsl.features.class_statistics import class_means
 from zsl.features.split import TrainSplit
 from zsl.training.log import Log, Watch
 

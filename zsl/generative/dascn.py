@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from zsl.common.ranges import NotNegative
 from zsl.dcrgan.gradients import critic_gradients
-from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import Critic, Regressor
 from zsl.dcrgan.wgan import Batch, Game
+from zsl.features.class_statistics import class_means
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import mean_of_classes, squared_distance
 from zsl.generative.method import AdversarialConfig, both_forms

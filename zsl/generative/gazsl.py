@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 
 from zsl.common.ranges import NotNegative
 from zsl.dcrgan.gradients import learning
-from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import Critic
 from zsl.dcrgan.wgan import Batch, Extra, Game
+from zsl.features.class_statistics import class_means
 from zsl.features.split import TrainSplit
 from zsl.generative.heads import HeadsConfig
 from zsl.generative.losses import centroid_loss, mean_of_classes

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from zsl.common.ranges import Count, NotNegative
 from zsl.dcrgan.wgan import Batch, Game
+from zsl.features.class_statistics import kmeans
 from zsl.features.split import TrainSplit
-from zsl.generative.losses import kmeans
 from zsl.generative.method import AdversarialConfig, both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.wgan import SeenClassification, train_wgan

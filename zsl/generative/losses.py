@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from zsl.dcrgan.losses import class_means
+from zsl.features.class_statistics import class_means
 
 
 def mean_of_classes(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,20 +38,6 @@ def mutual_loss(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
     one, other: both critics' scores of real minus generated features, W and W' [B].  weights: w [B].
     """
     return (weights * ((one - other.detach()).square() + (other - one.detach()).square())).mean()
-
-
-def kmeans(points: Tensor, count: int, *, steps: int = 20) -> Tensor:
-    """Return the centres of `count` clusters of points [n, D], by Lloyd's algorithm from points drawn at random.
-
-    Fewer points than centres are centres themselves, and the rest of the `count` rows repeats them.
-    """
-    centres = points[torch.randperm(len(points), device=points.device).repeat(count)[:count]]
-    for _ in range(steps):
-        nearest = torch.cdist(points, centres).argmin(dim=1)
-        present = nearest.bincount(minlength=count) > 0
-        centres = centres.clone()
-        centres[present] = class_means(points, present.cumsum(0)[nearest] - 1, int(present.sum()))
-    return centres
 
 
 def another_class(targets: Tensor, count: int) -> Tensor:

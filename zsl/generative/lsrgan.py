@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from zsl.common.ranges import Count, NotNegative, Share
-from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.wgan import Batch, Game
+from zsl.features.class_statistics import class_means
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import centroid_loss, cosines, mean_of_classes
 from zsl.generative.method import AdversarialConfig, both_forms

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from zsl.common.ranges import NotNegative, Positive, Whole, check_ranges
-from zsl.dcrgan.losses import class_means
 from zsl.dcrgan.networks import SRN, Regressor
 from zsl.dcrgan.wgan import Batch, Game
+from zsl.features.class_statistics import class_means
 from zsl.features.split import TrainSplit
 from zsl.generative.losses import cosines, squared_distance
 from zsl.generative.method import AdversarialConfig, both_forms
