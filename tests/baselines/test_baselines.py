@@ -30,13 +30,30 @@ from zsl.scores.evaluate import evaluate
 
 ALL = sorted(BASELINES)
 ZERO_SHOT = [name for name in ALL if name != "supervised"]
-DRAWS = ["ale", "cnzsl", "devise", "latem", "sje", "zlap"]  # the methods that draw random numbers
+DRAWS = [
+    "ale",
+    "cdl",
+    "cnzsl",
+    "crnet",
+    "devise",
+    "latem",
+    "sje",
+    "sse",
+    "zlap",
+]  # the methods that draw random numbers
 SMALL: dict[str, dict[str, Any]] = {  # what the toy problem needs of the networks
     "cnzsl": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
+    "crnet": {"hidden_dim": 64, "steps": 400, "lr": 3e-3},
     "latem": {"steps": 100, "lr": 1e-2},
     "zlap": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
 }
-BY_CLASS = ["attributes", "exemplars", "present", "similarity"]  # [S + U, …], each row made of one class's attributes
+BY_CLASS = [
+    "attributes",
+    "exemplars",
+    "present",
+    "prototypes",
+    "similarity",
+]  # [S + U, …], each row made of one class's attributes
 
 
 def train_baseline(name: str, train: TrainSplit, seed: int = 0) -> Any:

@@ -1,4 +1,4 @@
-"""CNZSL, ZLAP and LATEM: their layers, priors and scores against torch's layers and plain loops."""
+"""CNZSL, ZLAP, LATEM and CRNet: their layers, priors and scores against torch's layers and plain loops."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from toy import toy_splits
 
 from zsl.baselines.cnzsl import ClassNorm
+from zsl.baselines.crnet import ROWS, Cooperation, Relation, relation_loss
 from zsl.baselines.devise import devise_loss
 from zsl.baselines.latem import LatentMaps
 from zsl.baselines.networks import CosineScores
@@ -96,3 +97,28 @@ def test_the_gradient_of_a_latent_map_is_the_paper_s_update() -> None:
     assert expected.abs().max() > 0
     assert math.isfinite(float(maps.weight.grad.sum()))
     torch.testing.assert_close(maps.weight.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_anchors_are_sums_over_experts_and_relations_are_of_each_pair() -> None:
+    torch.manual_seed(0)
+    cooperation = Cooperation(torch.randn(2, 3), 4)
+    network = Relation(4, cooperation, 5)
+    x, a = torch.randn(ROWS + 3, 4), torch.randn(2, 3)
+    anchors = torch.zeros(4, 2)
+    for expert, centre in zip(cooperation.experts, cooperation.centres, strict=True):
+        weight, bias = expert.get_parameter("weight"), expert.get_parameter("bias")
+        anchors += (weight @ (3**0.5 * a - centre).T + bias[:, None]).clamp(min=0)
+    scores = network(x, a)
+    assert scores.shape == (ROWS + 3, 2)
+    for n in (0, 1, ROWS, ROWS + 2):
+        for c in range(2):
+            hidden = network.hidden(torch.cat([x[n], anchors[:, c]])).clamp(min=0)
+            assert scores[n, c].item() == pytest.approx(network.out(hidden).item(), abs=1e-5)
+
+
+def test_the_relation_loss_is_its_definition_in_loops() -> None:
+    scores, targets = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), [1, 0]
+    total = 0.0
+    for row, target in zip(scores.tolist(), targets, strict=True):
+        total += sum((1 / (1 + math.exp(-score)) - (c == target)) ** 2 for c, score in enumerate(row))
+    assert relation_loss(scores, torch.tensor(targets)).item() == pytest.approx(total / 2)

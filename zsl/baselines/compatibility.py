@@ -135,7 +135,10 @@ def fit_ranking(
     return LinearCompatibility(train, prepare, weight.detach())
 
 
-def margins(scores: Tensor, targets: Tensor, margin: float) -> Tensor:
-    """Compute Δ(y, k) + F(x, k) - F(x, y) [B, S] of scores [B, S], targets y [B]; Δ is `margin`, but 0 for k = y."""
+def margins(scores: Tensor, targets: Tensor, margin: float | Tensor) -> Tensor:
+    """Compute Δ(y, k) + F(x, k) - F(x, y) [B, S] of scores [B, S], targets y [B].
+
+    margin: Δ(y, k), one number or [B, S].  For k = y the result is 0.
+    """
     true = one_hot(targets, scores.shape[1]).bool()
     return (scores - scores.gather(1, targets[:, None]) + margin).masked_fill(true, 0.0)

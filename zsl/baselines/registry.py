@@ -7,7 +7,7 @@ parts of the linear methods.
 
 from __future__ import annotations
 
-from zsl.baselines import ale, cnzsl, dap, devise, eszsl, exem, latem, sae, sje, supervised, sync, zlap
+from zsl.baselines import ale, cdl, cnzsl, crnet, dap, devise, eszsl, exem, latem, sae, sje, sse, supervised, sync, zlap
 
 METHODS = (
     dap.METHOD,
@@ -15,8 +15,11 @@ METHODS = (
     ale.METHOD,
     sje.METHOD,
     eszsl.METHOD,
+    sse.METHOD,
     sync.METHOD,
     exem.METHOD,
+    cdl.METHOD,
+    crnet.METHOD,
     cnzsl.METHOD,
     zlap.METHOD,
     latem.METHOD,
