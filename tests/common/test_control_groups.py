@@ -1,4 +1,4 @@
-"""The memory of a container or a job, in folders like those of Linux."""
+"""The memory and the cores of a container or a job, in folders like those of Linux."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import IO
 import pytest
 
 from zsl.common import control_groups
-from zsl.common.compute import whole_memory
-from zsl.common.control_groups import MemoryLimit, memory_limits
+from zsl.common.compute import available_cores, whole_memory
+from zsl.common.control_groups import MemoryLimit, core_limits, memory_limits
 from zsl.common.room import free_memory, make_room
 
 GIB = 2**30
@@ -54,9 +54,42 @@ def test_a_container_of_version_1_whose_path_is_that_of_the_machine_has_the_oute
 
 
 def test_no_groups_are_no_limit(own: Path) -> None:
-    assert memory_limits() == []  # another system
+    assert memory_limits() == core_limits() == []  # another system
     own.write_text("0::/../..\n")
-    assert memory_limits() == []
+    assert memory_limits() == core_limits() == []
+
+
+def test_threads_are_at_most_the_cores_that_the_quotas_of_version_2_allow(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    assert available_cores() == 64
+    own.write_text("0::/kubepods/pod_1/box_2\n")
+    box = tmp_path / "cgroup/kubepods/pod_1/box_2"
+    box.mkdir(parents=True)
+    (box.parent.parent / "cpu.max").write_text("6000000 100000\n")
+    (box.parent / "cpu.max").write_text("250000 100000\n")
+    (box / "cpu.max").write_text("max 100000\n")
+    assert core_limits() == [2.5, 60.0]
+    assert available_cores() == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {7})
+    assert available_cores() == 1
+    (box / "cpu.max").write_text("10000 100000\n")  # a tenth of a core is still one thread
+    assert available_cores() == 1
+
+
+def test_threads_are_at_most_the_cores_that_the_quota_of_version_1_allows(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    own.write_text("5:cpu,cpuacct:/docker/ab\n4:memory:/docker/ab\n0::/docker/ab\n")
+    cpu = tmp_path / "cgroup/cpu"
+    cpu.mkdir(parents=True)
+    (cpu / "cpu.cfs_period_us").write_text("100000\n")
+    (cpu / "cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores() == 64
+    (cpu / "cpu.cfs_quota_us").write_text("400000\n")
+    assert available_cores() == 4
 
 
 def test_a_table_that_fits_the_machine_and_not_the_container_lies_in_a_file(

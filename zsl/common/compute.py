@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
-from zsl.common.control_groups import memory_limits
+from zsl.common.control_groups import core_limits, memory_limits
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -62,10 +63,13 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # systems other than Linux do not tell which
+    """Return the number of cores that this process may run on, at most the quota of its container or job.
+
+    More threads than the quota allows would stand still for a part of each tenth of a second.
+    """
+    # Systems other than Linux do not tell on which ones.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([cores, *(math.ceil(limit) for limit in core_limits())])
 
 
 def whole_memory() -> int:

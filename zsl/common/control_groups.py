@@ -1,4 +1,4 @@
-"""The memory that a container or a job of a cluster may take, from the control groups of Linux (cgroups 1 and 2)."""
+"""The memory and the cores of a container or of a cluster's job, from the control groups of Linux (cgroups 1 and 2)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MemoryLimit:
 def memory_limits() -> list[MemoryLimit]:
     """The limits of this process's control group and of those around it; none where the system has no such groups."""
     found = []
-    for version, folder in _groups():
+    for version, folder in _groups("memory"):
         limit_file, use_file, reclaimable = FILES[version]
         with suppress(OSError, ValueError):  # "max" is no number, and the outermost group has no such file
             limit = int((folder / limit_file).read_text())
@@ -41,17 +41,34 @@ def memory_limits() -> list[MemoryLimit]:
     return found
 
 
-def _groups() -> Iterator[tuple[int, Path]]:
-    """The version and folder of this process's groups with memory limits, from the innermost to the outermost."""
+def core_limits() -> list[float]:
+    """The cores that this process's control group and those around it may use, as shares of the time; none: no limit.
+
+    Three cores for half of the time are 1.5.
+    """
+    found = []
+    for version, folder in _groups("cpu"):
+        with suppress(OSError, ValueError):  # "max" is no number, and the outermost group has no such file
+            if version == 2:
+                quota, period = (int(word) for word in (folder / "cpu.max").read_text().split())
+            else:
+                quota, period = (int((folder / f"cpu.cfs_{word}_us").read_text()) for word in ("quota", "period"))
+            if quota > 0 and period > 0:  # -1 is no limit in version 1
+                found.append(quota / period)
+    return found
+
+
+def _groups(controller: str) -> Iterator[tuple[int, Path]]:
+    """The version and folder of this process's groups that a controller limits, from the innermost to the outermost."""
     try:
         lines = OWN.read_text().splitlines()
     except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        base, version = (ROOT / "memory", 1) if controllers else (ROOT, 2)
+        base, version = (ROOT / controller, 1) if controllers else (ROOT, 2)
         inner = base / path.lstrip("/")
         if ".." in inner.parts or not inner.is_dir():  # within a container, the path may be that of the machine
             inner = base
