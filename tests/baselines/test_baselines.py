@@ -12,6 +12,7 @@ import scipy.linalg
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler, normalize
+from small_configs import small
 from torch import Tensor, nn
 from toy import UNSEEN, toy_splits
 
@@ -41,12 +42,6 @@ DRAWS = [
     "sse",
     "zlap",
 ]  # the methods that draw random numbers
-SMALL: dict[str, dict[str, Any]] = {  # what the toy problem needs of the networks
-    "cnzsl": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
-    "crnet": {"hidden_dim": 64, "steps": 400, "lr": 3e-3},
-    "latem": {"steps": 100, "lr": 1e-2},
-    "zlap": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
-}
 BY_CLASS = [
     "attributes",
     "exemplars",
@@ -57,7 +52,7 @@ BY_CLASS = [
 
 
 def train_baseline(name: str, train: TrainSplit, seed: int = 0) -> Any:
-    model = BASELINES[name].train(train, override(BASELINES[name].config, SMALL.get(name, {})), seed=seed)
+    model = BASELINES[name].train(train, small(name), seed=seed)
     assert isinstance(model, nn.Module)
     return model
 

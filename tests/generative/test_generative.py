@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from generative_configs import small, tiny
 from killed_trainings import train_through_kills
+from small_configs import small, tiny
 from torch import Tensor
 from toy import UNSEEN, toy_splits
 

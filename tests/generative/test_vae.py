@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from generative_configs import small
 from sklearn.linear_model import Ridge
+from small_configs import small
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import leaky_relu, normalize

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from generative_configs import small, tiny
 from killed_trainings import train_through_kills
+from small_configs import small, tiny
 from tiny_configs import ALL_STAGES
 from torch import Tensor
 from toy import UNSEEN, toy_splits
@@ -31,7 +31,6 @@ from backbones import Backbone, load_backbone
 from shards import read_index
 from zsl.baselines.registry import BASELINES
 from zsl.common.compute import Precision, available_cores, make_accelerator
-from zsl.common.config import flatten, override
 from zsl.common.cost import stopwatch
 from zsl.datasets.places import shards_folder
 from zsl.dcrgan.config import DCRGANConfig
@@ -48,7 +47,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU he
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 GPU = torch.device("cuda")
-NETWORKS = {"hidden_dim": 64, "steps": 100, "lr": 5e-3}  # of baselines, as the toy problem needs them
 SHORT = ["--config.gan.steps", "20", "--config.metric.steps", "20", "--config.srn.steps", "20"]
 STATES: Any = (AcceleratorState, GradientState, PartialState)
 
@@ -133,15 +131,9 @@ def scores_of(name: str, config: Any, device: torch.device) -> Scores:
     return evaluate(model, test.to(device))
 
 
-def small_baseline(name: str) -> Any:
-    config = BASELINES[name].config
-    known = flatten(asdict(config))
-    return override(config, {key: value for key, value in NETWORKS.items() if key in known})
-
-
 @pytest.mark.parametrize("name", [*GENERATIVE, *(name for name in BASELINES if name != "supervised")])
 def test_every_method_learns_on_the_gpu_as_on_the_cpu(name: str) -> None:
-    config = small(name) if name in GENERATIVE else small_baseline(name)
+    config = small(name)
     there = scores_of(name, config, GPU)
     assert there.acc_zsl > 2 / UNSEEN
     assert there.ausuc > scores_of(name, config, torch.device("cpu")).ausuc - 0.25  # other draws

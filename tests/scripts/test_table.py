@@ -46,8 +46,9 @@ def test_a_budget_holds_for_every_method_whose_training_is_long() -> None:
         name: budget_of(find_method(name, find_recipe("cub").config), 2)
         for name in (*VARIANTS, *GENERATIVE, *BASELINES)
     }
-    assert {budget for name, budget in budgets.items() if name not in BASELINES} == {2}
-    assert {budgets[name] for name in BASELINES} == {None}
+    quick = BASELINES.keys() - {"crnet"}
+    assert {budget for name, budget in budgets.items() if name not in quick} == {2}
+    assert {budgets[name] for name in quick} == {None}
 
 
 def test_without_a_budget_a_variant_has_its_recipe_alone() -> None:

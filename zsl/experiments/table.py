@@ -135,8 +135,8 @@ def _run(name: str, method: Method, choices: _Choices, every: int | None) -> Res
 def budget_of(method: Method, asked: int | None) -> int | None:
     """Return how many configurations of `method` a table's search may train; None: all.
 
-    It is the same number `asked` for all methods, so that none is searched longer than another.  Only a baseline tries
-    its whole grid, because each of its trainings takes seconds.  Without a number each method has its own; a variant
+    It is the same number `asked` for all methods, so that none is searched longer than another.  Only a baseline whose
+    trainings take seconds tries its whole grid.  Without a number each method has its own; a variant
     of DCR-GAN then has its recipe alone.
     """
     own = 0 if method.takes_recipe and method.budget is None else method.budget

@@ -1,16 +1,26 @@
-"""Small and tiny configurations of the generative methods by name, for the toy problem."""
+"""Small configurations of methods by name, for the toy problem and a small `shapes`, and tiny generative ones."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from zsl.baselines.registry import BASELINES
 from zsl.common.config import flatten, override
 from zsl.generative.registry import GENERATIVE
+
+NETWORKS: dict[str, dict[str, Any]] = {  # of the methods of `zsl.baselines` that learn by steps
+    "cnzsl": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
+    "crnet": {"hidden_dim": 64, "steps": 400, "lr": 3e-3},
+    "latem": {"steps": 100, "lr": 1e-2},
+    "zlap": {"hidden_dim": 64, "steps": 100, "lr": 5e-3},
+}
 
 
 def small(name: str, **smaller: Any) -> Any:
     """The configuration of a method, with networks and numbers of steps as the toy problem needs them."""
+    if name in BASELINES:
+        return override(BASELINES[name].config, NETWORKS.get(name, {}) | smaller)
     sizes = {
         "gan.hidden_dim": 64, "gan.steps": 150, "gan.batch_size": 32, "gan.lr_generator": 2e-3, "gan.lr_critic": 2e-3,
         "gan.pretraining_steps": 50, "regression.steps": 100, "srn.steps": 300, "heads.images_per_unseen_class": 50,
