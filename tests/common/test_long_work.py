@@ -110,6 +110,25 @@ def test_several_processes_share_what_is_left(tmp_path: Path) -> None:
     folds = LongWork(tmp_path / "p.jsonl", dict.fromkeys("abcde", 1), what="x", workers=2, clock=time)
     do(folds, "a", time, 100)
     assert folds.seconds_left == 200
+    do(folds, "b", time, 100)
+    do(folds, "c", time, 100)
+    do(folds, "d", time, 100)
+    assert folds.seconds_left == 100  # one process alone can do the last piece
+
+
+def test_the_last_pieces_are_told_of_at_once_where_something_was_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    time = Time()
+    folds = LongWork(tmp_path / "p.jsonl", dict.fromkeys("abc", 1), what="x", workers=2, clock=time)
+    do(folds, "a", time, 100)
+    assert "1 of 3 done" in capsys.readouterr().err
+    do(folds, "b", time, 2)  # which ended a moment later
+    assert "2 of 3 done, 1 left" in capsys.readouterr().err
+    short = LongWork(tmp_path / "q.jsonl", dict.fromkeys("abc", 1), what="x", workers=2, clock=time)
+    for name in "ab":
+        do(short, name, time, 2)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class LongWork:
 
     The file has a line for each piece that ended or was stopped.  So several processes can write it, and a piece that
     took two starts has the sum of both times.  The pieces that are left are expected to take the mean time for their
-    size.
+    size, and together at least as long as the largest of them.
 
     path: the file of the times.  sizes: the expected share of each piece in the work, in any unit, such as photos.
     what: the pieces in words, such as `seeds of runs/cub`.  is_done: tells whether a piece's result is there; without
@@ -52,7 +52,7 @@ class LongWork:
         self.is_done = is_done or self._is_noted
         self._ended: set[str] = set()  # here, well or with an error
         self._before = {name for name in sizes if self.is_done(name)}
-        self._told = clock()
+        self._told, self._has_told = clock(), False
         if self._before:
             self._tell()
 
@@ -67,8 +67,12 @@ class LongWork:
         self.tell_if_due()
 
     def tell_if_due(self) -> None:
-        """Say how far the work is, unless that was said a moment ago."""
-        if self.clock() - self._told >= self.patience:
+        """Say how far the work is, unless that was said a moment ago.
+
+        Where it was said before, the last pieces are told of at once: nothing else comes for as long as they take.
+        """
+        is_last = self._has_told and 0 < len(self.left) <= self.workers
+        if is_last or self.clock() - self._told >= self.patience:
             self._tell()
 
     @property
@@ -85,7 +89,8 @@ class LongWork:
         if not size:
             return None
         rate = sum(times[name] for name in measured) / size
-        return rate * sum(self.sizes[name] for name in self.left) / self.workers
+        left = [self.sizes[name] for name in self.left]
+        return rate * max(sum(left) / self.workers, max(left, default=0))
 
     def text(self) -> str:
         """Say what is done, what is left, and when it will end."""
@@ -101,7 +106,7 @@ class LongWork:
     def _tell(self) -> None:
         """Print what `text` says on stderr, above a progress bar; nothing where all is done."""
         if self.shown and self.left:
-            self._told = self.clock()
+            self._told, self._has_told = self.clock(), True
             tqdm.write(self.text(), file=sys.stderr)
 
     def _is_noted(self, name: str) -> bool:

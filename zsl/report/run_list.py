@@ -25,7 +25,14 @@ from zsl.report.run_state import FINISHED, how_far, read_state, unfinished
 
 TUNING_FIELD = "started_from_sha256"  # of a fine-tuning's config.json alone
 DAMAGED, FOREIGN = "damaged", "foreign"
-OURS = ("*selection.json", "trials.jsonl", "predictor.json", "*.md", PROGRESS_FILE)  # files of folders without a line
+OURS = (
+    "*selection.json",
+    "trials.jsonl",
+    "predictor.json",
+    "*.md",
+    PROGRESS_FILE,
+    "*.svg",
+)  # of folders without a line
 
 
 @dataclass(frozen=True, kw_only=True)
