@@ -174,7 +174,7 @@ def _check_rows(data: bytes) -> None:
 
 
 def _no_photo(reason: str) -> str:
-    return f"not an image, whatever its name says: {reason}; read are {', '.join(FORMATS)}"
+    return f"not an image by its content: {reason}; read are {', '.join(FORMATS)}"
 
 
 def describe_error(error: BaseException) -> str:

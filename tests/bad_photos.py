@@ -29,12 +29,12 @@ def without_dimensions(tiff: bytes, *, first: bool = True) -> bytes:
 JPEG = encoded(noise(), "JPEG")
 BAD: dict[str, tuple[bytes, str]] = {
     "empty.jpg": (b"", "the file is empty"),
-    "text.jpg": (b"This is not a photo.\n", "not an image, whatever its name says"),
+    "text.jpg": (b"This is not a photo.\n", "not an image by its content"),
     "cut.jpg": (JPEG[: len(JPEG) // 2], "the image is cut short or damaged"),
     "cut-head.jpg": (JPEG[:30], "the image is cut short or damaged"),
     "moving.gif": (encoded(noise(), "GIF", save_all=True, append_images=[noise()] * 2), "animated or of several pages"),
     "moving.webp": (encoded(noise(), "WEBP", save_all=True, append_images=[noise()]), "animated or of several pages"),
-    "no-size.tif": (without_dimensions(encoded(noise(), "TIFF")), "not an image, whatever its name says"),
+    "no-size.tif": (without_dimensions(encoded(noise(), "TIFF")), "not an image by its content"),
     "no-second-size.tif": (
         without_dimensions(encoded(noise(), "TIFF", save_all=True, append_images=[noise()]), first=False),
         "animated or of several pages",

@@ -148,7 +148,7 @@ def test_another_format_is_not_opened_and_the_message_says_what_it_looks_like(
     monkeypatch.setattr(Image, "open", None)  # so no Ghostscript
     with pytest.raises(ValueError, match=rf"^{len(data):,} bytes are not a whole image: ") as error:
         decode_image(data)
-    assert f"not an image, whatever its name says: it is {words}; read are JPEG, PNG, GIF, WEBP" in str(error.value)
+    assert f"not an image by its content: it is {words}; read are JPEG, PNG, GIF, WEBP" in str(error.value)
     assert describe_bytes(data[:64]) == words
 
 

@@ -113,7 +113,7 @@ BAD = {
         encoded(Image.new("RGB", (9, 9)), "GIF", save_all=True, append_images=[Image.new("RGB", (9, 9), "red")]),
         "animated or of several pages",
     ),
-    "tiff": (b"II*\0\xff\xff\0\0", "not an image, whatever its name says"),
+    "tiff": (b"II*\0\xff\xff\0\0", "not an image by its content"),
 }
 
 

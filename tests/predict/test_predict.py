@@ -186,6 +186,8 @@ def test_attributes_for_and_against_follow_the_classs_deviation_from_the_usual(t
     for evidence, sign in [(e, 1) for e in answer.attributes_for] + [(e, -1) for e in answer.attributes_against]:
         assert np.sign((evidence.photo - evidence.usual) * (evidence.of_class - evidence.usual)) == sign
         assert evidence.of_class == of_class[whole.predictor.attribute_names.index(evidence.name)]
+        assert evidence.in_words == ("" if evidence.photo > evidence.usual else "no ") + evidence.name
+    assert {evidence.in_words[:3] == "no " for evidence in answer.attributes_for} == {True, False}
 
 
 def test_the_audit_finds_and_checks_the_scaler_that_a_run_keeps(

@@ -120,6 +120,7 @@ def draw_ranking(ranks: Sequence[Rank], published: Mapping[str, float], folder: 
             label = "H as published, selected on test"
             axes.scatter(hollow, places, s=26, marker="s", facecolors="none", edgecolors=INK, label=label, zorder=3)
         axes.set_yticks(places, [rank.name for rank in ranks])
+        axes.set_ylim(-0.6, len(ranks) - 0.4)
         axes.set_xlabel("per cent; 95 % intervals over\nimages, classes and seeds")
         axes.grid(axis="x")
         figure.legend(loc="outside upper center", ncols=3)

@@ -40,6 +40,11 @@ class Evidence:
     usual: float  # the mean strength of the seen classes
     weight: float  # `zsl.dcrgan.evidence`: above 0 where the attribute speaks for the class
 
+    @property
+    def in_words(self) -> str:
+        """The attribute, or `no …` where the photo has less of it than the seen classes on average."""
+        return self.name if self.photo > self.usual else f"no {self.name}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -61,5 +66,5 @@ def as_text(answer: Answer) -> str:
     for vote in answer.votes:
         lines.append(f"  {vote.space:<11} {vote.margin:+8.2f}  {vote.top or ''}".rstrip())
     for word, evidence in (("for", answer.attributes_for), ("against", answer.attributes_against)):
-        lines.append(f"  {word:<11} " + (", ".join(item.name for item in evidence) or "nothing"))
+        lines.append(f"  {word:<11} " + (", ".join(item.in_words for item in evidence) or "nothing"))
     return "\n".join(map(printable, lines))

@@ -61,7 +61,9 @@ def write_report(run: ReportRun, companions: Sequence[ReportRun], options: Optio
         beside=tables.run_table([run, *companions], run) if companions else None,
         differences=differences, incomparable=incomparable, paper_rows=tables.paper_table(run, companions),
         answers=_answers(run, context, folder), paper=paper, no_paper=no_paper or _ASK_FOR_PAPER_FIGURES,
-        cards=cards, gallery_notes=gallery_notes, facts=facts(run, context), reads=reads(run), audit=verdict,
+        cards=cards, gallery_notes=gallery_notes,
+        cards_speak=any(answer.speaks_for or answer.speaks_against for card in cards for answer in card.answers),
+        facts=facts(run, context), reads=reads(run), audit=verdict,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
     write_text(run.folder / REPORT_FILE, page)

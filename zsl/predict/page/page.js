@@ -65,7 +65,8 @@ function showVote(vote) {
 }
 
 function showEvidence(evidence) {
-  const item = make("li", readable(evidence.name));
+  const lacks = evidence.photo > evidence.usual ? "" : "no "; // the photo has less of it than seen classes on average
+  const item = make("li", lacks + readable(evidence.name));
   item.append(
     make("small", `photo ${number(evidence.photo)} · class ${number(evidence.of_class)} · usual ${number(evidence.usual)}`)
   );
