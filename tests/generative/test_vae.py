@@ -28,13 +28,14 @@ from zsl.generative import vae
 from zsl.generative.attribute_decoder import attribute_loss
 from zsl.generative.cada_vae import AlignedVAEs, AlignmentConfig
 from zsl.generative.embedding import Compatibility, instance_loss
-from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses, next_penalty_weight, vae_loss
+from zsl.generative.f_vaegan import FVAEGANConfig
 from zsl.generative.free import centre_loss
 from zsl.generative.gdan import train_gdan
 from zsl.generative.losses import another_class
 from zsl.generative.registry import GENERATIVE
 from zsl.generative.tf_vaegan import FeedbackGenerator
 from zsl.generative.vae import Gaussians
+from zsl.generative.vaegan import SigmoidGenerator, VAEGANLosses, next_penalty_weight, vae_loss
 from zsl.training.log import silent
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from zsl.generative.f_vaegan import SigmoidGenerator
+from zsl.generative.vaegan import SigmoidGenerator
 
 LEAST_RATE, MOST_RATE = 0.1, 20.0  # β(0) and β(1) of the variance-preserving schedule
 EARLIEST = 1e-3  # the time of the state before the first step; the last step ends at 1

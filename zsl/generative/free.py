@@ -13,11 +13,12 @@ from zsl.common.ranges import NotNegative, Positive, Share
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import attribute_loss
-from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses
+from zsl.generative.f_vaegan import FVAEGANConfig
 from zsl.generative.losses import another_class
 from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Encoder, Gaussians, reparametrise
+from zsl.generative.vaegan import SigmoidGenerator, VAEGANLosses
 from zsl.generative.wgan import WGANConfig, train_wgan
 from zsl.training.log import Log, silent
 from zsl.training.method import each

@@ -14,9 +14,10 @@ from zsl.dcrgan.networks import Critic, Generator
 from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, decoding_loss
-from zsl.generative.f_vaegan import FVAEGANConfig, SigmoidGenerator, VAEGANLosses
+from zsl.generative.f_vaegan import FVAEGANConfig
 from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
+from zsl.generative.vaegan import SigmoidGenerator, VAEGANLosses
 from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
 from zsl.training.method import each

@@ -20,11 +20,11 @@ from zsl.dcrgan.wgan import Batch, Game
 from zsl.features.split import TrainSplit
 from zsl.generative.attribute_decoder import AttributeDecoder, TransformedFeatures, decoding_loss
 from zsl.generative.diffusion import DenoisingGenerator
-from zsl.generative.f_vaegan import VAEGANConfig, VAEGANLosses, vae_loss
 from zsl.generative.losses import mutual_loss
 from zsl.generative.method import both_forms
 from zsl.generative.synthesizer import GeneratorSynthesizer
 from zsl.generative.vae import Gaussians, kl_divergence
+from zsl.generative.vaegan import VAEGANConfig, VAEGANLosses, vae_loss
 from zsl.generative.wgan import train_wgan
 from zsl.training.log import Log, silent
 from zsl.training.method import each
