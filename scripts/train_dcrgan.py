@@ -30,7 +30,7 @@ from zsl.cli import (
     settle_config,
 )
 from zsl.common.compute import make_accelerator
-from zsl.common.locks import sole_process
+from zsl.common.launch import sole_launch
 from zsl.common.ranges import Count, Whole
 from zsl.datasets.class_lists import FOLDS
 from zsl.datasets.places import benchmark_name
@@ -173,7 +173,7 @@ def search(
         raise ValueError("--selection auto chooses on the validation folds; leave it or --fold out")
     if method.selected_as != method.name:  # the search for DCR-GAN also serves its variants
         method, _ = method_and_recipe(method.selected_as, args.benchmark)
-    with accelerator.main_process_first(), sole_process(folder, when=accelerator.is_main_process):
+    with sole_launch(folder, accelerator), accelerator.main_process_first():
         if accelerator.is_main_process:
             folds = {
                 fold: split_features(

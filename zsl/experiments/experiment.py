@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zsl.common.files import write_json
-from zsl.common.locks import sole_process
+from zsl.common.launch import sole_launch
 from zsl.common.records import content_of, read_record
 from zsl.datasets.splits import ATTRIBUTES, Splits
 from zsl.dcrgan.recipes import Recipe
@@ -103,7 +103,7 @@ class Experiment:
             choice = read_selection(selection, method, self.table.manifest, self.train.attributes)
             config = method.configured(choice.config(method))
         more: dict[str, Any] = {"recipe": recipe, "gamma": gamma, "selection": choice}
-        with sole_process(folder, when=self.accelerator.is_main_process):
+        with sole_launch(folder, self.accelerator):
             if protocol == "published":
                 return self.published(method, config, folder, every=every, **more)
             return self.honest(method, config, folder, **more)
