@@ -90,6 +90,8 @@ def test_threads_are_at_most_the_cores_that_the_quota_of_version_1_allows(
     assert available_cores() == 64
     (cpu / "cpu.cfs_quota_us").write_text("400000\n")
     assert available_cores() == 4
+    cpu.rename(cpu.with_name("cpu,cpuacct"))  # a container without the link to it
+    assert available_cores() == 4
 
 
 def test_a_table_that_fits_the_machine_and_not_the_container_lies_in_a_file(

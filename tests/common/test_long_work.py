@@ -125,6 +125,11 @@ def test_the_last_pieces_are_told_of_at_once_where_something_was_told(
     assert "1 of 3 done" in capsys.readouterr().err
     do(folds, "b", time, 2)  # which ended a moment later
     assert "2 of 3 done, 1 left" in capsys.readouterr().err
+    again = LongWork(tmp_path / "p.jsonl", dict.fromkeys("abc", 1), what="x", workers=2, clock=time)
+    assert "2 of 3 done (2 before)" in capsys.readouterr().err
+    for name in "ab":
+        do(again, name, time, 0)
+    assert not capsys.readouterr().err  # they were done before
     short = LongWork(tmp_path / "q.jsonl", dict.fromkeys("abc", 1), what="x", workers=2, clock=time)
     for name in "ab":
         do(short, name, time, 2)

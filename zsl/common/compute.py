@@ -63,7 +63,7 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may run on, at most the quota of its container or job.
+    """Return the number of cores that this process may run on, at most the quota, rounded up, of its container or job.
 
     More threads than the quota allows would stand still for a part of each tenth of a second.
     """

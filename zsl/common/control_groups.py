@@ -68,7 +68,7 @@ def _groups(controller: str) -> Iterator[tuple[int, Path]]:
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        base, version = (ROOT / controller, 1) if controllers else (ROOT, 2)
+        base, version = (_mounted(controller, controllers), 1) if controllers else (ROOT, 2)
         inner = base / path.lstrip("/")
         if ".." in inner.parts or not inner.is_dir():  # within a container, the path may be that of the machine
             inner = base
@@ -76,3 +76,9 @@ def _groups(controller: str) -> Iterator[tuple[int, Path]]:
             yield version, folder
             if folder == base:
                 break
+
+
+def _mounted(controller: str, controllers: str) -> Path:
+    """The folder of a controller of version 1, by its own name or by those of all controllers that share it."""
+    own = ROOT / controller
+    return own if own.is_dir() else ROOT / controllers

@@ -52,27 +52,31 @@ class LongWork:
         self.is_done = is_done or self._is_noted
         self._ended: set[str] = set()  # here, well or with an error
         self._before = {name for name in sizes if self.is_done(name)}
-        self._told, self._has_told = clock(), False
+        self._told, self._has_told, self._last_told = clock(), False, False
         if self._before:
             self._tell()
 
     @contextmanager
     def piece(self, name: str) -> Iterator[None]:
         """Do one piece in the block.  A piece that was done before takes no time, and none is noted."""
+        was_done = self.is_done(name)
         try:
-            with nullcontext() if self.is_done(name) else noted_piece(self.path, name, clock=self.clock):
+            with nullcontext() if was_done else noted_piece(self.path, name, clock=self.clock):
                 yield
         finally:
             self._ended.add(name)
-        self.tell_if_due()
+        if not was_done:
+            self.tell_if_due()
 
     def tell_if_due(self) -> None:
         """Say how far the work is, unless that was said a moment ago.
 
-        Where it was said before, the last pieces are told of at once: nothing else comes for as long as they take.
+        Where it was said before, the beginning of the last round is told of at once: nothing else comes for as long as
+        its pieces take.
         """
-        is_last = self._has_told and 0 < len(self.left) <= self.workers
-        if is_last or self.clock() - self._told >= self.patience:
+        begins_last = self._has_told and not self._last_told and 0 < len(self.left) < max(self.workers, 2)
+        if begins_last or self.clock() - self._told >= self.patience:
+            self._last_told |= begins_last
             self._tell()
 
     @property
