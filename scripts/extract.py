@@ -92,7 +92,6 @@ def main(args: Args) -> None:
             print(f"{out}: {manifest.count:,} images x {manifest.dim} from {_origin(manifest)}")
         if args.export_mat:
             export_mat(made[0][0], args.export_mat, shards, allow_pipe=args.allow_pipe)
-    accelerator.end_training()
 
 
 def _parts(args: Args) -> list[tuple[str, EncodeOptions]]:

@@ -82,7 +82,6 @@ def main(args: Args) -> None:
         for verdict in verdicts(manifest, folder):
             print(verdict.text())
         print(folder / manifest.weights.weights_file)
-    accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -143,7 +143,6 @@ def main(args: Args) -> None:
         ladder = [ladder_text(results)] if results.selected_on_test else []
         lines = results.data, splits.describe(), protocol_text(results), score_table(results), *ladder
         print(*lines, folder / RESULTS_FILE, sep="\n")
-    accelerator.end_training()
 
 
 def check_attributes_unused(args: Args) -> None:

@@ -17,6 +17,7 @@ from backbones.presets import OFFLINE_PRESET
 from zsl.common.config import flatten, override
 from zsl.common.files import in_words
 from zsl.common.interrupts import INTERRUPTED, STOPPED, raise_interrupts
+from zsl.common.launch import leave_launch
 from zsl.common.memory import is_lack_of_memory
 from zsl.common.ranges import check_flags
 from zsl.datasets.class_vectors import ClassVectors, read_class_vectors
@@ -115,7 +116,8 @@ def run_script(
 ) -> None:
     """Parse the command line into `args`, and run `main` with them.
 
-    A user's mistake ends the program with a message and exit code 1.  `ZSL_TRACEBACK=1` shows the traceback, too.
+    The processes of a launch leave it at the end.  A user's mistake ends the program with a message and exit code 1.
+    `ZSL_TRACEBACK=1` shows the traceback, too.
 
     find_config: makes the configuration for the first flags, a dataclass.  Each of its fields gets a flag `--config.…`.
     The field `config` of `args` holds the configuration.
@@ -130,6 +132,7 @@ def run_script(
         check_flags(given)
         check_name(getattr(given, "name", None))
         main(given)
+        leave_launch()
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZSL_TRACEBACK"):
             raise

@@ -1,13 +1,16 @@
-"""The processes of one launch: they see what the first one sees, and have a folder for themselves."""
+"""The processes of one launch: they see what the first one sees, have a folder for themselves, and end in order."""
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate import Accelerator
 
-from zsl.common.launch import of_first_process, sole_launch
+from zsl.cli import run_script
+from zsl.common.launch import leave_launch, of_first_process, sole_launch
 from zsl.common.locks import FolderInUse, sole_process
 
 RANKS = """
@@ -61,3 +64,20 @@ def test_one_process_has_its_own_facts_and_the_same_refusal(accelerator: Acceler
         other.kill()
     with sole_launch(tmp_path, accelerator), sole_launch(tmp_path, accelerator):
         pass
+
+
+@dataclass(frozen=True)
+class NoArgs:
+    """No flags."""
+
+
+def test_a_script_leaves_its_launch_wherever_its_work_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without that a process is aborted at its end now and then, and the launcher reports a failure."""
+
+    def work(_: NoArgs) -> None:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+
+    monkeypatch.setattr(sys, "argv", ["script"])
+    run_script(work, NoArgs)
+    assert not torch.distributed.is_initialized()
+    leave_launch()  # which does nothing then

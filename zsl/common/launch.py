@@ -1,7 +1,8 @@
-"""What the processes of one launch do as one: see the same facts, and have a folder for themselves."""
+"""What the processes of one launch do as one: see the same facts, have a folder for themselves, and end."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,3 +44,14 @@ def sole_launch(folder: Path, accelerator: Accelerator) -> Iterator[None]:
         if refusal is not None:
             raise refusal
         yield
+
+
+def leave_launch() -> None:
+    """Close the connections to the other processes of a launch, if there are any.
+
+    A process that ends without this is now and then aborted by the threads that serve its connections, and then the
+    launcher calls work that is done a failure.
+    """
+    distributed = sys.modules.get("torch.distributed")  # who has not imported it has no connections
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
