@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import unwrap
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +49,29 @@ def test_each_round_of_updates_lowers_the_sum_of_squares() -> None:
         sums.append(float((both - codes @ dictionary).norm()))
     assert all(after <= before + 1e-9 for before, after in pairwise(sums))
     assert sums[-1] < sums[0]
+
+
+def test_the_whole_is_a_plain_loop_of_least_squares_with_the_weights_of_both_spaces() -> None:
+    train, _ = toy_splits()
+    config = CDLConfig(atoms=5, attribute_weight=7.0, image_weight=0.3, rounds=3)
+    torch.manual_seed(4)
+    found = unwrap(train_cdl)(train, config).prototypes.double().numpy()
+    torch.manual_seed(4)
+    z = torch.randn(len(train.seen), 5, dtype=torch.float64).numpy()
+    seen, known = train.seen_labels.numpy(), train.attributes[train.seen].double().numpy()
+    scale = np.linalg.norm(known - known.mean(0), axis=1).mean()
+    a, unseen = ((part - known.mean(0)) / scale for part in (known, train.attributes[train.unseen].double().numpy()))
+    x = (train.features - train.features.mean(0)).double().numpy()
+    x = x / np.linalg.norm(x, axis=1).mean()
+    means = np.stack([x[seen == c].mean(0) for c in range(len(known))])
+    counts, p, eye = np.bincount(seen)[:, None], means, np.eye(5)
+    for _ in range(3):
+        v, s = (np.linalg.solve(z.T @ z + 1e-3 * eye, z.T @ part) for part in (p, a))
+        v, s = (d / np.maximum(1, np.linalg.norm(d, axis=1, keepdims=True)) for d in (v, s))
+        z = (p @ v.T + 7 * a @ s.T) @ np.linalg.inv(v @ v.T + 7 * s @ s.T + 1e-3 * eye)
+        p = (z @ v + 0.3 * counts * means) / (1 + 0.3 * counts)
+    expected = np.concatenate([p, unseen @ s.T @ np.linalg.inv(s @ s.T + 0.1 * eye) @ v])
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-4)
 
 
 def test_more_weight_on_images_brings_prototypes_of_seen_classes_to_their_means() -> None:
