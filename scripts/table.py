@@ -50,8 +50,8 @@ class Args(FeatureArgs):
     """Methods of docs/methods.md; table2: all of other papers and dcrgan; published: C-5 with its best test epoch."""
     seeds: tuple[Whole, ...] = (0, 1, 2, 3, 4)  # one run for each
     budget: Whole | None = None
-    """Most configurations of each method that need training, the first one included; baselines try all of theirs.
-    Default: each method's own number; DCR-GAN has its recipe alone."""
+    """Most configurations of each method that need training, the first one included; methods that train in seconds try
+    all of theirs. Default: each method's own number; DCR-GAN has its recipe alone."""
     every: Count | None = None  # GAN steps between two tests of the published protocol; default: a tenth of all steps
     workers: Count | None = None  # processes that train at the same time on a CPU; default: for each core and seed one
     profile: bool = False  # write where each seed's time goes into its folder: a table by stage, a trace for Chrome

@@ -125,6 +125,9 @@ def test_damaged_and_foreign_folders_are_named_and_do_not_end_the_list(
     (tmp_path / "d" / "results.json").unlink()
     (tmp_path / "d" / "seed-0" / "scores.json").write_text('{"acc_zsl": "high"}')
     (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "beach.svg").touch()
+    (tmp_path / "comparison-figures").mkdir()
+    (tmp_path / "comparison-figures" / "seen-unseen-curves.svg").touch()  # what report.py makes of several runs
     lines = {line.folder: line for line in list_runs(tmp_path)}
     assert {name: line.state for name, line in lines.items()} == {
         "b": "damaged", "c": "damaged", "d": "damaged", "e": "finished", "holiday": "foreign",

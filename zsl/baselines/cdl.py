@@ -23,8 +23,9 @@ class CDLConfig:
     """The settings of CDL.
 
     The sum of squares is the paper's.  Its weights, the number of atoms and the order of its updates are public
-    nowhere, so they are ours, and so is the nearest prototype by the cosine, in the visual space alone.  The paper's
-    transductive term on features of unseen classes is left out.
+    nowhere, so they are ours, and so is the nearest prototype by the cosine, in the visual space alone.  Folds choose
+    the number of atoms, the ridge of unseen classes and the kind of inputs.  The paper's transductive term on features
+    of unseen classes is left out.
     """
 
     atoms: Count = 40  # K, of each dictionary

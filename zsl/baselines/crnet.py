@@ -26,9 +26,9 @@ ROWS = 64  # images whose pairs with all classes are in memory at once
 class CRNetConfig(BatchConfig):
     """The settings of CRNet.
 
-    The modules are the paper's.  Its number of experts and its training are public nowhere, so they are ours.  So is
-    the scale of the inputs: features are standardised, and attributes have the length √A.  With shorter ones anchors
-    are too small beside features, and the network answers by chance.
+    The modules are the paper's.  Its number of experts and its training are public nowhere, so they are ours; folds
+    choose the experts and the rate.  The scale of the inputs is ours, too: features are standardised, and attributes
+    have the length √A.  With shorter ones anchors are too small beside features, and the network answers by chance.
     """
 
     steps: Count = 2000

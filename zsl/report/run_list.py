@@ -25,14 +25,9 @@ from zsl.report.run_state import FINISHED, how_far, read_state, unfinished
 
 TUNING_FIELD = "started_from_sha256"  # of a fine-tuning's config.json alone
 DAMAGED, FOREIGN = "damaged", "foreign"
-OURS = (
-    "*selection.json",
-    "trials.jsonl",
-    "predictor.json",
-    "*.md",
-    PROGRESS_FILE,
-    "*.svg",
-)  # of folders without a line
+OURS = (  # files of folders without a line
+    "*selection.json", "trials.jsonl", "predictor.json", "*.md", PROGRESS_FILE, "seen-unseen-curves.svg",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
